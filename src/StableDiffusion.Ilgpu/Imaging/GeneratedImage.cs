@@ -1,0 +1,23 @@
+namespace StableDiffusion.Ilgpu;
+
+/// <summary>A finished picture: 8-bit RGB, with the parameters that made it.</summary>
+public sealed class GeneratedImage
+{
+    internal GeneratedImage(int width, int height, byte[] pixels, long seed, string parameters) =>
+        (Width, Height, Pixels, Seed, Parameters) = (width, height, pixels, seed, parameters);
+
+    /// <summary>Width in pixels.</summary>
+    public int Width { get; }
+
+    /// <summary>Height in pixels.</summary>
+    public int Height { get; }
+
+    /// <summary>Rows from the top, pixels from the left, bytes R, G, B; length 3 * Width * Height.</summary>
+    public ReadOnlyMemory<byte> Pixels { get; }
+
+    /// <summary>The seed that this picture started from.</summary>
+    public long Seed { get; }
+
+    /// <summary>The text of the PNG chunk <c>parameters</c>, in the layout that AUTOMATIC1111's web UI writes and reads.</summary>
+    public string Parameters { get; }
+}

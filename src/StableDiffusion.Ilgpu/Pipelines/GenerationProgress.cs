@@ -1,0 +1,22 @@
+namespace StableDiffusion.Ilgpu;
+
+/// <summary>The stages of a generation.</summary>
+public enum GenerationStage
+{
+    /// <summary>The prompts go through the text encoder.</summary>
+    Text,
+
+    /// <summary>The UNet removes noise, step by step.</summary>
+    Sampling,
+
+    /// <summary>The latents go through the autoencoder's decoder.</summary>
+    Decoding,
+}
+
+/// <summary>How far a generation is.</summary>
+/// <param name="Stage">The stage that is under way.</param>
+/// <param name="Image">Index of the picture in the batch, from 0.</param>
+/// <param name="ImageCount">Number of pictures in the batch.</param>
+/// <param name="Step">Model evaluations done in the sampling stage.</param>
+/// <param name="StepCount">Model evaluations of one picture's sampling stage.</param>
+public readonly record struct GenerationProgress(GenerationStage Stage, int Image, int ImageCount, int Step, int StepCount);

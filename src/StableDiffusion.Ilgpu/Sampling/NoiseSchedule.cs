@@ -1,0 +1,3 @@
+namespace StableDiffusion.Ilgpu.Sampling;
+
+internal sealed class NoiseSchedule;

@@ -1,0 +1,40 @@
+using StableDiffusion.Ilgpu.Sampling;
+
+namespace StableDiffusion.Ilgpu;
+
+/// <summary>
+/// A way of walking from noise to a picture. The instances are listed in <see cref="Samplers"/>.
+/// A sampler holds no state: <see cref="Plan"/> gives all its numbers before the first step is taken.
+/// </summary>
+public abstract class Sampler
+{
+    private protected Sampler(string name, string displayName) => (Name, DisplayName) = (name, displayName);
+
+    /// <summary>The short name of command lines, for example <c>euler_a</c>.</summary>
+    public string Name { get; }
+
+    /// <summary>The name that pictures' metadata carry, for example <c>Euler a</c>.</summary>
+    public string DisplayName { get; }
+
+    /// <summary>Other short names that mean this sampler.</summary>
+    public virtual IReadOnlyList<string> Aliases => [];
+
+    /// <summary>The schedules this sampler is defined for.</summary>
+    public abstract IReadOnlyList<Scheduler> Schedulers { get; }
+
+    /// <summary>All coefficients of a run of <paramref name="steps"/> steps.</summary>
+    internal abstract SamplingPlan Plan(NoiseSchedule schedule, int steps, Scheduler scheduler);
+
+    /// <summary>The display name.</summary>
+    public override string ToString() => DisplayName;
+}
+
+/// <summary>How the noise levels of a run are spaced.</summary>
+public enum Scheduler
+{
+    /// <summary>The levels of the model's own training steps, spaced as its scheduler configuration says.</summary>
+    Discrete,
+
+    /// <summary>The spacing of Karras et al. 2022 (arXiv:2206.00364, equation 5, rho 7).</summary>
+    Karras,
+}

@@ -1,0 +1,8 @@
+namespace StableDiffusion.Ilgpu;
+
+/// <summary>The list of samplers. A new one is one file beside this one and one line here.</summary>
+public static class Samplers
+{
+    /// <summary>Euler's method with ancestral noise.</summary>
+    public static Sampler EulerAncestral => throw new NotSupportedException();
+}

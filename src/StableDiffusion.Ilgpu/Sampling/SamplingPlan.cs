@@ -1,0 +1,40 @@
+namespace StableDiffusion.Ilgpu.Sampling;
+
+/// <summary>
+/// Everything a run needs to know about its sampler, as data: the pipeline and the device interpret it, neither knows any sampler.
+/// </summary>
+/// <param name="InitialNoiseScale">The run starts from standard normal noise times this.</param>
+/// <param name="Steps">The model evaluations, in order. There may be more than the user asked for (PNDM repeats one).</param>
+internal sealed record SamplingPlan(double InitialNoiseScale, IReadOnlyList<SamplingStep> Steps);
+
+/// <summary>
+/// One model evaluation and the linear update that follows it. With x the latent, m the model's (guided) output for
+/// x * <see cref="InputScale"/> at <see cref="Timestep"/>, n fresh standard normal noise, s the saved latent and
+/// h[0], h[1], … the history, newest first:
+/// <code>
+/// d  = DerivedFromLatent * x + DerivedFromModel * m       what this sampler remembers (ε, x0 or the model's output)
+/// if Save:  s = x
+/// push d to the front of h  (if Keep; otherwise d stands in front for this step only, as h[0])
+/// x  = Latent * x + Saved * s + sum_i History[i] * h[i] + Noise * n
+/// </code>
+/// </summary>
+internal sealed record SamplingStep(double Timestep, double InputScale)
+{
+    public double DerivedFromLatent { get; init; }
+    public double DerivedFromModel { get; init; } = 1;
+    public bool Save { get; init; }
+    public bool Keep { get; init; } = true;
+    public double Latent { get; init; }
+    public double Saved { get; init; }
+
+    /// <summary>Coefficients of the history, newest (this step's d) first; at most <see cref="MaxHistory"/>.</summary>
+    public double[] History { get; init; } = [];
+
+    /// <summary>Zero where the step draws no noise; a step draws exactly when this is not zero or <see cref="DrawsNoise"/> is set.</summary>
+    public double Noise { get; init; }
+
+    /// <summary>True where the sampler asks the generator for noise, even if its coefficient is zero (so that the stream stays in step).</summary>
+    public bool DrawsNoise { get; init; }
+
+    public const int MaxHistory = 4;
+}
