@@ -4,5 +4,8 @@ namespace StableDiffusion.Ilgpu;
 public static class Samplers
 {
     /// <summary>Euler's method with ancestral noise.</summary>
-    public static Sampler EulerAncestral => throw new NotSupportedException();
+    public static Sampler EulerAncestral => All[0];
+
+    /// <summary>Every sampler.</summary>
+    public static IReadOnlyList<Sampler> All { get; } = [];
 }
