@@ -1,0 +1,72 @@
+using System.Reflection;
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using ILGPU;
+using ILGPU.Frontend;
+using ILGPU.Frontend.Intrinsic;
+using StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
+
+namespace StableDiffusion.Ilgpu.Kernels.Leaves;
+
+/// <summary>
+/// SIMD leaves for ILGPU's CPU accelerator, which runs the .NET method itself. ILGPU's front end cannot read vector code, so it is
+/// shown the portable method of the same signature instead (a remapping, registered before any kernel is compiled).
+/// </summary>
+internal static class CpuSimd<V> where V : struct, ISimd<V>
+{
+    public static void Multiply(
+        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int cPitch, int rows, int depth,
+        int accumulate)
+    {
+        SimdMultiply<V>.Rows(ref a[aOffset], ref b[bOffset], ref c[cOffset], cPitch, rows, depth, accumulate != 0);
+    }
+
+    public static void MultiplyTransposed(
+        ArrayView<float> a, int aOffset, int aPitch, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int rows, int depth)
+    {
+        SimdMultiply<V>.Columns(ref a[aOffset], aPitch, ref b[bOffset], ref c[cOffset], rows, depth);
+    }
+
+    public static void Softmax(
+        ArrayView<float> scores, int scoresOffset, int keys, ArrayView<float> state, int stateOffset, ArrayView<float> output, int outputOffset, int depth,
+        int lastKey)
+    {
+        SimdSoftmax<V>.Block(ref scores[scoresOffset], keys, ref state[stateOffset], ref output[outputOffset], depth, lastKey);
+    }
+}
+
+/// <summary>Which widths there are, and their registration.</summary>
+internal static class CpuSimd
+{
+    /// <summary>Bits of the widest registers that the machine has and the runtime is allowed to use.</summary>
+    public static int Width => Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;
+
+#pragma warning disable CA2255 // A remapping is global and must be there before the first kernel of any context is compiled.
+    [ModuleInitializer]
+#pragma warning restore CA2255
+    internal static void HideFromFrontEnd()
+    {
+        Hide<Simd512>();
+        Hide<Simd256>();
+        Hide<Simd128>();
+    }
+
+    private static void Hide<V>() where V : struct, ISimd<V>
+    {
+        Hide(typeof(CpuSimd<V>), typeof(Portable));
+        Hide(typeof(CpuSimdRows<ushort, HalfFormat, SimdHalfFormat, V>), typeof(PortableRows<ushort, HalfFormat>));
+        Hide(typeof(CpuSimdRows<float, FloatFormat, SimdFloatFormat, V>), typeof(PortableRows<float, FloatFormat>));
+    }
+
+    /// <summary>Shows the front end, for each method that both types have, that of the second.</summary>
+    private static void Hide(Type simd, Type portable)
+    {
+        foreach (var shown in portable.GetMethods(BindingFlags.Public | BindingFlags.Static | BindingFlags.DeclaredOnly))
+        {
+            if (simd.GetMethod(shown.Name) is { } hidden)
+            {
+                RemappedIntrinsics.AddRemapping(hidden, (ref InvocationContext context) => context.Method = shown);
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+using ILGPU;
+
+namespace StableDiffusion.Ilgpu.Kernels.Leaves;
+
+/// <summary>All leaves in plain C#.</summary>
+internal struct PortableLeaf<T, TFormat> : ILeaf<T>
+    where T : unmanaged
+    where TFormat : struct, IFormat<T>
+{
+    public readonly float Load(ArrayView<T> source, long index) =>
+        PortableRows<T, TFormat>.Load(source, index);
+
+    public readonly void Store(ArrayView<T> target, long index, float value) =>
+        PortableRows<T, TFormat>.Store(target, index, value);
+
+    public readonly void Widen(
+        ArrayView<T> source, long sourceOffset, int sourcePitch, ArrayView<float> target, int targetOffset, int targetPitch, int rows, int count) =>
+        PortableRows<T, TFormat>.Widen(source, sourceOffset, sourcePitch, target, targetOffset, targetPitch, rows, count);
+
+    public readonly void Multiply(
+        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int cPitch, int rows, int depth,
+        int accumulate) =>
+        Portable.Multiply(a, aOffset, b, bOffset, c, cOffset, cPitch, rows, depth, accumulate);
+
+    public readonly void MultiplyTransposed(
+        ArrayView<float> a, int aOffset, int aPitch, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int rows, int depth) =>
+        Portable.MultiplyTransposed(a, aOffset, aPitch, b, bOffset, c, cOffset, rows, depth);
+
+    public readonly void Finish(
+        Epilogue epilogue, ArrayView<float> sums, int sumsOffset, ArrayView<float> bias, int biasOffset, ArrayView<T> itemBias, long itemBiasOffset,
+        ArrayView<T> residual, long residualOffset, ArrayView<T> target, long targetOffset, int count) =>
+        PortableRows<T, TFormat>.Finish(epilogue, sums, sumsOffset, bias, biasOffset, itemBias, itemBiasOffset, residual, residualOffset, target, targetOffset, count);
+
+    public readonly void Softmax(
+        ArrayView<float> scores, int scoresOffset, int keys, ArrayView<float> state, int stateOffset, ArrayView<float> output, int outputOffset, int depth,
+        int lastKey) =>
+        Portable.Softmax(scores, scoresOffset, keys, state, stateOffset, output, outputOffset, depth, lastKey);
+
+    public readonly void Moments(
+        ArrayView<T> source, long offset, int pitch, int rows, int width, ArrayView<float> mean, int meanOffset, ArrayView<float> deviation,
+        int deviationOffset) =>
+        PortableRows<T, TFormat>.Moments(source, offset, pitch, rows, width, mean, meanOffset, deviation, deviationOffset);
+
+    public readonly void Normalize(
+        ArrayView<T> source, long sourceOffset, int sourcePitch, ArrayView<T> target, long targetOffset, int targetPitch, int rows, int width,
+        ArrayView<float> mean, int meanOffset, ArrayView<float> scale, int scaleOffset, ArrayView<float> shift, int shiftOffset, int silu) =>
+        PortableRows<T, TFormat>.Normalize(source, sourceOffset, sourcePitch, target, targetOffset, targetPitch, rows, width, mean, meanOffset, scale, scaleOffset, shift, shiftOffset, silu);
+
+    public readonly void NormalizeRow(
+        ArrayView<T> source, long sourceOffset, ArrayView<T> target, long targetOffset, int width, ArrayView<float> scale, ArrayView<float> shift,
+        float epsilon) =>
+        PortableRows<T, TFormat>.NormalizeRow(source, sourceOffset, target, targetOffset, width, scale, shift, epsilon);
+}

@@ -1,0 +1,87 @@
+using ILGPU;
+using StableDiffusion.Ilgpu.Graphs;
+
+namespace StableDiffusion.Ilgpu.Kernels.Pointwise;
+
+/// <summary>Scalar functions that all backends compute with the same few operations, good to about 3e-7.</summary>
+internal static class PointwiseMath
+{
+    public const float Log2E = 1.44269504f;
+
+    /// <summary>ln 2 in two parts: the first has few enough bits that its product with a small integer is exact.</summary>
+    public const float Ln2High = 0.693359375f;
+
+    public const float Ln2Low = -2.12194440e-4f;
+
+    /// <summary>Beyond these e^x and 2^x are clamped, so that results stay normal numbers.</summary>
+    public const float ExpLimit = 87f;
+
+    public const float Exp2Limit = 126f;
+
+    public static float Exp(float x)
+    {
+        x = IntrinsicMath.Clamp(x, -ExpLimit, ExpLimit);
+        var n = Round(x * Log2E);
+        var r = x - (n * Ln2High) - (n * Ln2Low);
+        return Scale(ExpPolynomial(r), (int)n);
+    }
+
+    public static float Exp2(float x)
+    {
+        x = IntrinsicMath.Clamp(x, -Exp2Limit, Exp2Limit);
+        var n = Round(x);
+        return Scale(ExpPolynomial((x - n) * 0.693147181f), (int)n);
+    }
+
+    public static float Silu(float x) => x / (1f + Exp(-x));
+
+    public static float QuickGelu(float x) => x / (1f + Exp(-1.702f * x));
+
+    /// <summary>x Φ(x). The complementary error function keeps the relative precision of the negative side.</summary>
+    public static float Gelu(float x)
+    {
+        var tail = 0.5f * x * Erfc(IntrinsicMath.Abs(x) * 0.707106781f);
+        return x < 0 ? tail : x - tail;
+    }
+
+    /// <summary>erfc z for z >= 0: t e^(-z² + P(t)), t = 1 / (1 + z / 2) (Chebyshev fit, Numerical Recipes, relative error 1.2e-7).</summary>
+    public static float Erfc(float z)
+    {
+        var t = 1f / (1f + (0.5f * z));
+        var p = 0.17087277f;
+        p = (p * t) - 0.82215223f;
+        p = (p * t) + 1.48851587f;
+        p = (p * t) - 1.13520398f;
+        p = (p * t) + 0.27886807f;
+        p = (p * t) - 0.18628806f;
+        p = (p * t) + 0.09678418f;
+        p = (p * t) + 0.37409196f;
+        p = (p * t) + 1.00002368f;
+        return t * Exp((p * t) - 1.26551223f - (z * z));
+    }
+
+    public static float Activate(float x, int activation) => activation switch
+    {
+        (int)Activation.Silu => Silu(x),
+        (int)Activation.Gelu => Gelu(x),
+        (int)Activation.QuickGelu => QuickGelu(x),
+        _ => x,
+    };
+
+    /// <summary>e^r for |r| up to ln 2 / 2 (the fit of Cephes' expf).</summary>
+    private static float ExpPolynomial(float r)
+    {
+        var p = 1.9875691500e-4f;
+        p = (p * r) + 1.3981999507e-3f;
+        p = (p * r) + 8.3334519073e-3f;
+        p = (p * r) + 4.1665795894e-2f;
+        p = (p * r) + 1.6666665459e-1f;
+        p = (p * r) + 5.0000001201e-1f;
+        return (p * r * r) + r + 1f;
+    }
+
+    /// <summary>To the nearest whole number, for |x| below 2^22.</summary>
+    private static float Round(float x) => (x + 12582912f) - 12582912f;
+
+    private static float Scale(float x, int n) => Interop.IntAsFloat((uint)((int)Interop.FloatAsInt(x) + (n << 23)));
+}
