@@ -1,0 +1,62 @@
+using System.Text.Json;
+
+namespace StableDiffusion.Ilgpu;
+
+/// <summary>Reads diffusers' JSON configurations; a key that is left out takes the class's default.</summary>
+internal sealed class ConfigReader(JsonElement json, string description)
+{
+    public int Int(string key, int? fallback = null) => Read(key, "an integer", e => e.GetInt32(), fallback);
+
+    public double Number(string key, double? fallback = null) => Read(key, "a number", e => e.GetDouble(), fallback);
+
+    public bool Flag(string key, bool fallback) => Read<bool>(key, "true or false", e => e.GetBoolean(), fallback);
+
+    public int[] Ints(string key) => ReadValue(key, "a list of integers", e => e.EnumerateArray().Select(i => i.GetInt32()).ToArray());
+
+    public string[] Names(string key) => ReadValue(key, "a list of names", e => e.EnumerateArray().Select(i => i.GetString()!).ToArray());
+
+    public string Text(string key, string fallback) => Has(key) ? ReadValue(key, "a text", e => e.GetString()!) : fallback;
+
+    /// <summary>One integer for every level, or a list of them.</summary>
+    public int[] PerLevel(string key, int levels, int fallback)
+    {
+        var values = !Has(key) ? [fallback]
+            : json.GetProperty(key).ValueKind == JsonValueKind.Array ? Ints(key) : [Int(key)];
+        return values.Length == levels ? values
+            : values.Length == 1 ? [.. Enumerable.Repeat(values[0], levels)]
+            : throw Error(key, $"has {values.Length} entries for {levels} levels");
+    }
+
+    /// <summary>Refuses a value that changes the computation in a way that is not built.</summary>
+    public void Require(string key, string expected)
+    {
+        if (Has(key) && !string.Equals(json.GetProperty(key).ToString(), expected, StringComparison.OrdinalIgnoreCase))
+        {
+            throw Error(key, $"is {json.GetProperty(key)}; only {expected} is supported");
+        }
+    }
+
+    public StableDiffusionException Error(string key, string problem) => new($"{description}: {key} {problem}");
+
+    private bool Has(string key) => json.TryGetProperty(key, out var e) && e.ValueKind != JsonValueKind.Null;
+
+    private T Read<T>(string key, string kind, Func<JsonElement, T> read, T? fallback) where T : struct =>
+        Has(key) ? ReadValue(key, kind, read) : fallback ?? throw Error(key, "is missing");
+
+    private T ReadValue<T>(string key, string kind, Func<JsonElement, T> read)
+    {
+        if (!Has(key))
+        {
+            throw Error(key, "is missing");
+        }
+
+        try
+        {
+            return read(json.GetProperty(key));
+        }
+        catch (Exception e) when (e is InvalidOperationException or FormatException)
+        {
+            throw Error(key, $"is not {kind}");
+        }
+    }
+}

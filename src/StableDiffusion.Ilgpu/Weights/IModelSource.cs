@@ -1,0 +1,41 @@
+using System.Text.Json;
+
+namespace StableDiffusion.Ilgpu.Weights;
+
+/// <summary>The components of a model that hold weights; diffusers' folders are text_encoder, unet and vae.</summary>
+internal enum ModelPart { TextEncoder, UNet, Vae }
+
+/// <summary>A model as it is stored: configurations and weights of its components, whatever the layout.</summary>
+internal interface IModelSource : IDisposable
+{
+    /// <summary>What messages call the model: usually the folder's or the file's path.</summary>
+    string Description { get; }
+
+    /// <summary>The name that a picture's metadata carry: the file's name without extension, or the folder's name.</summary>
+    string Name { get; }
+
+    /// <summary>First 10 hex digits of the SHA-256 of the single file, or of the UNet's weight file; null where there is no file. Computed when first asked for.</summary>
+    string? ShortHash { get; }
+
+    /// <summary>A component's configuration in diffusers' terms; <see cref="ConfigDescription"/> is what messages call it.</summary>
+    JsonElement Config(ModelPart part);
+
+    string ConfigDescription(ModelPart part);
+
+    /// <summary>diffusers' scheduler configuration; an empty object where the model has none.</summary>
+    JsonElement SchedulerConfig { get; }
+
+    string SchedulerConfigDescription { get; }
+
+    /// <summary>The model's own tokenizer files, or null where it has none (the built-in table serves then).</summary>
+    TokenizerFiles? Tokenizer { get; }
+
+    /// <summary>Opens a component's weights. The caller disposes the result.</summary>
+    IWeightSource Open(ModelPart part);
+}
+
+/// <summary>
+/// A tokenizer folder. The two paths are null together; <paramref name="PadToken"/> is the text of the padding token, null where no
+/// configuration names one (CLIP's end-of-text token serves then).
+/// </summary>
+internal sealed record TokenizerFiles(string? VocabularyPath, string? MergesPath, string? PadToken);
