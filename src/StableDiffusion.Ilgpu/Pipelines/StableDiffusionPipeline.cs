@@ -33,10 +33,11 @@ public sealed class StableDiffusionPipeline : IDisposable
     /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step.</exception>
     public IReadOnlyList<GeneratedImage> Generate(
         GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default) =>
-        [];
+        throw new StableDiffusionException($"{Device}: generation is being built");
 
     /// <summary>The launches of a generation of this size.</summary>
-    internal IReadOnlyList<PlanRow> Plan(int width, int height, bool timed) => [];
+    internal IReadOnlyList<PlanRow> Plan(int width, int height, bool timed) =>
+        throw new StableDiffusionException($"{Device}: planning is being built");
 
     /// <summary>Frees the device's memory.</summary>
     public void Dispose()
