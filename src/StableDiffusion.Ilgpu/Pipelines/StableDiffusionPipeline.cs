@@ -1,4 +1,11 @@
+using System.Diagnostics;
+using System.Globalization;
 using StableDiffusion.Ilgpu.Compilation;
+using StableDiffusion.Ilgpu.Devices;
+using StableDiffusion.Ilgpu.Imaging;
+using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Sampling;
+using StableDiffusion.Ilgpu.Sampling.Noise;
 
 namespace StableDiffusion.Ilgpu;
 
@@ -7,16 +14,31 @@ namespace StableDiffusion.Ilgpu;
 /// </summary>
 public sealed class StableDiffusionPipeline : IDisposable
 {
-    private StableDiffusionPipeline(ComputeDevice device) => Device = device;
+    private readonly LoadedModel model;
+    private readonly DeviceSession session;
+    private readonly KernelSet<ushort> kernels;
+    private readonly DiffusionEngine<ushort> engine;
+
+    private StableDiffusionPipeline(ComputeDevice device, LoadedModel model, DeviceSession session, KernelSet<ushort> kernels)
+    {
+        (Device, this.model, this.session, this.kernels) = (device, model, session, kernels);
+        engine = new DiffusionEngine<ushort>(model, session, kernels, FusionOptions.All);
+    }
 
     /// <summary>The device that everything runs on.</summary>
     public ComputeDevice Device { get; }
 
     /// <summary>The model's name, as pictures' metadata carry it.</summary>
-    public string ModelName { get; private set; } = "";
+    public string ModelName => model.Name;
 
     /// <summary>Width and height in pixels that the model was trained for.</summary>
-    public int NativeSize { get; private set; }
+    public int NativeSize => model.UNetConfig.SampleSize * model.VaeConfig.PixelsPerLatent;
+
+    /// <summary>Where the time went so far.</summary>
+    internal GenerationTimings Timings { get; } = new();
+
+    /// <summary>Bytes of the arena of activations that all programs share.</summary>
+    internal long ArenaBytes => engine.ArenaBytes;
 
     /// <summary>Loads a model.</summary>
     /// <param name="model">A folder in diffusers' layout, <c>synthetic:sd15</c>, or null for the bundled demo model.</param>
@@ -25,22 +47,143 @@ public sealed class StableDiffusionPipeline : IDisposable
     /// <exception cref="StableDiffusionException">The model is missing, damaged or of a kind that is not supported.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public static StableDiffusionPipeline Load(
-        string? model = null, ComputeDevice? device = null, CancellationToken cancellationToken = default) =>
-        new(device ?? ComputeDevice.Default);
+        string? model = null, ComputeDevice? device = null, CancellationToken cancellationToken = default)
+    {
+        var start = Stopwatch.GetTimestamp();
+        var target = device ?? ComputeDevice.Default;
+        var loaded = LoadedModel.Open(model);
+        DeviceSession? session = null;
+        StableDiffusionPipeline? pipeline = null;
+        BackgroundWork? compiling = null;
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        try
+        {
+            session = DeviceSession.Open(target);
+            pipeline = new StableDiffusionPipeline(target, loaded, session, BackendProfile.HalfKernels(session));
+            compiling = Dedicated.Start(() => pipeline.CompileKernels(stop.Token));
+            var size = loaded.UNetConfig.SampleSize;
+            pipeline.engine.Text(2, cancellationToken);
+            pipeline.engine.UNet(2, size, size, cancellationToken);
+            pipeline.engine.Decoder(size, size, cancellationToken);
+            compiling.Wait();
+            pipeline.Timings.Load = Stopwatch.GetElapsedTime(start);
+            return pipeline;
+        }
+        catch
+        {
+            stop.Cancel();
+            compiling?.WaitQuietly();
+            pipeline?.engine.Dispose();
+            session?.Dispose();
+            loaded.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>Makes the pictures of a request, one after the other.</summary>
     /// <exception cref="StableDiffusionException">A value of the request cannot be used; nothing was computed.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step.</exception>
     public IReadOnlyList<GeneratedImage> Generate(
-        GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default) =>
-        throw new StableDiffusionException($"{Device}: generation is being built");
+        GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        request.Validate();
+        var (width, height) = (request.Width ?? NativeSize, request.Height ?? NativeSize);
+        var plan = request.Sampler.Plan(model.Schedule, request.Steps, request.Scheduler);
+        void Report(GenerationStage stage, int image, int step) =>
+            progress?.Report(new GenerationProgress(stage, image, request.BatchCount, step, plan.Steps.Count));
 
-    /// <summary>The launches of a generation of this size.</summary>
-    internal IReadOnlyList<PlanRow> Plan(int width, int height, bool timed) =>
-        throw new StableDiffusionException($"{Device}: planning is being built");
+        Report(GenerationStage.Text, 0, 0);
+        var start = Stopwatch.GetTimestamp();
+        var guided = request.GuidanceScale != 1;
+        string[] prompts = guided ? [request.NegativePrompt, request.Prompt] : [request.Prompt];
+        var context = engine.Encode(prompts.SelectMany(model.Tokenize).ToArray(), cancellationToken);
+        Timings.Text += Stopwatch.GetElapsedTime(start);
+
+        var images = new List<GeneratedImage>();
+        var (rows, columns) = (height / model.VaeConfig.PixelsPerLatent, width / model.VaeConfig.PixelsPerLatent);
+        for (var i = 0; i < request.BatchCount; i++)
+        {
+            var image = i;
+            start = Stopwatch.GetTimestamp();
+            Report(GenerationStage.Sampling, image, 0);
+            var noise = NormalStream.Create(request.NoiseGenerator, request.Seed + image);
+            var latent = engine.Sample(
+                context, guided ? request.GuidanceScale : null, rows, columns, plan, () => Draw(noise, rows * columns),
+                step => Report(GenerationStage.Sampling, image, step), cancellationToken);
+            Timings.Sampling += Stopwatch.GetElapsedTime(start);
+
+            start = Stopwatch.GetTimestamp();
+            Report(GenerationStage.Decoding, image, plan.Steps.Count);
+            var pixels = engine.DecodeToBytes(latent, rows, columns, cancellationToken);
+            Timings.Decode += Stopwatch.GetElapsedTime(start);
+            images.Add(new GeneratedImage(width, height, pixels, request.Seed + image, Describe(request, width, height, request.Seed + image)));
+        }
+
+        return images;
+    }
+
+    /// <summary>The parts of a model, read from its configuration and file headers; no device is touched.</summary>
+    /// <exception cref="StableDiffusionException">The model is missing, damaged or of a kind that is not supported.</exception>
+    internal static IReadOnlyList<ComponentInfo> Inspect(string? model)
+    {
+        using var loaded = LoadedModel.Open(model);
+        return loaded.Describe();
+    }
+
+    /// <summary>The launches of a generation of this size; with times of one run of each if asked for.</summary>
+    internal IReadOnlyList<PlanRow> Plan(int width, int height, bool timed)
+    {
+        GenerationRequest.CheckSize("width", width);
+        GenerationRequest.CheckSize("height", height);
+        var (rows, columns) = (height / model.VaeConfig.PixelsPerLatent, width / model.VaeConfig.PixelsPerLatent);
+        CompiledGraph<ushort>[] graphs = [engine.Text(2), engine.UNet(2, rows, columns), engine.Decoder(rows, columns)];
+        foreach (var program in graphs.SelectMany(g => g.Programs).Where(_ => timed))
+        {
+            // The first run pays for first calls and first touches of memory.
+            program.Run();
+            program.Run(timed: true);
+        }
+
+        return [.. graphs.SelectMany(g => g.Programs).SelectMany(p => p.Rows(sizeof(ushort)))];
+    }
 
     /// <summary>Frees the device's memory.</summary>
     public void Dispose()
     {
+        engine.Dispose();
+        session.Dispose();
+        model.Dispose();
     }
+
+    private void CompileKernels(CancellationToken cancellationToken)
+    {
+        var start = Stopwatch.GetTimestamp();
+        kernels.Warm(cancellationToken);
+        Timings.KernelCompile = Stopwatch.GetElapsedTime(start);
+    }
+
+    private float[] Draw(NormalStream noise, int pixels)
+    {
+        var values = new float[model.UNetConfig.InChannels * pixels];
+        noise.Fill(values);
+        return values;
+    }
+
+    private string Describe(GenerationRequest request, int width, int height, long seed) => InfoText.Format(
+        request.Prompt, request.NegativePrompt,
+        [
+            ("Steps", Number(request.Steps)),
+            ("Sampler", request.Sampler.DisplayName),
+            ("Schedule type", request.Scheduler == Scheduler.Discrete ? null : request.Scheduler.ToString()),
+            ("CFG scale", Number(request.GuidanceScale)),
+            ("Seed", Number(seed)),
+            ("Size", $"{width}x{height}"),
+            ("Model hash", model.ShortHash),
+            ("Model", model.Name),
+            ("RNG", request.NoiseGenerator == NoiseGenerator.Cpu ? "CPU" : null),
+            ("Version", $"sdilgpu {typeof(StableDiffusionPipeline).Assembly.GetName().Version?.ToString(3)}"),
+        ]);
+
+    private static string Number(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
 }

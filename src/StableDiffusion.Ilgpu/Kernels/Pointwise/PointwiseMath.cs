@@ -68,6 +68,26 @@ internal static class PointwiseMath
         _ => x,
     };
 
+    /// <summary>sin x for |x| up to 1e4: the multiple of pi / 2 is taken off in three parts (Cody and Waite).</summary>
+    public static float Sin(float x) => SinQuadrant(x, 0);
+
+    public static float Cos(float x) => SinQuadrant(x, 1);
+
+    /// <summary>sin(x + shift * pi / 2).</summary>
+    private static float SinQuadrant(float x, int shift)
+    {
+        var n = Round(x * 0.636619772f);
+        var r = x - (n * 1.5703125f);
+        r -= n * 4.837512969970703125e-4f;
+        r -= n * 7.54978995489188e-8f;
+        var quadrant = ((int)n + shift) & 3;
+        var square = r * r;
+        var sine = r + (r * square * ((((-1.9515295891e-4f * square) + 8.3321608736e-3f) * square) - 1.6666654611e-1f));
+        var cosine = 1f - (0.5f * square) + (square * square * ((((2.443315711809948e-5f * square) - 1.388731625493765e-3f) * square) + 4.166664568298827e-2f));
+        var value = (quadrant & 1) == 0 ? sine : cosine;
+        return quadrant < 2 ? value : -value;
+    }
+
     /// <summary>e^r for |r| up to ln 2 / 2 (the fit of Cephes' expf).</summary>
     private static float ExpPolynomial(float r)
     {

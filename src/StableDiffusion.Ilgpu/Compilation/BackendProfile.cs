@@ -1,0 +1,41 @@
+using ILGPU.Runtime;
+using StableDiffusion.Ilgpu.Devices;
+using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
+using StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
+
+namespace StableDiffusion.Ilgpu.Compilation;
+
+/// <summary>The leaves that kernels can run with.</summary>
+internal enum LeafKind { Portable, Simd128, Simd256, Simd512 }
+
+/// <summary>The one place that knows which leaf serves which device.</summary>
+internal static class BackendProfile
+{
+    /// <summary>The fastest leaf of this machine's processor.</summary>
+    public static LeafKind Best => CpuSimd.Width switch
+    {
+        512 => LeafKind.Simd512,
+        256 => LeafKind.Simd256,
+        _ => LeafKind.Simd128,
+    };
+
+    /// <summary>The kernels that a device runs fastest with: SIMD leaves are real .NET code, so only the CPU accelerator can use them.</summary>
+    public static KernelSet<ushort> HalfKernels(DeviceSession device) =>
+        HalfKernels(device, device.Accelerator.AcceleratorType == AcceleratorType.CPU ? Best : LeafKind.Portable);
+
+    public static KernelSet<ushort> HalfKernels(DeviceSession device, LeafKind leaf) => Kernels<ushort, HalfFormat, SimdHalfFormat>(device, leaf);
+
+    public static KernelSet<float> FloatKernels(DeviceSession device, LeafKind leaf) => Kernels<float, FloatFormat, SimdFloatFormat>(device, leaf);
+
+    private static KernelSet<T> Kernels<T, TFormat, TSimdFormat>(DeviceSession device, LeafKind leaf)
+        where T : unmanaged
+        where TFormat : struct, IFormat<T>
+        where TSimdFormat : struct, ISimdFormat<T> => leaf switch
+        {
+            LeafKind.Simd512 => new KernelSet<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd512>>(device.Accelerator, "simd512"),
+            LeafKind.Simd256 => new KernelSet<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd256>>(device.Accelerator, "simd256"),
+            LeafKind.Simd128 => new KernelSet<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd128>>(device.Accelerator, "simd128"),
+            _ => new KernelSet<T, PortableLeaf<T, TFormat>>(device.Accelerator, "portable"),
+        };
+}

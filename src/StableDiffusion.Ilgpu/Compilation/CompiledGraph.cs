@@ -1,0 +1,145 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using ILGPU;
+using ILGPU.Runtime;
+using StableDiffusion.Ilgpu.Devices;
+using StableDiffusion.Ilgpu.Graphs;
+using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Kernels.Pointwise;
+
+namespace StableDiffusion.Ilgpu.Compilation;
+
+/// <summary>
+/// A graph ready to run: one program for each rate at which its values change. Inputs are written, programs run (Prompt, Schedule, Step) and
+/// outputs read; between them the arena must not be used by another graph.
+/// </summary>
+internal sealed class CompiledGraph<T> where T : unmanaged
+{
+    private readonly DeviceSession device;
+    private readonly Workspace<T> workspace;
+    private readonly Placement placement;
+    private readonly ArenaPlan arena;
+    private readonly Dictionary<string, Value> inputs;
+
+    private CompiledGraph(Graph graph, DeviceSession device, Workspace<T> workspace, Placement placement, ArenaPlan arena, LaunchBuilder<T> builder)
+    {
+        (this.device, this.workspace, this.placement, this.arena) = (device, workspace, placement, arena);
+        Graph = graph;
+        inputs = graph.Inputs.ToDictionary(i => ((Input)i.Op).Key);
+        Prompt = Program(Rate.Prompt);
+        Schedule = Program(Rate.Schedule);
+        Step = Program(Rate.Step);
+        workspace.Reserve(arena.Bytes);
+
+        ComputeProgram<T> Program(Rate rate)
+        {
+            Launch<T>[] launches = [.. placement.Launches(rate).SelectMany(builder.Build)];
+            workspace.Reserve(launches: launches.Length);
+#pragma warning disable CA1308 // Programs' names are small letters.
+            return new ComputeProgram<T>($"{graph.Name}.{rate.ToString().ToLowerInvariant()}", launches, device, workspace);
+#pragma warning restore CA1308
+        }
+    }
+
+    /// <summary>Fuses the graph in place, plans its memory, loads the weights it needs and binds its launches.</summary>
+    public static CompiledGraph<T> Compile(
+        Graph graph, FusionOptions fusion, DeviceSession device, KernelSet<T> kernels, WeightStore<T> weights, Workspace<T> workspace,
+        CancellationToken cancellationToken = default)
+    {
+        FusionRules.Apply(graph, fusion);
+        weights.Prepare(graph.Values.Select(v => v.Op), Environment.ProcessorCount, cancellationToken);
+        var placement = Placement.Create(graph, fusion);
+        var arena = ArenaPlan.Create(placement, Unsafe.SizeOf<T>());
+        return new(graph, device, workspace, placement, arena, new LaunchBuilder<T>(device, kernels, weights, workspace, placement, arena));
+    }
+
+    public Graph Graph { get; }
+
+    public ComputeProgram<T> Prompt { get; }
+
+    public ComputeProgram<T> Schedule { get; }
+
+    public ComputeProgram<T> Step { get; }
+
+    public IEnumerable<ComputeProgram<T>> Programs => [Prompt, Schedule, Step];
+
+    /// <summary>Bytes of the arena that this graph uses.</summary>
+    public long ArenaBytes => arena.Bytes;
+
+    /// <summary>Writes an input of activations, channels last.</summary>
+    public void Write(string key, ReadOnlySpan<float> values)
+    {
+        var input = Checked(key, values.Length);
+        if (input.Type == ElementType.Float32)
+        {
+            Copy(values, Memory<float>(input));
+            return;
+        }
+
+        var stored = new T[values.Length];
+        Stored.Narrow(values, stored);
+        Copy<T>(stored, Memory<T>(input));
+    }
+
+    /// <summary>Writes token ids.</summary>
+    public void Write(string key, ReadOnlySpan<int> values) => Copy(values, Memory<int>(Checked(key, values.Length)));
+
+    /// <summary>Reads an output, channels last.</summary>
+    public float[] Read(string key)
+    {
+        var output = Graph.Outputs[key];
+        var place = placement[output];
+        var stored = new T[output.Shape.Rows * place.RowPitch];
+        var first = (arena.OffsetOf(place.Root) / Unsafe.SizeOf<T>()) + place.ElementOffset;
+        var available = Math.Min(stored.Length, workspace.Arena.Length - first);
+        workspace.Arena.SubView(first, available).CopyToCPU(device.Stream, stored.AsSpan(0, (int)available));
+        device.Stream.Synchronize();
+        var values = new float[output.Shape.Count];
+        for (var row = 0; row < output.Shape.Rows; row++)
+        {
+            Stored.Widen<T>(stored.AsSpan(row * place.RowPitch, output.C), values.AsSpan(row * output.C));
+        }
+
+        return values;
+    }
+
+    /// <summary>Reads an output of -1 … 1 as bytes 0 … 255, channels last.</summary>
+    public byte[] ReadBytes(string key, KernelSet<T> kernels)
+    {
+        var bytes = new byte[Graph.Outputs[key].Shape.Count];
+        using var buffer = device.Allocate<byte>(bytes.Length);
+        var counter = workspace.Counters.SubView(0, 1);
+        counter.MemSetToZero(device.Stream);
+        var arguments = new ConversionArguments<T> { Arena = workspace.Arena, Bytes = buffer.View, Offset = OffsetOf(key), Count = bytes.Length };
+        kernels.ToBytes(device.Stream, new KernelConfig(device.Groups, 1), arguments, workspace.Scratch, counter);
+        buffer.View.SubView(0, bytes.Length).CopyToCPU(device.Stream, bytes);
+        device.Stream.Synchronize();
+        return bytes;
+    }
+
+    /// <summary>Where an input or a dense output lies, in elements of T from the arena's start.</summary>
+    public long OffsetOf(string key)
+    {
+        var place = placement[inputs.TryGetValue(key, out var input) ? input : Graph.Outputs[key]];
+        return (arena.OffsetOf(place.Root) / Unsafe.SizeOf<T>()) + place.ElementOffset;
+    }
+
+    /// <summary>What the schedule's program left for the step's: a part of the arena that can be kept for each timestep and put back.</summary>
+    public ArrayView<T> ScheduleResults => workspace.Arena.SubView(
+        arena.Snapshot.Offset / Unsafe.SizeOf<T>(), arena.Snapshot.Length / Unsafe.SizeOf<T>());
+
+    private Value Checked(string key, int count)
+    {
+        var input = inputs[key];
+        return input.Shape.Count == count ? input : throw new InvalidOperationException($"{Graph.Name}: {key} has {input.Shape}, not {count} values");
+    }
+
+    private ArrayView<TElement> Memory<TElement>(Value input) where TElement : unmanaged =>
+        workspace.Arena.Cast<TElement>().SubView(arena.OffsetOf(placement[input].Root) / Unsafe.SizeOf<TElement>(), input.Shape.Count);
+
+    private void Copy<TElement>(ReadOnlySpan<TElement> values, ArrayView<TElement> target) where TElement : unmanaged
+    {
+        target.CopyFromCPU(device.Stream, values);
+        device.Stream.Synchronize();
+    }
+}

@@ -1,0 +1,124 @@
+using ILGPU;
+using ILGPU.Runtime;
+using StableDiffusion.Ilgpu.Devices;
+using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Kernels.Pointwise;
+using StableDiffusion.Ilgpu.Sampling;
+
+namespace StableDiffusion.Ilgpu.Compilation;
+
+/// <summary>The latent of one picture, in fp32 on the device, with what its sampler remembers. Channels last.</summary>
+internal sealed class LatentState<T> : IDisposable where T : unmanaged
+{
+    private readonly DeviceSession device;
+    private readonly KernelSet<T> kernels;
+    private readonly Workspace<T> workspace;
+    private readonly DeviceBuffer<float> latent;
+    private readonly DeviceBuffer<float> saved;
+    private readonly DeviceBuffer<float> noise;
+    private readonly DeviceBuffer<float> history;
+    private readonly KernelConfig config;
+    private int remembered;
+
+    public LatentState(DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, ReadOnlySpan<float> values)
+    {
+        (this.device, this.kernels, this.workspace) = (device, kernels, workspace);
+        config = new KernelConfig(device.Groups, 1);
+        latent = device.Allocate<float>(values.Length);
+        saved = device.Allocate<float>(values.Length);
+        noise = device.Allocate<float>(values.Length);
+        history = device.Allocate<float>((long)SamplingStep.MaxHistory * values.Length);
+        workspace.Reserve(launches: 1);
+        latent.View.CopyFromCPU(device.Stream, values);
+        device.Stream.Synchronize();
+    }
+
+    /// <summary>Writes the latent times a factor into a graph's input, for each of its batch items.</summary>
+    public void WriteTo(CompiledGraph<T> graph, string input, int items, double factor)
+    {
+        var arguments = new ConversionArguments<T>
+        {
+            Arena = workspace.Arena,
+            Latent = latent.View,
+            Offset = graph.OffsetOf(input),
+            Count = (int)latent.Length,
+            Copies = items,
+            Scale = (float)factor,
+        };
+        kernels.Scale(device.Stream, config, arguments, workspace.Scratch, FreshCounter());
+    }
+
+    /// <summary>Takes a sampler's step with the model's output.</summary>
+    /// <param name="graph">The model, which has just run.</param>
+    /// <param name="output">Its output: a batch item without the prompt and one with it, or the latter alone.</param>
+    /// <param name="guidance">Guidance scale; null where there is one item.</param>
+    /// <param name="step">The coefficients.</param>
+    /// <param name="fresh">Standard normal noise, channels last; empty where the step draws none.</param>
+    public void Update(CompiledGraph<T> graph, string output, double? guidance, SamplingStep step, ReadOnlySpan<float> fresh)
+    {
+        if (!fresh.IsEmpty)
+        {
+            noise.View.CopyFromCPU(device.Stream, fresh);
+        }
+
+        var factors = step.History.Concat(Enumerable.Repeat(0.0, SamplingStep.MaxTerms)).Select(f => (float)f).ToArray();
+        kernels.LatentUpdate(
+            device.Stream, config,
+            new LatentUpdateArguments<T>
+            {
+                Arena = workspace.Arena,
+                Latent = latent.View,
+                Saved = saved.View,
+                Noise = noise.View,
+                History = history.View,
+                Output = graph.OffsetOf(output),
+                Count = (int)latent.Length,
+                Guided = guidance is null ? 0 : 1,
+                Guidance = (float)(guidance ?? 1),
+                DerivedFromLatent = (float)step.DerivedFromLatent,
+                DerivedFromModel = (float)step.DerivedFromModel,
+                Save = step.Save ? 1 : 0,
+                LatentFactor = (float)step.Latent,
+                SavedFactor = (float)step.Saved,
+                NoiseFactor = fresh.IsEmpty ? 0 : (float)step.Noise,
+                History0 = factors[0],
+                History1 = factors[1],
+                History2 = factors[2],
+                History3 = factors[3],
+                Slot0 = Slot(0),
+                Slot1 = Slot(1),
+                Slot2 = Slot(2),
+                Slot3 = Slot(3),
+            },
+            workspace.Scratch, FreshCounter());
+        device.Stream.Synchronize();
+        remembered += (step.Keep ? 1 : 0) - step.Forget;
+
+        // Slots form a ring: entry i of the history lies i slots before the one that this step writes.
+        int Slot(int age) => (remembered + SamplingStep.MaxHistory - age) % SamplingStep.MaxHistory;
+    }
+
+    /// <summary>The latent's values, channels last.</summary>
+    public float[] Read()
+    {
+        var values = new float[latent.Length];
+        latent.View.CopyToCPU(device.Stream, values);
+        device.Stream.Synchronize();
+        return values;
+    }
+
+    public void Dispose()
+    {
+        latent.Dispose();
+        saved.Dispose();
+        noise.Dispose();
+        history.Dispose();
+    }
+
+    private ArrayView<int> FreshCounter()
+    {
+        var counter = workspace.Counters.SubView(0, 1);
+        counter.MemSetToZero(device.Stream);
+        return counter;
+    }
+}

@@ -1,0 +1,75 @@
+using System.Runtime.CompilerServices;
+using ILGPU;
+using StableDiffusion.Ilgpu.Devices;
+
+namespace StableDiffusion.Ilgpu.Compilation;
+
+/// <summary>
+/// The memory that all programs of a pipeline share: the arena of activations, the kernels' scratch, and the tile counters.
+/// Programs say what they need when they are compiled; memory is allocated, and grown, when one is about to run.
+/// What lies in the arena is lost when it grows, or when a program of another graph runs.
+/// </summary>
+internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T : unmanaged
+{
+    private readonly Growing<T> arena = new(device);
+    private readonly Growing<float> scratch = new(device);
+    private readonly Growing<float> moments = new(device);
+    private readonly Growing<int> counters = new(device);
+
+    public ArrayView<T> Arena => arena.View;
+
+    /// <summary>One part a group.</summary>
+    public ArrayView<float> Scratch => scratch.View;
+
+    /// <summary>What a group norm's launches hand to one another.</summary>
+    public ArrayView<float> Moments => moments.View;
+
+    /// <summary>One element a launch.</summary>
+    public ArrayView<int> Counters => counters.View;
+
+    public long ArenaBytes => arena.Count * Unsafe.SizeOf<T>();
+
+    public void Reserve(long arenaBytes = 0, long scratchValues = 0, long momentValues = 0, int launches = 0)
+    {
+        arena.Count = Math.Max(arena.Count, (arenaBytes + Unsafe.SizeOf<T>() - 1) / Unsafe.SizeOf<T>());
+        scratch.Count = Math.Max(scratch.Count, scratchValues);
+        moments.Count = Math.Max(moments.Count, momentValues);
+        counters.Count = Math.Max(counters.Count, launches);
+    }
+
+    public void Dispose()
+    {
+        arena.Dispose();
+        scratch.Dispose();
+        moments.Dispose();
+        counters.Dispose();
+    }
+
+    private sealed class Growing<TElement>(DeviceSession device) : IDisposable where TElement : unmanaged
+    {
+        private DeviceBuffer<TElement>? buffer;
+
+        public long Count { get; set; } = 1;
+
+        public ArrayView<TElement> View
+        {
+            get
+            {
+                if (buffer is null || buffer.Length < Count)
+                {
+                    buffer?.Dispose();
+                    buffer = null;
+                    buffer = device.Allocate<TElement>(Count);
+                }
+
+                return buffer.View;
+            }
+        }
+
+        public void Dispose()
+        {
+            buffer?.Dispose();
+            buffer = null;
+        }
+    }
+}

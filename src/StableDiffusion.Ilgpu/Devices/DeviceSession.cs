@@ -1,0 +1,81 @@
+using ILGPU;
+using ILGPU.Runtime;
+using ILGPU.Runtime.CPU;
+
+namespace StableDiffusion.Ilgpu.Devices;
+
+/// <summary>An open accelerator: its context, its stream, and the count of what is allocated on it.</summary>
+internal sealed class DeviceSession : IDisposable
+{
+    private readonly Context context;
+    private int liveBuffers;
+
+    private DeviceSession(Context context, Accelerator accelerator)
+    {
+        this.context = context;
+        Accelerator = accelerator;
+    }
+
+    public Accelerator Accelerator { get; }
+
+    public AcceleratorStream Stream => Accelerator.DefaultStream;
+
+    /// <summary>Groups that run at the same time: kernels are launched with so many, and each takes tiles until none is left.</summary>
+    public int Groups => Accelerator.NumMultiprocessors;
+
+    /// <summary>Buffers that are allocated and not yet disposed.</summary>
+    public int LiveBuffers => liveBuffers;
+
+    /// <exception cref="StableDiffusionException">The kernels for this kind of device are not there yet.</exception>
+    public static DeviceSession Open(ComputeDevice device) => device.Kind == DeviceKind.Cpu ? OpenCpu(device.ComputeUnits)
+        : throw new StableDiffusionException($"{device}: this version computes on the processor only; valid: {ComputeDevice.Default.Id}");
+
+    /// <summary>The processor, with one group per core. Two threads a warp are the fewest that ILGPU allows; kernels use one.</summary>
+    public static DeviceSession OpenCpu(int cores)
+    {
+        var context = Context.Create(builder => builder.CPU(new CPUDevice(2, 1, cores)).Optimize(OptimizationLevel.O1));
+        return new DeviceSession(context, context.CreateCPUAccelerator(0));
+    }
+
+    /// <exception cref="StableDiffusionException">The device has not so much memory left.</exception>
+    public DeviceBuffer<T> Allocate<T>(long count) where T : unmanaged
+    {
+        try
+        {
+            var buffer = new DeviceBuffer<T>(Accelerator.Allocate1D<T>(Math.Max(1, count)), () => Interlocked.Decrement(ref liveBuffers));
+            Interlocked.Increment(ref liveBuffers);
+            return buffer;
+        }
+        catch (Exception e) when (e is OutOfMemoryException or AcceleratorException)
+        {
+            throw new StableDiffusionException(
+                $"{Accelerator.Name}: out of memory: {count * System.Runtime.CompilerServices.Unsafe.SizeOf<T>() / 1048576.0:0} MiB more were needed", e);
+        }
+    }
+
+    public void Dispose()
+    {
+        Accelerator.Dispose();
+        context.Dispose();
+    }
+}
+
+/// <summary>Memory on a device.</summary>
+internal sealed class DeviceBuffer<T>(MemoryBuffer1D<T, Stride1D.Dense> buffer, Action released) : IDisposable where T : unmanaged
+{
+    private bool disposed;
+
+    public ArrayView<T> View => buffer.View.BaseView;
+
+    public long Length => buffer.Length;
+
+    public void Dispose()
+    {
+        if (!disposed)
+        {
+            disposed = true;
+            buffer.Dispose();
+            released();
+        }
+    }
+}

@@ -1,0 +1,75 @@
+using ILGPU;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
+
+namespace StableDiffusion.Ilgpu.Kernels.Gemm;
+
+/// <summary>
+/// C[m, n] = epilogue(sum over k of A[m, k] * W[k, n]): linear layers and convolutions. Row m is an output pixel (n, y, x); k runs over the
+/// window's taps (top row first) and, within a tap, over the source's channels. A is never stored: it is read from the
+/// channels-last source as it is needed (implicit im2col). Offsets and pitches are in elements.
+/// </summary>
+internal struct GemmArguments<T> where T : unmanaged
+{
+    /// <summary>Holds source, target, item bias and residual.</summary>
+    public ArrayView<T> Arena;
+
+    /// <summary>Panels of 32 columns, each [depth, 32]; columns beyond the last are zero.</summary>
+    public ArrayView<T> Weights;
+
+    /// <summary>One value a packed column.</summary>
+    public ArrayView<float> Bias;
+
+    public long Source;
+    public long Target;
+    public long ItemBias;
+    public long Residual;
+    public int SourcePitch;
+    public int TargetPitch;
+
+    /// <summary>Zero where all items share one row.</summary>
+    public int ItemBiasPitch;
+    public int ResidualPitch;
+
+    /// <summary>Output pixels of one item's row, and of one item.</summary>
+    public int OutputWidth;
+    public int OutputPixels;
+
+    /// <summary>Output pixels of all items.</summary>
+    public int Rows;
+
+    /// <summary>Size of the source as stored, and as the window sees it (larger where a nearest-neighbour enlargement is folded in).</summary>
+    public int SourceHeight;
+    public int SourceWidth;
+    public int Height;
+    public int Width;
+    public int Channels;
+
+    public int Kernel;
+    public int Stride;
+    public int PadLeft;
+    public int PadTop;
+
+    /// <summary>Kernel² * Channels.</summary>
+    public int Depth;
+
+    /// <summary>Stored columns: half of the packed ones with Geglu.</summary>
+    public int Columns;
+    public int Panels;
+    public Epilogue Epilogue;
+
+    /// <summary>Rows and panels of a tile; a tile is what one group computes at a time.</summary>
+    public int TileRows;
+    public int TilePanels;
+
+    public readonly bool IsPointwise => Kernel == 1 && Stride == 1 && Height == SourceHeight && Width == SourceWidth;
+
+    public readonly int RowTiles => (Rows + TileRows - 1) / TileRows;
+
+    public readonly int Tiles => RowTiles * ((Panels + TilePanels - 1) / TilePanels);
+
+    /// <summary>Columns that a packed panel stores.</summary>
+    public readonly int PanelColumns => Epilogue.Geglu != 0 ? Tile.Columns / 2 : Tile.Columns;
+
+    /// <summary>fp32 scratch values of one group: widened source rows, one widened panel, the sums.</summary>
+    public readonly int Scratch => (TileRows * Tile.SourcePitch) + (Tile.Depth * Tile.Columns) + (TileRows * TilePanels * Tile.Columns);
+}

@@ -1,0 +1,141 @@
+using ILGPU;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
+
+namespace StableDiffusion.Ilgpu.Kernels.Gemm;
+
+/// <summary>
+/// The main loop for devices whose groups have one work-item: each group takes tiles from a counter; for every part of the depth it
+/// widens the tile's source rows once and each panel of weights once, and multiplies.
+/// </summary>
+internal static class GemmKernel<T, TLeaf>
+    where T : unmanaged
+    where TLeaf : struct, ILeaf<T>
+{
+    public static void Run(GemmArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
+    {
+        var leaf = default(TLeaf);
+        var source = Grid.IdxX * a.Scratch;
+        var panel = source + (a.TileRows * Tile.SourcePitch);
+        var sums = panel + (Tile.Depth * Tile.Columns);
+        var tiles = a.Tiles;
+        for (var tile = Atomic.Add(ref counter[0], 1); tile < tiles; tile = Atomic.Add(ref counter[0], 1))
+        {
+            // Neighbouring tiles share their weights.
+            var firstRow = tile % a.RowTiles * a.TileRows;
+            var firstPanel = tile / a.RowTiles * a.TilePanels;
+            var rows = IntrinsicMath.Min(a.TileRows, a.Rows - firstRow);
+            var panels = IntrinsicMath.Min(a.TilePanels, a.Panels - firstPanel);
+            var pitch = panels * Tile.Columns;
+            for (var k = 0; k < a.Depth; k += Tile.Depth)
+            {
+                var depth = IntrinsicMath.Min(Tile.Depth, a.Depth - k);
+                WidenSource(a, firstRow, rows, k, depth, scratch, source);
+                for (var p = 0; p < panels; p++)
+                {
+                    var packed = (((long)(firstPanel + p) * a.Depth) + k) * Tile.Columns;
+                    leaf.Widen(a.Weights, packed, 0, scratch, panel, 0, 1, depth * Tile.Columns);
+                    leaf.Multiply(scratch, source, scratch, panel, scratch, sums + (p * Tile.Columns), pitch, rows, depth, k > 0 ? 1 : 0);
+                }
+            }
+
+            Finish(a, firstRow, rows, firstPanel, panels, scratch, sums);
+        }
+    }
+
+    /// <summary>Rows of A for depths k … k + depth, as fp32 at the pitch <see cref="Tile.SourcePitch"/>.</summary>
+    private static void WidenSource(GemmArguments<T> a, int firstRow, int rows, int k, int depth, ArrayView<float> scratch, int target)
+    {
+        for (var done = 0; done < depth;)
+        {
+            var tap = (k + done) / a.Channels;
+            var channel = (k + done) % a.Channels;
+            var count = IntrinsicMath.Min(a.Channels - channel, depth - done);
+            if (a.IsPointwise)
+            {
+                var first = a.Source + ((long)firstRow * a.SourcePitch) + channel;
+                default(TLeaf).Widen(a.Arena, first, a.SourcePitch, scratch, target + done, Tile.SourcePitch, rows, count);
+            }
+            else
+            {
+                WidenTap(a, firstRow, rows, tap / a.Kernel, tap % a.Kernel, channel, count, scratch, target + done);
+            }
+
+            done += count;
+        }
+    }
+
+    /// <summary>What one tap of the window sees of <paramref name="count"/> channels, for a tile's rows: run by run of output pixels in one image row.</summary>
+    private static void WidenTap(
+        GemmArguments<T> a, int firstRow, int rows, int tapY, int tapX, int channel, int count, ArrayView<float> scratch, int target)
+    {
+        for (var done = 0; done < rows;)
+        {
+            var pixel = (firstRow + done) % a.OutputPixels;
+            var x = pixel % a.OutputWidth;
+            var run = IntrinsicMath.Min(a.OutputWidth - x, rows - done);
+            var sourceY = (pixel / a.OutputWidth * a.Stride) + tapY - a.PadTop;
+            var sourceX = (x * a.Stride) + tapX - a.PadLeft;
+
+            // Of the run, pixels from start to end lie inside the source.
+            var start = sourceX < 0 ? IntrinsicMath.Min(run, (a.Stride - 1 - sourceX) / a.Stride) : 0;
+            var end = IntrinsicMath.Min(run, sourceX < a.Width ? (a.Width - sourceX + a.Stride - 1) / a.Stride : 0);
+            if (sourceY < 0 || sourceY >= a.Height || end < start)
+            {
+                start = end = run;
+            }
+
+            var to = target + (done * Tile.SourcePitch);
+            Clear(scratch, to, start, count);
+            Clear(scratch, to + (end * Tile.SourcePitch), run - end, count);
+            if (start < end)
+            {
+                var item = (long)((firstRow + done) / a.OutputPixels) * a.SourceHeight;
+                if (a.Height == a.SourceHeight && a.Width == a.SourceWidth)
+                {
+                    var from = ((item + sourceY) * a.SourceWidth) + sourceX + (start * a.Stride);
+                    default(TLeaf).Widen(
+                        a.Arena, a.Source + (from * a.SourcePitch) + channel, a.Stride * a.SourcePitch, scratch, to + (start * Tile.SourcePitch),
+                        Tile.SourcePitch, end - start, count);
+                }
+                else
+                {
+                    var line = (item + (sourceY * a.SourceHeight / a.Height)) * a.SourceWidth;
+                    for (var i = start; i < end; i++)
+                    {
+                        var from = line + ((sourceX + (i * a.Stride)) * a.SourceWidth / a.Width);
+                        default(TLeaf).Widen(
+                            a.Arena, a.Source + (from * a.SourcePitch) + channel, 0, scratch, to + (i * Tile.SourcePitch), 0, 1, count);
+                    }
+                }
+            }
+
+            done += run;
+        }
+    }
+
+    private static void Clear(ArrayView<float> scratch, int target, int rows, int count)
+    {
+        for (var row = 0; row < rows; row++)
+        {
+            for (var i = 0; i < count; i++)
+            {
+                scratch[target + (row * Tile.SourcePitch) + i] = 0;
+            }
+        }
+    }
+
+    private static void Finish(GemmArguments<T> a, int firstRow, int rows, int firstPanel, int panels, ArrayView<float> scratch, int sums)
+    {
+        var column = firstPanel * a.PanelColumns;
+        var count = IntrinsicMath.Min(panels * a.PanelColumns, a.Columns - column);
+        for (var r = 0; r < rows; r++)
+        {
+            var row = firstRow + r;
+            default(TLeaf).Finish(
+                a.Epilogue, scratch, sums + (r * panels * Tile.Columns), a.Bias, firstPanel * Tile.Columns,
+                a.Arena, a.ItemBias + ((long)(row / a.OutputPixels) * a.ItemBiasPitch) + column,
+                a.Arena, a.Residual + ((long)row * a.ResidualPitch) + column,
+                a.Arena, a.Target + ((long)row * a.TargetPitch) + column, count);
+        }
+    }
+}

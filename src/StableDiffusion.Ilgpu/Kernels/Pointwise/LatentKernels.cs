@@ -1,0 +1,126 @@
+using ILGPU;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
+
+namespace StableDiffusion.Ilgpu.Kernels.Pointwise;
+
+/// <summary>
+/// One step of a sampler (see Sampling's SamplingStep): guidance and a linear combination of latent, history and noise, all in fp32.
+/// </summary>
+internal struct LatentUpdateArguments<T> where T : unmanaged
+{
+    /// <summary>Holds the model's output: Count values without the prompt, then Count values with it; the latter alone where Guided is 0.</summary>
+    public ArrayView<T> Arena;
+    public ArrayView<float> Latent;
+    public ArrayView<float> Saved;
+    public ArrayView<float> Noise;
+
+    /// <summary>The history's slots, Count values each.</summary>
+    public ArrayView<float> History;
+    public long Output;
+    public int Count;
+    public int Guided;
+    public float Guidance;
+    public float DerivedFromLatent;
+    public float DerivedFromModel;
+    public int Save;
+    public float LatentFactor;
+    public float SavedFactor;
+    public float NoiseFactor;
+
+    /// <summary>Factors of this step's value and of the three before it, newest first, and the slots they lie in.</summary>
+    public float History0;
+    public float History1;
+    public float History2;
+    public float History3;
+    public int Slot0;
+    public int Slot1;
+    public int Slot2;
+    public int Slot3;
+}
+
+/// <summary>Conversions between latents or pictures and activations.</summary>
+internal struct ConversionArguments<T> where T : unmanaged
+{
+    public ArrayView<T> Arena;
+    public ArrayView<float> Latent;
+    public ArrayView<byte> Bytes;
+
+    /// <summary>Where the activations lie in the arena.</summary>
+    public long Offset;
+    public int Count;
+
+    /// <summary>Batch items that each get all of the latent.</summary>
+    public int Copies;
+    public float Scale;
+}
+
+/// <summary>The kernels on latents and pictures between the models, for devices whose groups have one work-item.</summary>
+internal static class LatentKernels<T, TLeaf>
+    where T : unmanaged
+    where TLeaf : struct, ILeaf<T>
+{
+    /// <summary>Values that a group takes at a time.</summary>
+    private const int TileValues = 2048;
+
+    /// <summary>Writes latent * scale, rounded to the activations' type, once for each batch item.</summary>
+    public static void Scale(ConversionArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
+    {
+        for (var first = NextTile(counter); first < a.Count; first = NextTile(counter))
+        {
+            for (var i = first; i < IntrinsicMath.Min(a.Count, first + TileValues); i++)
+            {
+                for (var copy = 0; copy < a.Copies; copy++)
+                {
+                    default(TLeaf).Store(a.Arena, a.Offset + ((long)copy * a.Count) + i, a.Latent[i] * a.Scale);
+                }
+            }
+        }
+    }
+
+    /// <summary>round(clamp(x / 2 + 0.5, 0, 1) * 255) as bytes.</summary>
+    public static void ToBytes(ConversionArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
+    {
+        for (var first = NextTile(counter); first < a.Count; first = NextTile(counter))
+        {
+            for (var i = first; i < IntrinsicMath.Min(a.Count, first + TileValues); i++)
+            {
+                var value = IntrinsicMath.Clamp((default(TLeaf).Load(a.Arena, a.Offset + i) * 0.5f) + 0.5f, 0f, 1f);
+                a.Bytes[i] = (byte)(int)((value * 255f) + 0.5f);
+            }
+        }
+    }
+
+    public static void Update(LatentUpdateArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
+    {
+        for (var first = NextTile(counter); first < a.Count; first = NextTile(counter))
+        {
+            for (var i = first; i < IntrinsicMath.Min(a.Count, first + TileValues); i++)
+            {
+                var model = default(TLeaf).Load(a.Arena, a.Output + i);
+                if (a.Guided != 0)
+                {
+                    model += a.Guidance * (default(TLeaf).Load(a.Arena, a.Output + a.Count + i) - model);
+                }
+
+                var x = a.Latent[i];
+                var derived = (a.DerivedFromLatent * x) + (a.DerivedFromModel * model);
+                if (a.Save != 0)
+                {
+                    a.Saved[i] = x;
+                }
+
+                // A factor of zero must not let through what was never written.
+                var next = (a.LatentFactor * x) + (a.History0 * derived);
+                next += a.SavedFactor != 0 ? a.SavedFactor * a.Saved[i] : 0;
+                next += a.History1 != 0 ? a.History1 * a.History[(a.Slot1 * a.Count) + i] : 0;
+                next += a.History2 != 0 ? a.History2 * a.History[(a.Slot2 * a.Count) + i] : 0;
+                next += a.History3 != 0 ? a.History3 * a.History[(a.Slot3 * a.Count) + i] : 0;
+                next += a.NoiseFactor != 0 ? a.NoiseFactor * a.Noise[i] : 0;
+                a.History[(a.Slot0 * a.Count) + i] = derived;
+                a.Latent[i] = next;
+            }
+        }
+    }
+
+    private static int NextTile(ArrayView<int> counter) => Atomic.Add(ref counter[0], 1) * TileValues;
+}

@@ -1,0 +1,61 @@
+using ILGPU;
+
+namespace StableDiffusion.Ilgpu.Kernels.Pointwise;
+
+/// <summary>
+/// Operations on rows of Columns values. Row r of the target reads row r of the first operand; what it reads of the second is said
+/// by <see cref="OtherPitch"/> and <see cref="RowsPerOther"/>. Offsets and pitches are in elements.
+/// </summary>
+internal struct PointwiseArguments<T> where T : unmanaged
+{
+    /// <summary>Rows of a tile.</summary>
+    public const int TileRows = 16;
+
+    public ArrayView<T> Arena;
+    public long Source;
+    public long Target;
+    public int SourcePitch;
+    public int TargetPitch;
+    public int Rows;
+    public int Columns;
+
+    /// <summary>A value of <see cref="Graphs.Activation"/>.</summary>
+    public int Activation;
+
+    public long Other;
+    public int OtherPitch;
+
+    /// <summary>Rows that share one row of the second operand.</summary>
+    public int RowsPerOther;
+
+    /// <summary>For a resize: sizes of target and source.</summary>
+    public int Height;
+    public int Width;
+    public int SourceHeight;
+    public int SourceWidth;
+
+    public readonly int Tiles => (Rows + TileRows - 1) / TileRows;
+}
+
+/// <summary>Operations whose inputs are not activations.</summary>
+internal struct EmbeddingArguments<T> where T : unmanaged
+{
+    public ArrayView<T> Arena;
+
+    /// <summary>Token rows, then position rows (token embedding only).</summary>
+    public ArrayView<T> Tokens;
+    public ArrayView<T> Positions;
+    public ArrayView<int> Ids;
+
+    /// <summary>Timesteps and the Columns / 2 frequencies (timestep embedding only).</summary>
+    public ArrayView<float> Timesteps;
+    public ArrayView<float> Frequencies;
+    public long Target;
+    public int TargetPitch;
+    public int Rows;
+    public int Columns;
+
+    /// <summary>Rows after which the positions start anew.</summary>
+    public int Length;
+    public int CosineFirst;
+}
