@@ -55,31 +55,16 @@ internal sealed class Graph(string name)
         return uses;
     }
 
+    /// <summary>The values that read each value, in order; one that reads it twice stands there twice.</summary>
+    public ILookup<Value, Value> FindUsers() =>
+        values.SelectMany(v => v.Inputs.Select(i => (Input: i, User: v))).ToLookup(p => p.Input, p => p.User);
+
     /// <summary>Puts a new value directly in front of <paramref name="position"/>.</summary>
     public Value InsertBefore(Value position, Op op, Shape shape, string path, params Value[] inputs)
     {
         var value = new Value(this, op, inputs, shape, ElementType.Activation, path, inputs.Max(i => i.Rate));
         values.Insert(values.IndexOf(position), value);
         return value;
-    }
-
-    /// <summary>Lets everything that uses <paramref name="old"/> use <paramref name="replacement"/>.</summary>
-    public void Replace(Value old, Value replacement)
-    {
-        foreach (var user in values)
-        {
-            user.Inputs = [.. user.Inputs.Select(i => i == old ? replacement : i)];
-        }
-
-        foreach (var key in outputs.Where(o => o.Value == old).Select(o => o.Key).ToArray())
-        {
-            outputs[key] = replacement;
-        }
-
-        foreach (var key in names.Where(o => o.Value == old).Select(o => o.Key).ToArray())
-        {
-            names[key] = replacement;
-        }
     }
 
     /// <summary>Drops values that no output needs.</summary>

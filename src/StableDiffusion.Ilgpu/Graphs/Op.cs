@@ -1,7 +1,13 @@
 namespace StableDiffusion.Ilgpu.Graphs;
 
 /// <summary>A parameter by its diffusers name and row-major shape (outermost first).</summary>
-internal sealed record Weight(string Name, long[] Shape);
+internal sealed record Weight(string Name, long[] Shape)
+{
+    /// <summary>By content; a record alone would compare the array by reference.</summary>
+    public bool Equals(Weight? other) => other is not null && Name == other.Name && Shape.AsSpan().SequenceEqual(other.Shape);
+
+    public override int GetHashCode() => Name.GetHashCode(StringComparison.Ordinal);
+}
 
 internal enum Activation { None, Silu, Gelu, QuickGelu }
 
@@ -62,6 +68,9 @@ internal sealed record Contraction(Weight Kernel, Weight? Bias, Window Window) :
     public bool HasItemBias { get; init; }
 
     public bool HasResidual { get; init; }
+
+    /// <summary>True where anything but a weight's own bias follows the product.</summary>
+    public bool HasEpilogue => Activation != Activation.None || Geglu || HasItemBias || HasResidual;
 
     /// <summary>Columns of all weights together, before <see cref="Geglu"/> halves them.</summary>
     public int Columns => (int)(Kernel.Shape[0] + Siblings.Sum(s => s.Kernel.Shape[0]));
