@@ -35,14 +35,43 @@ internal static class JsonFile
         try
         {
             using var document = parse();
+            DecodeTexts(document.RootElement);
             return document.RootElement.ValueKind == JsonValueKind.Object
                 ? document.RootElement.Clone()
                 : throw new StableDiffusionException($"{description}: is not a JSON object");
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            // InvalidOperationException: a name that is not valid UTF-8 or UTF-16.
+            // InvalidOperationException: a text that is not valid UTF-8, or half of a surrogate pair.
             throw new StableDiffusionException($"{description}: is not valid JSON: {e.Message.ReplaceLineEndings(" ")}", e);
+        }
+    }
+
+    /// <summary>The parser decodes names and texts only when they are asked for; here, so that a damaged one shows now.</summary>
+    private static void DecodeTexts(JsonElement element)
+    {
+        switch (element.ValueKind)
+        {
+            case JsonValueKind.Object:
+                foreach (var property in element.EnumerateObject())
+                {
+                    _ = property.Name;
+                    DecodeTexts(property.Value);
+                }
+
+                break;
+            case JsonValueKind.Array:
+                foreach (var item in element.EnumerateArray())
+                {
+                    DecodeTexts(item);
+                }
+
+                break;
+            case JsonValueKind.String:
+                _ = element.GetString();
+                break;
+            default:
+                break;
         }
     }
 }
