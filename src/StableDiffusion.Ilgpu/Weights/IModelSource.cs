@@ -14,7 +14,10 @@ internal interface IModelSource : IDisposable
     /// <summary>The name that a picture's metadata carry: the file's name without extension, or the folder's name.</summary>
     string Name { get; }
 
-    /// <summary>First 10 hex digits of the SHA-256 of the single file, or of the UNet's weight file; null where there is no file. Computed when first asked for.</summary>
+    /// <summary>
+    /// First 10 hex digits of the SHA-256 of the single file, or of the UNet's weight file; null where there is no such file (synthetic
+    /// weights, a UNet in several files). Computed when first asked for.
+    /// </summary>
     string? ShortHash { get; }
 
     /// <summary>A component's configuration in diffusers' terms; <see cref="ConfigDescription"/> is what messages call it.</summary>
@@ -31,7 +34,12 @@ internal interface IModelSource : IDisposable
     TokenizerFiles? Tokenizer { get; }
 
     /// <summary>Opens a component's weights. The caller disposes the result.</summary>
-    IWeightSource Open(ModelPart part);
+    /// <param name="part">Which component.</param>
+    /// <param name="declared">
+    /// The tensors that the component's graph declares. Synthetic weights have no list of their own: they hold exactly these. A stored
+    /// model holds what its files hold, whatever is declared; <see cref="WeightCheck.Require"/> compares the two.
+    /// </param>
+    IWeightSource Open(ModelPart part, IReadOnlyList<TensorInfo> declared);
 }
 
 /// <summary>
