@@ -13,6 +13,8 @@ internal sealed class ConfigReader(JsonElement json, string description)
 
     public int[] Ints(string key) => ReadValue(key, "a list of integers", e => e.EnumerateArray().Select(i => i.GetInt32()).ToArray());
 
+    public double[] Numbers(string key) => ReadValue(key, "a list of numbers", e => e.EnumerateArray().Select(i => i.GetDouble()).ToArray());
+
     public string[] Names(string key) => ReadValue(key, "a list of names", e => e.EnumerateArray().Select(i => i.GetString()!).ToArray());
 
     public string Text(string key, string fallback) => Has(key) ? ReadValue(key, "a text", e => e.GetString()!) : fallback;
@@ -38,7 +40,8 @@ internal sealed class ConfigReader(JsonElement json, string description)
 
     public StableDiffusionException Error(string key, string problem) => new($"{description}: {key} {problem}");
 
-    private bool Has(string key) => json.TryGetProperty(key, out var e) && e.ValueKind != JsonValueKind.Null;
+    /// <summary>Whether the key is there and not null.</summary>
+    public bool Has(string key) => json.TryGetProperty(key, out var e) && e.ValueKind != JsonValueKind.Null;
 
     private T Read<T>(string key, string kind, Func<JsonElement, T> read, T? fallback) where T : struct =>
         Has(key) ? ReadValue(key, kind, read) : fallback ?? throw Error(key, "is missing");

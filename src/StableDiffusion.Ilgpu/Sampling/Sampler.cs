@@ -23,7 +23,26 @@ public abstract class Sampler
     public abstract IReadOnlyList<Scheduler> Schedulers { get; }
 
     /// <summary>All coefficients of a run of <paramref name="steps"/> steps.</summary>
-    internal abstract SamplingPlan Plan(NoiseSchedule schedule, int steps, Scheduler scheduler);
+    /// <exception cref="StableDiffusionException">The number of steps or the scheduler is not one that this sampler can run.</exception>
+    internal SamplingPlan Plan(NoiseSchedule schedule, int steps, Scheduler scheduler)
+    {
+        // One training step to spare: DPM-Solvers space one step more than they take.
+        var most = schedule.TrainSteps - 1;
+        if (steps < 1 || steps > most)
+        {
+            throw new StableDiffusionException($"steps {steps}: choose 1 to {most}");
+        }
+
+        if (!Schedulers.Contains(scheduler))
+        {
+            throw new StableDiffusionException(
+                $"sampler {Name} has no {SchedulerNames.NameOf(scheduler)} schedule: choose {string.Join(", ", Schedulers.Select(SchedulerNames.NameOf))}");
+        }
+
+        return PlanSteps(schedule, steps, scheduler);
+    }
+
+    private protected abstract SamplingPlan PlanSteps(NoiseSchedule schedule, int steps, Scheduler scheduler);
 
     /// <summary>The display name.</summary>
     public override string ToString() => DisplayName;

@@ -16,7 +16,10 @@ internal sealed record SamplingPlan(double InitialNoiseScale, IReadOnlyList<Samp
 /// if Save:  s = x
 /// push d to the front of h  (if Keep; otherwise d stands in front for this step only, as h[0])
 /// x  = Latent * x + Saved * s + sum_i History[i] * h[i] + Noise * n
+/// drop the Forget newest entries of h
 /// </code>
+/// All x in the formulas are the latent from before the step, and s is read after it was saved. Only what a coefficient that is not zero
+/// stands before may be read: s and h start out unwritten.
 /// </summary>
 internal sealed record SamplingStep(double Timestep, double InputScale)
 {
@@ -27,8 +30,11 @@ internal sealed record SamplingStep(double Timestep, double InputScale)
     public double Latent { get; init; }
     public double Saved { get; init; }
 
-    /// <summary>Coefficients of the history, newest (this step's d) first; at most <see cref="MaxHistory"/>.</summary>
+    /// <summary>Coefficients of the history, newest (this step's d) first; at most <see cref="MaxTerms"/>.</summary>
     public double[] History { get; init; } = [];
+
+    /// <summary>How many of the newest history entries no later step reads; older ones move up in their place.</summary>
+    public int Forget { get; init; }
 
     /// <summary>Zero where the step draws no noise; a step draws exactly when this is not zero or <see cref="DrawsNoise"/> is set.</summary>
     public double Noise { get; init; }
@@ -36,5 +42,9 @@ internal sealed record SamplingStep(double Timestep, double InputScale)
     /// <summary>True where the sampler asks the generator for noise, even if its coefficient is zero (so that the stream stays in step).</summary>
     public bool DrawsNoise { get; init; }
 
-    public const int MaxHistory = 4;
+    /// <summary>Most entries of <see cref="History"/>.</summary>
+    public const int MaxTerms = 4;
+
+    /// <summary>Most values that are alive at once: the history and, where it is not kept, the step's own d. Older entries may be overwritten.</summary>
+    public const int MaxHistory = 6;
 }

@@ -1,0 +1,79 @@
+using System.Text.Json;
+using StableDiffusion.Ilgpu.Sampling;
+
+namespace StableDiffusion.Ilgpu.Tests.NoDevice;
+
+/// <summary>A case of the reference's schedulers.json, in the library's terms.</summary>
+internal sealed class SchedulerCase
+{
+    private static readonly Lazy<JsonDocument> File =
+        new(() => JsonDocument.Parse(System.IO.File.ReadAllBytes(ReferenceData.PathOf("schedulers", "schedulers.json"))));
+
+    private readonly JsonElement json;
+
+    public SchedulerCase(string name)
+    {
+        Name = name;
+        json = Root.GetProperty("cases").GetProperty(name);
+    }
+
+    public static JsonElement Root => File.Value.RootElement;
+
+    public static IEnumerable<string> Names => Root.GetProperty("cases").EnumerateObject().Select(c => c.Name);
+
+    public string Name { get; }
+
+    public IEnumerable<int> Steps => json.GetProperty("steps").EnumerateArray().Select(n => n.GetInt32());
+
+    public string Class => json.GetProperty("diffusers_class").GetString()!;
+
+    public Scheduler Scheduler => Flag("use_karras_sigmas") ? Scheduler.Karras : Scheduler.Discrete;
+
+    /// <summary>Null where the library has no such sampler.</summary>
+    public Sampler? Sampler => Class switch
+    {
+        _ when Flag("use_exponential_sigmas") || Flag("use_beta_sigmas") => null,
+        "DDIMScheduler" => new Ddim(Eta),
+        "EulerDiscreteScheduler" => Samplers.Euler,
+        "EulerAncestralDiscreteScheduler" => Samplers.EulerAncestral,
+        "PNDMScheduler" => Samplers.Pndm,
+        "DPMSolverMultistepScheduler" when Text("algorithm_type") == "dpmsolver++" && Config.GetProperty("solver_order").GetInt32() == 2 =>
+            new DpmPlusPlus2M(heun: Text("solver_type") == "heun"),
+        _ => null,
+    };
+
+    /// <summary>Every option that diffusers ran with.</summary>
+    public NoiseSchedule Schedule => NoiseSchedule.Parse(Config, Name);
+
+    /// <summary>The same from what a file would say: class defaults are left out.</summary>
+    public NoiseSchedule ScheduleWithDefaults
+    {
+        get
+        {
+            var merged = Root.GetProperty("base_config").EnumerateObject().ToDictionary(o => o.Name, o => o.Value);
+            foreach (var option in json.GetProperty("overrides").EnumerateObject())
+            {
+                merged[option.Name] = option.Value;
+            }
+
+            return NoiseSchedule.Parse(JsonSerializer.SerializeToElement(merged), Name);
+        }
+    }
+
+    /// <summary>The reference's alphas are exact enough for this; other betas' are less so (README of the set).</summary>
+    public double SigmaLimit => new[] { "beta_start", "beta_end", "beta_schedule" }.All(
+        key => JsonElement.DeepEquals(Config.GetProperty(key), Sd15Betas.GetProperty(key))) ? 3e-5 : 1e-4;
+
+    private static JsonElement Sd15Betas { get; } =
+        JsonSerializer.Deserialize<JsonElement>("""{ "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear" }""");
+
+    private JsonElement Config => json.GetProperty("effective_config");
+
+    private double Eta => json.TryGetProperty("step_kwargs", out var options) && options.TryGetProperty("eta", out var eta) ? eta.GetDouble() : 0;
+
+    public int NoiseCount(int steps) => json.GetProperty("noises_per_run").GetProperty($"{steps}").GetInt32();
+
+    private bool Flag(string key) => Config.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.True;
+
+    private string? Text(string key) => Config.GetProperty(key).GetString();
+}

@@ -1,0 +1,139 @@
+using System.Numerics;
+using StableDiffusion.Ilgpu.Sampling;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.NoDevice;
+
+/// <summary>Every sampler against diffusers' schedulers, with a closed form in the model's place.</summary>
+public class SchedulersReferenceTests
+{
+    // Of the reference's README: diffusers itself computes in fp32.
+    private const double TrajectoryLimit = 1e-5;
+    private const double FractionalTimestepLimit = 3e-3;
+
+    private static readonly Lazy<TestTensors> Tensors = new(() => TestTensors.Open("schedulers", "schedulers.safetensors"));
+
+    public static TheoryData<string> Cases => [.. SchedulerCase.Names];
+
+    public static TheoryData<string> BuiltCases => [.. SchedulerCase.Names.Where(n => new SchedulerCase(n).Sampler is not null)];
+
+    [Fact]
+    public void Alphas_are_the_references()
+    {
+        var schedule = NoiseSchedule.Parse(SchedulerCase.Root.GetProperty("base_config"), "base_config");
+        var expected = Tensors.Value.Floats("alphas_cumprod");
+        var error = expected.Select((a, t) => Math.Abs((schedule.Alpha(t) / a) - 1)).Max();
+
+        Assert.Equal(expected.Length, schedule.TrainSteps);
+
+        // A thousand fp32 roundings of 1 - β, 6e-8 each, of random sign: 2e-6 would be usual, and ours are made alike.
+        ReferenceData.Report("alphas_cumprod, relative", error, 1e-5);
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void Runs_agree_with_diffusers(string name)
+    {
+        var reference = new SchedulerCase(name);
+        if (reference.Sampler is not { } sampler)
+        {
+            Assert.Skip($"left out: schedulers {name}: this form of {reference.Class} is not built yet");
+            return;
+        }
+
+        foreach (var steps in reference.Steps)
+        {
+            var plan = sampler.Plan(reference.Schedule, steps, reference.Scheduler);
+            CompareTimesteps($"{name}.n{steps}", plan);
+            CompareSigmas(reference, steps);
+            CompareTrajectory<double>($"{name}.n{steps}", plan, reference.NoiseCount(steps));
+            CompareTrajectory<float>($"{name}.n{steps}", plan, reference.NoiseCount(steps));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(BuiltCases))]
+    public void Options_left_out_take_the_class_defaults(string name)
+    {
+        var reference = new SchedulerCase(name);
+        foreach (var steps in reference.Steps)
+        {
+            Assert.Equivalent(
+                reference.Sampler!.Plan(reference.Schedule, steps, reference.Scheduler),
+                reference.Sampler.Plan(reference.ScheduleWithDefaults, steps, reference.Scheduler),
+                strict: true);
+        }
+    }
+
+    private static void CompareTimesteps(string run, SamplingPlan plan)
+    {
+        var expected = Tensors.Value.Floats($"{run}.timesteps");
+        Assert.Equal(expected.Length, plan.Steps.Count);
+        var error = expected.Select((t, i) => Math.Abs(plan.Steps[i].Timestep - t)).Max();
+        ReferenceData.Report($"{run}.timesteps", error, expected.All(float.IsInteger) ? 0 : FractionalTimestepLimit);
+    }
+
+    private static void CompareSigmas(SchedulerCase reference, int steps)
+    {
+        NoiseLevels? levels = reference.Sampler switch
+        {
+            Euler => NoiseLevels.ForEuler(reference.Schedule, steps, reference.Scheduler, reference.Schedule.FinalSigma),
+            EulerAncestral => NoiseLevels.ForEuler(reference.Schedule, steps, reference.Scheduler, finalSigma: 0),
+            DpmPlusPlus2M => NoiseLevels.ForDpmSolver(reference.Schedule, steps, reference.Scheduler),
+            _ => null,
+        };
+        if (levels is null)
+        {
+            return;
+        }
+
+        var expected = Tensors.Value.Floats($"{reference.Name}.n{steps}.sigmas");
+        Assert.Equal(expected.Length, levels.Sigmas.Length);
+        var error = expected.Select((s, i) => s == levels.Sigmas[i] ? 0 : Math.Abs((levels.Sigmas[i] / s) - 1)).Max();
+        ReferenceData.Report($"{reference.Name}.n{steps}.sigmas, relative", error, reference.SigmaLimit);
+    }
+
+    private static void CompareTrajectory<T>(string run, SamplingPlan plan, int noiseCount) where T : IFloatingPointIeee754<T>
+    {
+        var start = Tensors.Value.Floats("latent_noise");
+        var noises = noiseCount == 0 ? [] : Tensors.Value.Floats($"{run}.noise");
+        var drawn = 0;
+        var shape = Tensors.Value.Shape("latent_noise");
+        var trajectory = PlanInterpreter.Run<T>(
+            plan, start, (x, t) => StandIn(x, t, shape[1]), () => noises.AsSpan(start.Length * drawn++, start.Length).ToArray());
+        Assert.Equal(noiseCount, drawn);
+
+        var expected = Tensors.Value.Floats($"{run}.trajectory");
+        long[] stored = Tensors.Value.Has($"{run}.trajectory_index")
+            ? Tensors.Value.Longs($"{run}.trajectory_index")
+            : [.. Enumerable.Range(0, trajectory.Count).Select(i => (long)i)];
+        Assert.Equal(expected.Length, stored.Length * start.Length);
+        Assert.Equal(plan.Steps.Count, stored[^1]);
+        var error = stored.Select((entry, i) => RelativeError(trajectory[(int)entry], expected.AsSpan(i * start.Length, start.Length))).Max();
+        ReferenceData.Report($"{run}.trajectory in {(typeof(T) == typeof(float) ? "fp32" : "fp64")}, relative", error, TrajectoryLimit);
+    }
+
+    /// <summary>scale * x + amplitude * sin(t / period + channel), with the set's own three numbers.</summary>
+    private static T[] StandIn<T>(T[] x, double timestep, int channels) where T : IFloatingPointIeee754<T>
+    {
+        var coefficients = SchedulerCase.Root.GetProperty("model_coefficients");
+        var scale = coefficients.GetProperty("scale").GetDouble();
+        var amplitude = coefficients.GetProperty("amplitude").GetDouble();
+        var period = coefficients.GetProperty("period").GetDouble();
+        var plane = x.Length / channels;
+        return [.. x.Select((value, i) =>
+            T.CreateChecked((scale * double.CreateChecked(value)) + (amplitude * Math.Sin((timestep / period) + (i / plane)))))];
+    }
+
+    private static double RelativeError<T>(T[] actual, ReadOnlySpan<float> expected) where T : IFloatingPointIeee754<T>
+    {
+        var (difference, norm) = (0.0, 0.0);
+        for (var i = 0; i < actual.Length; i++)
+        {
+            difference += Math.Pow(double.CreateChecked(actual[i]) - expected[i], 2);
+            norm += Math.Pow(expected[i], 2);
+        }
+
+        return Math.Sqrt(difference / norm);
+    }
+}

@@ -1,0 +1,143 @@
+using System.Text.Json;
+using StableDiffusion.Ilgpu.Sampling;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.NoDevice;
+
+public class SchedulersTests
+{
+    private const string Sd15 = """{ "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1, "skip_prk_steps": true }""";
+
+    [Theory]
+    [InlineData("euler_a", "Euler a")]
+    [InlineData("EULER A", "Euler a")]
+    [InlineData("Euler", "Euler")]
+    [InlineData("ddim", "DDIM")]
+    [InlineData("dpm++2m", "DPM++ 2M")]
+    [InlineData("DPM++ 2M", "DPM++ 2M")]
+    [InlineData("pndm", "PLMS")]
+    [InlineData("plms", "PLMS")]
+    public void Samplers_are_found_by_every_name(string name, string displayName) => Assert.Equal(displayName, Samplers.Find(name).DisplayName);
+
+    [Fact]
+    public void An_unknown_sampler_is_answered_with_the_list() => Fails(
+        () => Samplers.Find("heun3"), "unknown sampler \"heun3\": choose one of ddim, euler, euler_a, dpm++2m, pndm, plms");
+
+    [Theory]
+    [InlineData("discrete", Scheduler.Discrete)]
+    [InlineData("Normal", Scheduler.Discrete)]
+    [InlineData("KARRAS", Scheduler.Karras)]
+    public void Schedulers_are_found_by_every_name(string name, Scheduler scheduler) => Assert.Equal(scheduler, SchedulerNames.Find(name));
+
+    [Fact]
+    public void An_unknown_scheduler_is_answered_with_the_list() => Fails(
+        () => SchedulerNames.Find("ays"), "unknown scheduler \"ays\": choose one of discrete, normal, karras");
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(-1)]
+    [InlineData(1000)]
+    public void Numbers_of_steps_have_limits(int steps)
+    {
+        foreach (var sampler in Samplers.All)
+        {
+            Fails(() => sampler.Plan(Parse(Sd15), steps, Scheduler.Discrete), $"steps {steps}: choose 1 to 999");
+        }
+    }
+
+    [Fact]
+    public void A_schedule_that_a_sampler_lacks_is_refused() => Fails(
+        () => Samplers.Ddim.Plan(Parse(Sd15), 20, Scheduler.Karras), "sampler ddim has no karras schedule: choose discrete");
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(48)]
+    [InlineData(500)]
+    public void Every_sampler_and_spacing_gives_finite_numbers(int steps)
+    {
+        foreach (var spacing in new[] { "leading", "linspace", "trailing" })
+        {
+            var schedule = Parse(Sd15.Replace("{", $"{{ \"timestep_spacing\": \"{spacing}\",", StringComparison.Ordinal));
+            foreach (var sampler in Samplers.All)
+            {
+                foreach (var scheduler in sampler.Schedulers)
+                {
+                    var plan = sampler.Plan(schedule, steps, scheduler);
+                    Assert.True(double.IsFinite(plan.InitialNoiseScale) && plan.InitialNoiseScale > 0);
+                    Assert.True(plan.Steps.Count >= steps);
+                    Assert.All(plan.Steps, s => Assert.True(
+                        s.Timestep >= 0 && s.Timestep < schedule.TrainSteps && Numbers(s).All(double.IsFinite),
+                        $"{sampler} {scheduler} {spacing} {steps}: {s}"));
+                }
+            }
+        }
+    }
+
+    [Fact]
+    public void Steps_that_begin_beyond_training_are_refused() => Fails(
+        () => Samplers.Euler.Plan(Parse("""{ "steps_offset": 2, "timestep_spacing": "leading" }"""), 999, Scheduler.Discrete),
+        "config.json: 999 steps with steps_offset 2 begin at timestep 1000; the last one is 999");
+
+    [Fact]
+    public void Trailing_halves_are_rounded_as_numpy_rounds_them()
+    {
+        // numpy.arange(1000, 0, -1000 / 48)[3] is 937.4999999999999, not 937.5.
+        Assert.Equal(936, Parse("{}").Timesteps(TimestepSpacing.Trailing, 48)[3]);
+    }
+
+    [Theory]
+    [InlineData("prediction_type", "\"sample\"", "prediction_type is sample; only epsilon, v_prediction are supported")]
+    [InlineData("beta_schedule", "\"sigmoid\"", "beta_schedule is sigmoid; only linear, scaled_linear, squaredcos_cap_v2 are supported")]
+    [InlineData("timestep_spacing", "\"even\"", "timestep_spacing is even; only leading, linspace, trailing are supported")]
+    [InlineData("final_sigmas_type", "\"half\"", "final_sigmas_type is half; only zero, sigma_min are supported")]
+    [InlineData("num_train_timesteps", "0", "num_train_timesteps is 0; it must be at least 1")]
+    [InlineData("num_train_timesteps", "\"many\"", "num_train_timesteps is not an integer")]
+    [InlineData("beta_end", "1.5", "beta_start, beta_end give 1.0000333 at step 666; betas lie between 0 and 1")]
+    [InlineData("trained_betas", "[0.1, 0.2]", "trained_betas has 2 entries for 1000 num_train_timesteps")]
+    [InlineData("trained_betas", "[\"a\"]", "trained_betas is not a list of numbers")]
+    [InlineData("steps_offset", "\"one\"", "steps_offset is not an integer")]
+    public void Configurations_that_cannot_be_used_are_refused(string key, string value, string message) =>
+        Fails(() => Parse($"{{ \"{key}\": {value} }}"), $"config.json: {message}");
+
+    [Fact]
+    public void A_configuration_that_is_no_object_is_refused() => Fails(() => Parse("[]"), "config.json: is not a JSON object");
+
+    [Fact]
+    public void Trained_betas_replace_the_formula()
+    {
+        var schedule = Parse("""{ "num_train_timesteps": 3, "trained_betas": [0.5, 0.25, 0.125] }""");
+        Assert.Equal([0.5, 0.375, 0.328125], Enumerable.Range(0, 3).Select(schedule.Alpha));
+    }
+
+    [Fact]
+    public void Noise_cannot_be_predicted_where_there_is_no_signal()
+    {
+        var schedule = Parse("""{ "rescale_betas_zero_snr": true, "timestep_spacing": "trailing" }""");
+        Assert.Equal(0, schedule.Alpha(schedule.TrainSteps - 1));
+        var error = Assert.Throws<StableDiffusionException>(() => Samplers.Ddim.Plan(schedule, 20, Scheduler.Discrete));
+        Assert.Contains("only v_prediction", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Runge_Kutta_needs_four_steps() => Fails(
+        () => Samplers.Pndm.Plan(Parse("{}"), 3, Scheduler.Discrete), "steps 3: PLMS needs at least 4 with this model (its skip_prk_steps is false)");
+
+    [Fact]
+    public void A_sigmas_timestep_is_the_inverse_of_a_timesteps_sigma()
+    {
+        var schedule = Parse(Sd15);
+        for (var t = 0; t < schedule.TrainSteps; t++)
+        {
+            Assert.Equal(t, schedule.Timestep(schedule.Sigma(t)), 1e-9);
+        }
+    }
+
+    private static IEnumerable<double> Numbers(SamplingStep s) =>
+        [s.InputScale, s.DerivedFromLatent, s.DerivedFromModel, s.Latent, s.Saved, s.Noise, .. s.History];
+
+    private static NoiseSchedule Parse(string json) => NoiseSchedule.Parse(JsonSerializer.Deserialize<JsonElement>(json), "config.json");
+
+    private static void Fails(Action action, string message) => Assert.Equal(message, Assert.Throws<StableDiffusionException>(action).Message);
+}

@@ -1,0 +1,49 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Text.Json;
+
+namespace StableDiffusion.Ilgpu.Tests;
+
+/// <summary>
+/// The F32 and I64 tensors of a reference file. It trusts the file and shares no code with the library's own reader, which it helps to test.
+/// </summary>
+internal sealed class TestTensors
+{
+    private readonly byte[] bytes;
+    private readonly int dataStart;
+    private readonly Dictionary<string, JsonElement> entries;
+
+    private TestTensors(byte[] bytes)
+    {
+        this.bytes = bytes;
+        var headerLength = (int)BinaryPrimitives.ReadInt64LittleEndian(bytes);
+        dataStart = sizeof(long) + headerLength;
+        entries = JsonSerializer.Deserialize<Dictionary<string, JsonElement>>(bytes.AsSpan(sizeof(long), headerLength))!;
+        entries.Remove("__metadata__");
+    }
+
+    public IReadOnlyCollection<string> Names => entries.Keys;
+
+    public static TestTensors Open(params string[] pathInReference) => new(File.ReadAllBytes(ReferenceData.PathOf(pathInReference)));
+
+    public bool Has(string name) => entries.ContainsKey(name);
+
+    public int[] Shape(string name) => [.. entries[name].GetProperty("shape").EnumerateArray().Select(d => d.GetInt32())];
+
+    public float[] Floats(string name) => Values<float>(name, "F32");
+
+    public long[] Longs(string name) => Values<long>(name, "I64");
+
+    private T[] Values<T>(string name, string type) where T : struct
+    {
+        var entry = entries[name];
+        if (entry.GetProperty("dtype").GetString() != type)
+        {
+            throw new InvalidOperationException($"{name} is {entry.GetProperty("dtype")}, not {type}");
+        }
+
+        var range = entry.GetProperty("data_offsets");
+        var (first, end) = (range[0].GetInt32(), range[1].GetInt32());
+        return MemoryMarshal.Cast<byte, T>(bytes.AsSpan(dataStart + first, end - first)).ToArray();
+    }
+}
