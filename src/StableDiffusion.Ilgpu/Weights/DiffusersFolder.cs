@@ -9,7 +9,8 @@ internal sealed class DiffusersFolder : IModelSource
     public const string IndexName = "model_index.json";
 
     private const string Layout =
-        "a folder in diffusers' layout holds model_index.json and the folders text_encoder, unet and vae, each with config.json and safetensors weights";
+        "a folder in diffusers' layout holds model_index.json and the folders text_encoder, unet and vae, " +
+        "each with config.json and safetensors weights";
 
     private readonly string folder;
     private readonly Dictionary<ModelPart, JsonElement> configs = [];

@@ -8,7 +8,9 @@ internal static class DiffusersFolderWriter
 {
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
 
-    /// <summary>Writes the configurations, the tokenizer's files and the tensors named in <paramref name="tensors"/>, model_index.json last.</summary>
+    /// <summary>
+    /// Writes the configurations, the tokenizer's files and the tensors named in <paramref name="tensors"/>, model_index.json last.
+    /// </summary>
     /// <param name="source">The model.</param>
     /// <param name="tensors">Each component's tensors; their element types say nothing.</param>
     /// <param name="folder">Made where it is missing; files in it are replaced.</param>

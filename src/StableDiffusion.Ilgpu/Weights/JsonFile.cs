@@ -2,7 +2,9 @@ using System.Text.Json;
 
 namespace StableDiffusion.Ilgpu.Weights;
 
-/// <summary>Reads small JSON files; a name that occurs twice in an object is an error, because readers disagree about which one counts.</summary>
+/// <summary>
+/// Reads JSON files whole; a name that occurs twice in an object is an error, because readers disagree about which one counts.
+/// </summary>
 internal static class JsonFile
 {
     private static readonly JsonDocumentOptions Options = new() { AllowDuplicateProperties = false };

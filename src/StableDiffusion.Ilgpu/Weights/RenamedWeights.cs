@@ -50,7 +50,7 @@ internal sealed class RenamedWeights : IWeightSource
     private static TensorInfo CurrentAttention(TensorInfo tensor)
     {
         if (tensor.Name.Split('.') is not [.., "attentions", _, var layer, var kind]
-            || layer switch { "query" => "to_q", "key" => "to_k", "value" => "to_v", "proj_attn" => "to_out.0", _ => null } is not { } current)
+            || CurrentName(layer) is not { } current)
         {
             return tensor;
         }
@@ -58,6 +58,15 @@ internal sealed class RenamedWeights : IWeightSource
         var name = $"{tensor.Name[..^(layer.Length + 1 + kind.Length)]}{current}.{kind}";
         return tensor with { Name = name, Shape = tensor.Shape is [var rows, var columns, 1, 1] ? [rows, columns] : tensor.Shape };
     }
+
+    private static string? CurrentName(string layer) => layer switch
+    {
+        "query" => "to_q",
+        "key" => "to_k",
+        "value" => "to_v",
+        "proj_attn" => "to_out.0",
+        _ => null,
+    };
 
     /// <summary>An unknown name goes through: the inner source says what is wrong.</summary>
     private string InnerName(string name) => innerNames.GetValueOrDefault(name, name);

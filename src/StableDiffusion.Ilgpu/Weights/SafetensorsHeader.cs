@@ -65,7 +65,8 @@ internal sealed class SafetensorsHeader
 
         if (size > (ulong)(length - LengthBytes))
         {
-            throw header.Error($"its header length is {size}, but only {length - LengthBytes} bytes follow; the file is truncated or damaged");
+            throw header.Error(
+                $"its header length is {size}, but only {length - LengthBytes} bytes follow; the file is truncated or damaged");
         }
 
         var text = new byte[size];

@@ -12,7 +12,9 @@ internal static class SafetensorsWriter
     /// <summary>Tensor data start at a multiple of this many bytes, as the format recommends.</summary>
     private const int Alignment = 8;
 
-    /// <summary>Writes the tensors in the order given, to a temporary name beside <paramref name="path"/>, which then takes its place.</summary>
+    /// <summary>
+    /// Writes the tensors in the order given, to a temporary name beside <paramref name="path"/>, which then takes its place.
+    /// </summary>
     /// <exception cref="StableDiffusionException">The file cannot be written; nothing is left of it.</exception>
     public static void Write(string path, IReadOnlyList<TensorInfo> tensors, TensorFiller fill)
     {

@@ -1,6 +1,6 @@
 namespace StableDiffusion.Ilgpu.Weights;
 
-/// <summary>The published configurations (JSON, as in the models' diffusers folders) of the architectures that can be synthesised.</summary>
+/// <summary>Published configurations (JSON, as in the models' diffusers folders) of the architectures that can be synthesised.</summary>
 internal sealed record SyntheticConfigs(string TextEncoder, string UNet, string Vae, string Scheduler)
 {
     public static IReadOnlyDictionary<string, SyntheticConfigs> All { get; } = new Dictionary<string, SyntheticConfigs>

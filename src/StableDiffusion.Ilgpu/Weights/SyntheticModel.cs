@@ -19,7 +19,8 @@ internal sealed class SyntheticModel : IModelSource
     private readonly string salt;
     private readonly SyntheticConfigs configs;
 
-    private SyntheticModel(string model, string salt, SyntheticConfigs configs) => (this.model, this.salt, this.configs) = (model, salt, configs);
+    private SyntheticModel(string model, string salt, SyntheticConfigs configs) =>
+        (this.model, this.salt, this.configs) = (model, salt, configs);
 
     public string Description => $"{Prefix}{model}";
 

@@ -20,7 +20,8 @@ internal sealed class SyntheticWeights(string salt, string model, string compone
 
     public string Description => $"synthetic:{model} {DiffusersComponent}";
 
-    public IReadOnlyDictionary<string, TensorInfo> Tensors { get; } = declared.ToDictionary(t => t.Name, t => t with { Type = TensorType.F16 });
+    public IReadOnlyDictionary<string, TensorInfo> Tensors { get; } =
+        declared.ToDictionary(t => t.Name, t => t with { Type = TensorType.F16 });
 
     private string DiffusersComponent => component == "te" ? "text_encoder" : component;
 
@@ -134,7 +135,7 @@ internal sealed class SyntheticWeights(string salt, string model, string compone
         }
     }
 
-    /// <summary>fp16 bit patterns of a u + b in 64-bit lanes; the states are the multiples of splitmix64's constant, already added.</summary>
+    /// <summary>fp16 bit patterns of a u + b in 64-bit lanes; the states have the multiples of splitmix64's constant in them.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector<ulong> Halves(Vector<ulong> z, Vector<double> a, Vector<double> b)
     {

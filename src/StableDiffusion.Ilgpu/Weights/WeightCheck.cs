@@ -15,7 +15,9 @@ internal static class WeightCheck
     /// Requires that every declared tensor is there, as floats and with its shape, and that every other tensor is an ignored one.
     /// The declared element type says nothing; sources convert.
     /// </summary>
-    /// <exception cref="StableDiffusionException">A tensor is missing (the nearest names are given), has another shape or is left over.</exception>
+    /// <exception cref="StableDiffusionException">
+    /// A tensor is missing (the nearest names are given), has another shape or is left over.
+    /// </exception>
     public static void Require(IWeightSource source, IEnumerable<TensorInfo> declared, Func<string, bool> ignored)
     {
         var wanted = declared.ToDictionary(t => t.Name);
@@ -26,7 +28,8 @@ internal static class WeightCheck
             // A misspelt tensor is among those left over, if there are any.
             var candidates = unused.Count > 0 ? unused : [.. source.Tensors.Keys];
             throw new StableDiffusionException(
-                $"{source.Description}: tensor {missing[0]} is missing{AndMore(missing.Count - 1)}; nearest: {Nearest(missing[0], candidates)}");
+                $"{source.Description}: tensor {missing[0]} is missing{AndMore(missing.Count - 1)}; " +
+                $"nearest: {Nearest(missing[0], candidates)}");
         }
 
         foreach (var tensor in wanted.Values)
@@ -35,7 +38,8 @@ internal static class WeightCheck
             if (!stored.Shape.SequenceEqual(tensor.Shape))
             {
                 throw new StableDiffusionException(
-                    $"{source.Description}: tensor {tensor.Name} has shape {stored.ShapeText}; the model's configuration needs {tensor.ShapeText}");
+                    $"{source.Description}: tensor {tensor.Name} has shape {stored.ShapeText}; " +
+                    $"the model's configuration needs {tensor.ShapeText}");
             }
 
             RequireFloat(source, stored);
@@ -78,7 +82,7 @@ internal static class WeightCheck
 
     private static string Nearest(string name, IEnumerable<string> candidates)
     {
-        var nearest = candidates.Select(c => (Distance: Distance(name, c), Name: c)).Order().Take(NamesInMessage).Select(c => c.Name).ToList();
+        var nearest = candidates.OrderBy(c => Distance(name, c)).ThenBy(c => c, StringComparer.Ordinal).Take(NamesInMessage).ToList();
         return nearest.Count > 0 ? string.Join(", ", nearest) : "none, the file is empty";
     }
 
