@@ -1,0 +1,103 @@
+using System.Text;
+
+namespace StableDiffusion.Ilgpu.Text;
+
+/// <summary>A byte-level vocabulary with its merges, and byte-pair encoding with them.</summary>
+/// <param name="count">The number of tokens; ids run from 0 to one less.</param>
+/// <param name="merges">Which pairs of tokens merge, and to what.</param>
+/// <param name="find">The id of a token's text; null where there is none.</param>
+internal sealed class BytePairTable(int count, MergeIndex merges, Func<string, int?> find)
+{
+    public const string StartOfTextToken = "<|startoftext|>", EndOfTextToken = "<|endoftext|>", EndOfWord = "</w>";
+
+    public int Count => count;
+
+    public required int StartOfText { get; init; }
+
+    public required int EndOfText { get; init; }
+
+    /// <summary>For every byte value the id of its letter within a word.</summary>
+    public required int[] Letters { get; init; }
+
+    /// <summary>For every byte value the id of its letter at the end of a word.</summary>
+    public required int[] LastLetters { get; init; }
+
+    public int? Find(string token) => find(token);
+
+    /// <summary>
+    /// Appends the ids of one piece of text, given as code points: the special tokens as themselves, all else merged from the letters
+    /// of its UTF-8 bytes.
+    /// </summary>
+    public void Encode(ReadOnlySpan<int> piece, List<int> ids)
+    {
+        var utf8 = new byte[4 * piece.Length];
+        int length = 0;
+        foreach (int code in piece)
+        {
+            length += new Rune(code).EncodeToUtf8(utf8.AsSpan(length));
+        }
+
+        Encode(utf8.AsSpan(0, length), ids);
+    }
+
+    private void Encode(ReadOnlySpan<byte> utf8, List<int> ids)
+    {
+        if (utf8.SequenceEqual("<|startoftext|>"u8))
+        {
+            ids.Add(StartOfText);
+        }
+        else if (utf8.SequenceEqual("<|endoftext|>"u8))
+        {
+            ids.Add(EndOfText);
+        }
+        else
+        {
+            int start = ids.Count;
+            foreach (byte value in utf8[..^1])
+            {
+                ids.Add(Letters[value]);
+            }
+
+            ids.Add(LastLetters[utf8[^1]]);
+            MergeAll(ids, start);
+        }
+    }
+
+    // All occurrences of the pair of the lowest rank are merged, from the left, until no pair is left that merges.
+    private void MergeAll(List<int> ids, int start)
+    {
+        while (true)
+        {
+            int best = MergeIndex.None, first = start;
+            for (int i = start; i + 1 < ids.Count; i++)
+            {
+                int rank = merges.RankOf(ids[i], ids[i + 1]);
+                if (rank < best)
+                {
+                    (best, first) = (rank, i);
+                }
+            }
+
+            if (best == MergeIndex.None)
+            {
+                return;
+            }
+
+            int left = ids[first], right = ids[first + 1], merged = merges.MergedBy(best), end = first;
+            for (int i = first; i < ids.Count; i++)
+            {
+                if (ids[i] == left && i + 1 < ids.Count && ids[i + 1] == right)
+                {
+                    ids[end++] = merged;
+                    i++;
+                }
+                else
+                {
+                    ids[end++] = ids[i];
+                }
+            }
+
+            ids.RemoveRange(end, ids.Count - end);
+        }
+    }
+}

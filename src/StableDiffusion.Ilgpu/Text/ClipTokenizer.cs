@@ -1,0 +1,69 @@
+namespace StableDiffusion.Ilgpu.Text;
+
+/// <summary>
+/// CLIP's tokenizer: text to token ids, equal to those of Hugging Face's CLIPTokenizer where ftfy is not installed.
+/// Instances hold no state and may be shared between threads.
+/// </summary>
+internal sealed class ClipTokenizer
+{
+    private static readonly Lazy<ClipTokenizer> BuiltInTokenizer = new(() => new ClipTokenizer(BuiltInTable.Read()));
+
+    private readonly BytePairTable table;
+
+    private ClipTokenizer(BytePairTable table) => this.table = table;
+
+    /// <summary>The tokenizer with CLIP's own table of 49,408 tokens, for models that bring none.</summary>
+    public static ClipTokenizer BuiltIn => BuiltInTokenizer.Value;
+
+    /// <summary>The id that opens every prompt, <c>&lt;|startoftext|&gt;</c>.</summary>
+    public int StartOfText => table.StartOfText;
+
+    /// <summary>The id that closes every prompt, <c>&lt;|endoftext|&gt;</c>.</summary>
+    public int EndOfText => table.EndOfText;
+
+    /// <summary>The number of tokens; ids run from 0 to one less. A text encoder needs an embedding for each.</summary>
+    public int VocabularySize => table.Count;
+
+    /// <summary>Reads a tokenizer folder's <c>vocab.json</c> and <c>merges.txt</c>.</summary>
+    /// <exception cref="StableDiffusionException">A file is missing or damaged.</exception>
+    public static ClipTokenizer Load(string vocabularyPath, string mergesPath) =>
+        new(VocabularyFiles.Read(vocabularyPath, mergesPath));
+
+    /// <summary>The id of a token's text as vocabularies write it (<c>!</c>, <c>cat&lt;/w&gt;</c>); null where there is none.</summary>
+    public int? Find(string token) => table.Find(token);
+
+    /// <summary>All ids of the text, without start and end.</summary>
+    public int[] Encode(string text)
+    {
+        var ids = new List<int>();
+        foreach (var word in BasicTokenizer.Words(text))
+        {
+            for (ReadOnlySpan<int> rest = word; rest.Length > 0;)
+            {
+                int length = PreTokenizer.MatchLength(rest);
+                table.Encode(rest[..length], ids);
+                rest = rest[length..];
+            }
+        }
+
+        return [.. ids];
+    }
+
+    /// <summary>
+    /// Exactly <paramref name="length"/> ids, as text encoders take them: start, the text's ids cut to what fits, end, and then
+    /// <paramref name="padding"/>.
+    /// </summary>
+    public int[] Encode(string text, int length, int padding)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(length, 2);
+        var ids = Encode(text).AsSpan();
+        ids = ids[..Math.Min(ids.Length, length - 2)];
+
+        var padded = new int[length];
+        padded.AsSpan().Fill(padding);
+        padded[0] = StartOfText;
+        ids.CopyTo(padded.AsSpan(1));
+        padded[ids.Length + 1] = EndOfText;
+        return padded;
+    }
+}
