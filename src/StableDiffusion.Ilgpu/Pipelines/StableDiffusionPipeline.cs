@@ -35,6 +35,14 @@ public sealed class StableDiffusionPipeline : IDisposable
         GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default) =>
         throw new StableDiffusionException($"{Device}: generation is being built");
 
+    /// <summary>Where the time went so far.</summary>
+    internal GenerationTimings Timings { get; } = new();
+
+    /// <summary>The parts of a model, read from its configuration and file headers; no device is touched.</summary>
+    /// <exception cref="StableDiffusionException">The model is missing, damaged or of a kind that is not supported.</exception>
+    internal static IReadOnlyList<ComponentInfo> Inspect(string? model) =>
+        throw new StableDiffusionException($"{model}: inspection is being built");
+
     /// <summary>The launches of a generation of this size.</summary>
     internal IReadOnlyList<PlanRow> Plan(int width, int height, bool timed) =>
         throw new StableDiffusionException($"{Device}: planning is being built");
