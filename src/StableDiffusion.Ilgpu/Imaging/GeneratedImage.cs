@@ -1,3 +1,5 @@
+using StableDiffusion.Ilgpu.Imaging;
+
 namespace StableDiffusion.Ilgpu;
 
 /// <summary>A finished picture: 8-bit RGB, with the parameters that made it.</summary>
@@ -20,4 +22,11 @@ public sealed class GeneratedImage
 
     /// <summary>The text of the PNG chunk <c>parameters</c>, in the layout that AUTOMATIC1111's web UI writes and reads.</summary>
     public string Parameters { get; }
+
+    /// <summary>
+    /// Writes a 24-bit PNG that carries <see cref="Parameters"/>. The same picture gives the same bytes. An existing file is
+    /// replaced in one go; on an error it stays as it was.
+    /// </summary>
+    /// <exception cref="StableDiffusionException">The file cannot be written; the message names it and the reason.</exception>
+    public void Save(string path) => PngWriter.Write(path, Width, Height, Pixels.Span, Parameters);
 }

@@ -37,6 +37,43 @@ public sealed record GenerationRequest
 
     /// <summary>Which generator turns the seed into noise.</summary>
     public NoiseGenerator NoiseGenerator { get; init; } = NoiseGenerator.Cuda;
+
+    /// <summary>Checks what can be checked without a model.</summary>
+    /// <exception cref="StableDiffusionException">A value cannot be used.</exception>
+    internal void Validate()
+    {
+        CheckSize("width", Width);
+        CheckSize("height", Height);
+        CheckAtLeastOne("steps", Steps);
+        CheckAtLeastOne("batch count", BatchCount);
+        if (!double.IsFinite(GuidanceScale))
+        {
+            throw new StableDiffusionException($"guidance scale {GuidanceScale} is not a finite number");
+        }
+
+        if (!Sampler.Schedulers.Contains(Scheduler))
+        {
+            throw new StableDiffusionException(
+                $"the sampler {Sampler.Name} has no schedule {Scheduler}; valid: {string.Join(", ", Sampler.Schedulers)}".ToLowerInvariant());
+        }
+    }
+
+    /// <summary>Refuses a size that no model can draw; null stands for the model's own.</summary>
+    internal static void CheckSize(string name, int? pixels)
+    {
+        if (pixels is { } size && (size < 8 || size % 8 != 0))
+        {
+            throw new StableDiffusionException($"{name} {pixels} cannot be used; valid: multiples of 8, from 8");
+        }
+    }
+
+    private static void CheckAtLeastOne(string name, int value)
+    {
+        if (value < 1)
+        {
+            throw new StableDiffusionException($"{name} {value} cannot be used; valid: 1 or more");
+        }
+    }
 }
 
 /// <summary>The generators whose noise other tools give for a seed.</summary>

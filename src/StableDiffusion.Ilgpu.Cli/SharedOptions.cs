@@ -1,0 +1,71 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Numerics;
+
+namespace StableDiffusion.Ilgpu.Cli;
+
+/// <summary>Options that several commands have, and how values are read.</summary>
+internal static class SharedOptions
+{
+    public const string VerboseName = "--verbose";
+
+    public static Option<string?> Model() => new("--model", "-m")
+    {
+        Description = "Folder in diffusers' layout, or synthetic:sd15 for full-size weights without meaning [default: the bundled model]",
+        HelpName = "folder",
+    };
+
+    public static Option<string> Device() => new("--device")
+    {
+        Description = "Where to run: auto, cpu, cuda:0, … or a name that 'sdilgpu devices' lists",
+        HelpName = "device",
+        DefaultValueFactory = _ => "auto",
+    };
+
+    public static Option<bool> Verbose(string description = "Print the trace of an unexpected error") =>
+        new(VerboseName, "-v") { Description = description };
+
+    public static Option<int?> Width() => Number<int>("--width", "Width in pixels, a multiple of 8 [default: the model's own]", "-W");
+
+    public static Option<int?> Height() => Number<int>("--height", "Height in pixels, a multiple of 8 [default: the model's own]", "-H");
+
+    /// <summary>A number in the invariant form; without a default, null where it is not given.</summary>
+    public static Option<T?> Number<T>(string name, string description, params string[] aliases) where T : struct, INumber<T> =>
+        new(name, aliases)
+        {
+            Description = description,
+            HelpName = "number",
+            CustomParser = result =>
+            {
+                var text = result.Tokens[0].Value;
+                if (T.TryParse(text, StyleOf<T>(), CultureInfo.InvariantCulture, out var value))
+                {
+                    return value;
+                }
+
+                result.AddError($"{name} '{text}' is not {(StyleOf<T>() == NumberStyles.Float ? "a number" : "a whole number in range")}");
+                return null;
+            },
+        };
+
+    /// <summary>A text that <paramref name="find"/> understands; its error becomes the parser's.</summary>
+    public static Option<string> Choice(string name, string description, string fallback, Func<string, object> find)
+    {
+        var option = new Option<string>(name) { Description = description, HelpName = "name", DefaultValueFactory = _ => fallback };
+        option.Validators.Add(result =>
+        {
+            try
+            {
+                find(result.GetValueOrDefault<string>());
+            }
+            catch (StableDiffusionException e)
+            {
+                result.AddError(e.Message);
+            }
+        });
+        return option;
+    }
+
+    // A comma for thousands would turn 7,5 into 75.
+    private static NumberStyles StyleOf<T>() => typeof(T) == typeof(double) ? NumberStyles.Float : NumberStyles.Integer;
+}

@@ -1,0 +1,124 @@
+using ImageMagick;
+
+namespace StableDiffusion.Ilgpu.Imaging;
+
+/// <summary>Writes pictures as PNG files: whole or not at all.</summary>
+internal static class PngWriter
+{
+    /// <summary>The keyword of the text chunk that Stable Diffusion tools read.</summary>
+    public const string Keyword = "parameters";
+
+    /// <summary>Encodes a picture and puts it in place of <paramref name="path"/>.</summary>
+    /// <param name="path">The file; its folder must exist.</param>
+    /// <param name="width">Width in pixels.</param>
+    /// <param name="height">Height in pixels.</param>
+    /// <param name="pixels">Rows from the top, bytes R, G, B.</param>
+    /// <param name="parameters">Text of the chunk <see cref="Keyword"/>; left out when empty.</param>
+    /// <exception cref="StableDiffusionException">The file cannot be written.</exception>
+    public static void Write(string path, int width, int height, ReadOnlySpan<byte> pixels, string parameters)
+    {
+        var png = Encode(width, height, pixels, parameters);
+        string? temporary = null;
+        try
+        {
+            RefuseFolder(path);
+            temporary = TemporaryBeside(path);
+            File.WriteAllBytes(temporary, png);
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch (Exception e) when (IsFileError(e))
+        {
+            DeleteQuietly(temporary);
+            throw CannotWrite(path, e);
+        }
+    }
+
+    /// <summary>Finds out, without changing anything, whether a picture can be written here later.</summary>
+    /// <exception cref="StableDiffusionException">It cannot.</exception>
+    public static void CheckWritable(string path)
+    {
+        try
+        {
+            RefuseFolder(path);
+            if (File.Exists(path))
+            {
+                using var existing = new FileStream(path, FileMode.Open, FileAccess.Write);
+            }
+
+            using var probe = new FileStream(
+                TemporaryBeside(path), FileMode.CreateNew, FileAccess.Write, FileShare.None, 1, FileOptions.DeleteOnClose);
+        }
+        catch (Exception e) when (IsFileError(e))
+        {
+            throw CannotWrite(path, e);
+        }
+    }
+
+    /// <summary>The bytes of a PNG file: 8-bit RGB, the text chunk, and no other ancillary chunk.</summary>
+    public static byte[] Encode(int width, int height, ReadOnlySpan<byte> pixels, string parameters)
+    {
+        if (pixels.Length != 3 * width * height)
+        {
+            throw new ArgumentException($"{pixels.Length} bytes are not {width}x{height} RGB pixels", nameof(pixels));
+        }
+
+        using var image = new MagickImage();
+        image.ReadPixels(pixels, new PixelReadSettings((uint)width, (uint)height, StorageType.Char, PixelMapping.RGB));
+
+        // Png24 keeps grey pictures in RGB; the other chunks would carry dates and guesses about the colour space.
+        image.Format = MagickFormat.Png24;
+        image.Settings.SetDefine(MagickFormat.Png, "exclude-chunks", "all");
+        var png = image.ToByteArray();
+        return parameters.Length == 0 ? png : PngText.Insert(png, Keyword, parameters);
+    }
+
+    // In the same folder, so that the move is a rename; not made from the file's name, which may be as long as names can be.
+    private static string TemporaryBeside(string path) =>
+        Path.Combine(FolderOf(path), $".sdilgpu-{Guid.NewGuid():N}.tmp");
+
+    private static string FolderOf(string path) => Path.GetDirectoryName(Path.GetFullPath(path)) ?? path;
+
+    private static void RefuseFolder(string path)
+    {
+        if (path.Length == 0 || Path.EndsInDirectorySeparator(path) || Directory.Exists(path))
+        {
+            throw new IOException(path.Length == 0 ? "the name is empty" : "it is a folder");
+        }
+
+        if (!Directory.Exists(FolderOf(path)))
+        {
+            throw new IOException($"there is no folder '{FolderOf(path)}'");
+        }
+    }
+
+    private static bool IsFileError(Exception e) =>
+        e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException;
+
+    private static void DeleteQuietly(string? path)
+    {
+        try
+        {
+            if (path is not null)
+            {
+                File.Delete(path);
+            }
+        }
+        catch (Exception e) when (IsFileError(e))
+        {
+            // The first error is the one to report.
+        }
+    }
+
+    private static StableDiffusionException CannotWrite(string path, Exception e)
+    {
+        var reason = e switch
+        {
+            UnauthorizedAccessException => "access is denied",
+            FileNotFoundException or DirectoryNotFoundException => "the folder takes no new files",
+
+            // "No space left on device : '(the temporary file)'"
+            _ => e.Message.Split(" : ")[0].ReplaceLineEndings(" "),
+        };
+        return new StableDiffusionException($"cannot write '{path}': {reason}", e);
+    }
+}

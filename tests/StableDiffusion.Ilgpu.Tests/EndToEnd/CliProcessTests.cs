@@ -1,0 +1,41 @@
+using System.Diagnostics;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.EndToEnd;
+
+/// <summary>The command line as a process: exit codes and Ctrl-C.</summary>
+public sealed class CliProcessTests
+{
+    [Fact]
+    public async Task Exit_codes_tell_success_failure_and_wrong_usage_apart()
+    {
+        using var folder = new TemporaryFolder();
+        var success = await CliRun.InChildProcess(["txt2img", "-p", "cat", "--steps", "1", "-o", folder["a.png"]]);
+        Assert.Equal((0, ""), (success.Exit, success.Error));
+        Assert.Single(success.Lines);
+        Assert.Equal(["a.png"], folder.Entries);
+
+        (await CliRun.InChildProcess(["txt2img", "-p", "cat", "-o", folder["missing/a.png"]])).AssertFailed(1, ["missing"]);
+        (await CliRun.InChildProcess(["txt2img", "--no-such-option"])).AssertFailed(2, ["--no-such-option"]);
+    }
+
+    [Fact]
+    public async Task Ctrl_C_ends_a_run_with_130_and_no_file()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "sends SIGINT with the Linux command kill");
+        using var folder = new TemporaryFolder();
+        var sinceInterrupt = new Stopwatch();
+        var run = await CliRun.InChildProcess(["txt2img", "-p", "cat", "--steps", "900", "-o", folder["a.png"]], async process =>
+        {
+            await Task.Delay(TimeSpan.FromSeconds(3), TestContext.Current.CancellationToken);
+            Assert.False(process.HasExited, "ended before the interrupt");
+            using var kill = Process.Start("kill", ["-INT", $"{process.Id}"]);
+            await kill.WaitForExitAsync(TestContext.Current.CancellationToken);
+            sinceInterrupt.Start();
+        });
+        TestContext.Current.TestOutputHelper?.WriteLine($"ended {sinceInterrupt.Elapsed.TotalSeconds:0.00} s after the interrupt");
+        Assert.Equal((130, "", "cancelled"), (run.Exit, run.Output, run.Error.Trim()));
+        Assert.Empty(folder.Entries);
+        Assert.True(sinceInterrupt.Elapsed < TimeSpan.FromSeconds(10), "a step of the bundled model takes far less");
+    }
+}

@@ -1,0 +1,175 @@
+using StableDiffusion.Ilgpu.Cli;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.EndToEnd;
+
+/// <summary>The command line, run in this process.</summary>
+public sealed class CliTests
+{
+    private const string ALongTime = "900";
+
+    /// <summary>Arguments behind <c>txt2img -o FOLDER/picture.png</c>, the exit code, and what the error line must contain.</summary>
+    public static TheoryData<string[], int, string[]> BadInput => new()
+    {
+        { ["-p", "x", "--sampling-method", "eulr"], 2, ["sampler 'eulr'", .. Samplers.All.Select(s => s.Name)] },
+        { ["-p", "x", "--scheduler", "carras"], 2, ["scheduler 'carras'", "discrete", "karras"] },
+        { ["-p", "x", "--rng", "dice"], 2, ["rng 'dice'", "cpu", "cuda"] },
+        { ["-p", "x", "--device", "abacus"], 1, ["device 'abacus'", "auto", "cpu"] },
+        { ["-p", "x", "-m", "/no/such/model"], 1, ["/no/such/model"] },
+        { ["-p", "x", "-m", "synthetic:sd99"], 1, ["synthetic:sd99"] },
+        { ["-p", "x", "-W", "100"], 1, ["width 100", "multiples of 8"] },
+        { ["-p", "x", "-H", "65"], 1, ["height 65", "multiples of 8"] },
+        { ["-p", "x", "-W", "0"], 1, ["width 0"] },
+        { ["-p", "x", "-H", "-64"], 1, ["height -64"] },
+        { ["-p", "x", "--steps", "0"], 1, ["steps 0"] },
+        { ["-p", "x", "--steps", "-5"], 1, ["steps -5"] },
+        { ["-p", "x", "-b", "0"], 1, ["batch count 0"] },
+        { ["-p", "x", "--cfg-scale", "NaN"], 1, ["guidance scale NaN"] },
+        { ["-p", "x", "--cfg-scale", "7,5"], 2, ["--cfg-scale '7,5'", "number"] },
+        { ["-p", "x", "--steps", "many"], 2, ["--steps 'many'", "number"] },
+        { ["-p", "x", "--steps", "99999999999"], 2, ["--steps '99999999999'"] },
+        { ["-p", "x", "--steps"], 2, ["--steps"] },
+        { ["-p", "x", "--stepz", "20"], 2, ["--stepz"] },
+        { ["-p", "x", "surplus"], 2, ["surplus"] },
+        { [], 2, ["--prompt"] },
+    };
+
+    [Theory]
+    [MemberData(nameof(BadInput))]
+    public void Bad_input_gives_one_clear_line_and_no_file(string[] arguments, int exit, string[] parts)
+    {
+        using var folder = new TemporaryFolder();
+        var run = CliRun.InProcess(["txt2img", "-o", folder["picture.png"], .. arguments]);
+        run.AssertFailed(exit, parts);
+        Assert.Empty(folder.Entries);
+    }
+
+    [Theory]
+    [InlineData("missing/picture.png", "missing")]
+    [InlineData("folder.png", "folder.png")]
+    [InlineData("picture.jpg", ".png")]
+    [InlineData("", "file")]
+    public void An_unwritable_output_is_found_before_anything_is_computed(string output, string part)
+    {
+        using var folder = new TemporaryFolder();
+        Directory.CreateDirectory(folder["folder.png"]);
+
+        // The steps would take longer than any test may.
+        var run = CliRun.InProcess("txt2img", "-p", "x", "--steps", ALongTime, "-b", "50", "-o", folder[output]);
+        run.AssertFailed(1, [folder[output], part]);
+        Assert.Equal(["folder.png"], folder.Entries);
+    }
+
+    [Theory]
+    [InlineData(2, "command")]
+    [InlineData(2, "frobnicate", "frobnicate")]
+    [InlineData(2, "--frobnicate", "devices", "--frobnicate")]
+    [InlineData(1, "/no/such/model", "inspect", "-m", "/no/such/model")]
+    [InlineData(1, "width 9", "inspect", "--plan", "-W", "9")]
+    public void Other_commands_fail_in_one_line_too(int exit, string part, params string[] arguments) =>
+        CliRun.InProcess(arguments).AssertFailed(exit, [part]);
+
+    [Fact]
+    public void Help_and_version_are_no_errors()
+    {
+        var help = CliRun.InProcess("txt2img", "--help");
+        Assert.Equal((0, ""), (help.Exit, help.Error));
+        string[] options =
+        [
+            "-m, --model", "-p, --prompt", "-n, --negative-prompt", "-W, --width", "-H, --height", "--steps", "--cfg-scale", "-s, --seed",
+            "-b, --batch-count", "--sampling-method", "--scheduler", "-o, --output", "--device", "-v, --verbose", "--rng",
+            "[default: euler_a]", "[default: discrete]", "[default: 20]", "[default: 7]", "[default: 42]", "[default: output.png]",
+        ];
+        Assert.All(options, option => Assert.Contains(option, help.Output, StringComparison.Ordinal));
+
+        var version = CliRun.InProcess("--version");
+        Assert.Equal(0, version.Exit);
+        Assert.Matches(@"^\d+\.\d+\.\d+\s*$", version.Output);
+    }
+
+    [Fact]
+    public void Devices_lists_every_accelerator_with_one_default()
+    {
+        var run = CliRun.InProcess("devices");
+        Assert.Equal((0, ""), (run.Exit, run.Error));
+        foreach (var device in ComputeDevice.All)
+        {
+            var line = Assert.Single(run.Lines, l => l.TrimStart().StartsWith(device.Id + " ", StringComparison.Ordinal));
+            Assert.Contains(device.Name, line, StringComparison.Ordinal);
+            Assert.Contains($" {device.ComputeUnits} ", line, StringComparison.Ordinal);
+            Assert.Equal(device.IsDefault, line.Contains("yes", StringComparison.Ordinal));
+        }
+    }
+
+    [Fact]
+    public void An_empty_prompt_draws_and_prints_one_line()
+    {
+        using var folder = new TemporaryFolder();
+        var run = CliRun.InProcess("txt2img", "-p", "", "--steps", "2", "-o", folder["a.png"]);
+        Assert.Equal((0, ""), (run.Exit, run.Error));
+        Assert.Matches(@"a\.png  seed 42  \d+\.\d\d s$", Assert.Single(run.Lines));
+        var png = PngFile.Read(folder["a.png"]);
+        Assert.True(png.Pixels.Distinct().Count() > 1, "the picture is empty");
+        Assert.StartsWith("Steps: 2, Sampler: Euler a, ", png.Text("parameters"), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("p.png", "p_0.png", "p_1.png")]
+    [InlineData("p%03d.png", "p000.png", "p001.png")]
+    [InlineData("%d-p", "0-p.png", "1-p.png")]
+    public void A_batch_gets_one_numbered_file_and_one_seed_a_picture(string output, string first, string second)
+    {
+        using var folder = new TemporaryFolder();
+        var run = CliRun.InProcess("txt2img", "-p", "@cat -x", "-b", "2", "-s", "7", "--steps", "1", "-o", folder[output]);
+        Assert.Equal((0, ""), (run.Exit, run.Error));
+        Assert.Equal(new[] { first, second }, folder.Entries);
+        Assert.Contains("Seed: 7,", PngFile.Read(folder[first]).Text("parameters"), StringComparison.Ordinal);
+
+        // The second picture of a batch is the picture of the next seed.
+        CliRun.InProcess("txt2img", "-p", "@cat -x", "-s", "8", "--steps", "1", "-o", folder["alone.png"]);
+        Assert.Equal(File.ReadAllBytes(folder["alone.png"]), File.ReadAllBytes(folder[second]));
+        Assert.NotEqual(File.ReadAllBytes(folder[first]), File.ReadAllBytes(folder[second]));
+    }
+
+    [Fact]
+    public void A_negative_seed_draws_one_and_prints_it()
+    {
+        using var folder = new TemporaryFolder();
+        var run = CliRun.InProcess("txt2img", "-p", "cat", "-s", "-1", "--steps", "1", "-o", folder["a.png"]);
+        var seed = run.Lines[0].Split("  seed ")[1].Split(' ')[0];
+        Assert.NotEqual("-1", seed);
+        Assert.Contains($"Seed: {seed},", PngFile.Read(folder["a.png"]).Text("parameters"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Verbose_says_where_the_time_went()
+    {
+        using var folder = new TemporaryFolder();
+        var run = CliRun.InProcess("txt2img", "-p", "cat", "-v", "--steps", "1", "-o", folder["a.png"]);
+        Assert.Equal((0, 3), (run.Exit, run.Lines.Length));
+        Assert.All(
+            new[] { "start ", "load ", "JIT ", "text ", "steps ", "decode ", "save ", "total " },
+            part => Assert.Contains(part, run.Lines[2], StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_cancelled_run_says_so_and_leaves_no_file()
+    {
+        using var folder = new TemporaryFolder();
+        using var cancellation = new CancellationTokenSource(TimeSpan.FromSeconds(1));
+        var run = CliRun.InProcessUntil(cancellation.Token, "txt2img", "-p", "cat", "--steps", ALongTime, "-o", folder["a.png"]);
+        Assert.Equal((130, "", "cancelled"), (run.Exit, run.Output, run.Error.Trim()));
+        Assert.Empty(folder.Entries);
+    }
+
+    [Fact]
+    public void Inspect_prints_the_components_and_the_plan()
+    {
+        var run = CliRun.InProcess("inspect", "--plan");
+        Assert.Equal((0, ""), (run.Exit, run.Error));
+        Assert.All(
+            new[] { "text_encoder", "unet", "vae", "total", "Path", "Op", "Shape", "Kernel", "Offset", "Bytes", "ms" },
+            part => Assert.Contains(part, run.Output, StringComparison.Ordinal));
+        Assert.DoesNotContain("…", run.Output, StringComparison.Ordinal);
+    }
+}

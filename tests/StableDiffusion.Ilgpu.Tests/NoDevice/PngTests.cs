@@ -1,0 +1,119 @@
+using StableDiffusion.Ilgpu.Imaging;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.NoDevice;
+
+public sealed class PngTests
+{
+    private const string Parameters = "a cat\nSteps: 20, Sampler: Euler a";
+
+    [Theory]
+    [InlineData(64, 64)]
+    [InlineData(8, 24)]
+    [InlineData(137, 3)]
+    public void Pixels_come_back_as_24_bit_rgb(int width, int height)
+    {
+        var pixels = Noise(width, height);
+        var png = PngFile.Parse(PngWriter.Encode(width, height, pixels, Parameters));
+        Assert.Equal((width, height), (png.Width, png.Height));
+        Assert.Equal(pixels, png.Pixels);
+    }
+
+    [Fact]
+    public void A_grey_picture_is_24_bit_too()
+    {
+        var pixels = new byte[3 * 16 * 16];
+        Array.Fill(pixels, (byte)77);
+        Assert.Equal(pixels, PngFile.Parse(PngWriter.Encode(16, 16, pixels, Parameters)).Pixels);
+    }
+
+    [Theory]
+    [InlineData("a cat\nNegative prompt: %w <b> & @x\nSteps: 20, Sampler: Euler a", "tEXt")]
+    [InlineData("  spaces, \r\n tabs\t and an end \n", "tEXt")]
+    [InlineData("café, naïve, Größe", "tEXt")]
+    [InlineData("猫 on a mat 🐱, e\u0301", "iTXt")]
+    public void The_parameters_stand_in_one_plain_text_chunk(string text, string type)
+    {
+        // Repeated, because the image library's own texts are compressed when they are long.
+        foreach (var parameters in new[] { text, string.Concat(Enumerable.Repeat(text, 200)) })
+        {
+            var png = PngFile.Parse(PngWriter.Encode(8, 8, Noise(8, 8), parameters));
+            Assert.Equal(parameters, png.Text("parameters"));
+            Assert.Equal(["IHDR", type, "IDAT", "IEND"], png.Chunks.Select(c => c.Type).Distinct());
+        }
+    }
+
+    [Fact]
+    public void Without_parameters_there_is_no_text_chunk() => Assert.Equal(
+        ["IHDR", "IDAT", "IEND"], PngFile.Parse(PngWriter.Encode(8, 8, Noise(8, 8), "")).Chunks.Select(c => c.Type));
+
+    [Fact]
+    public void The_same_picture_gives_the_same_bytes_and_replaces_a_file()
+    {
+        using var folder = new TemporaryFolder();
+        var image = new GeneratedImage(32, 32, Noise(32, 32), 1, Parameters);
+        File.WriteAllText(folder["b.png"], "something longer than nothing");
+        image.Save(folder["a.png"]);
+        image.Save(folder["b.png"]);
+        Assert.Equal(File.ReadAllBytes(folder["a.png"]), File.ReadAllBytes(folder["b.png"]));
+        Assert.Equal(Parameters, PngFile.Read(folder["b.png"]).Text("parameters"));
+        Assert.Equal(["a.png", "b.png"], folder.Entries);
+    }
+
+    [Fact]
+    public void A_name_without_a_folder_is_written_to_the_current_one()
+    {
+        var name = $"png-test-{Guid.NewGuid():N}.png";
+        try
+        {
+            new GeneratedImage(8, 8, Noise(8, 8), 1, "").Save(name);
+            Assert.True(File.Exists(Path.Combine(Environment.CurrentDirectory, name)));
+        }
+        finally
+        {
+            File.Delete(name);
+        }
+    }
+
+    [Fact]
+    public void An_output_that_cannot_be_written_is_named_and_nothing_is_left()
+    {
+        using var folder = new TemporaryFolder();
+        Directory.CreateDirectory(folder["folder.png"]);
+        File.WriteAllText(folder["file"], "");
+
+        // The last one passes all checks of the folder, and fails when the finished file is to get its name.
+        string[] outputs =
+        [
+            folder["missing/a.png"], folder["folder.png"], folder["file/a.png"], "", folder[""] + "/", folder[new string('x', 300) + ".png"],
+        ];
+        foreach (var output in outputs)
+        {
+            var error = Assert.Throws<StableDiffusionException>(() => new GeneratedImage(8, 8, Noise(8, 8), 1, "").Save(output));
+            Assert.StartsWith($"cannot write '{output}': ", error.Message, StringComparison.Ordinal);
+            Assert.DoesNotContain('\n', error.Message);
+            Assert.DoesNotContain(".tmp", error.Message, StringComparison.Ordinal);
+            Assert.Equal(["file", "folder.png"], folder.Entries);
+        }
+    }
+
+    [Fact]
+    public void Checking_an_output_changes_nothing()
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder["old.png"], "old");
+        PngWriter.CheckWritable(folder["old.png"]);
+        PngWriter.CheckWritable(folder["new.png"]);
+        Assert.Equal(["old.png"], folder.Entries);
+        Assert.Equal("old", File.ReadAllText(folder["old.png"]));
+        Assert.Throws<StableDiffusionException>(() => PngWriter.CheckWritable(folder["missing/new.png"]));
+        Assert.Throws<StableDiffusionException>(() => PngWriter.CheckWritable(folder.Path));
+    }
+
+    private static byte[] Noise(int width, int height)
+    {
+        var pixels = new byte[3 * width * height];
+        new Random(7).NextBytes(pixels);
+        return pixels;
+    }
+}
