@@ -33,7 +33,7 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
         console.Progress().AutoClear(true)
             .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new StepColumn(clock))
             .Start(progress => work(new ProgressDisplay(
-                progress.AddTask("loading").IsIndeterminate(), clock, line => console.Write(new Text(line + "\n")))));
+                progress.AddTask("loading").IsIndeterminate(), clock, line => console.Write(new Spectre.Console.Text(line + "\n")))));
     }
 
     /// <summary>Picture <paramref name="index"/> of <paramref name="count"/> begins.</summary>
@@ -69,7 +69,7 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
     {
         protected override bool NoWrap => true;
 
-        public override IRenderable Render(RenderOptions options, ProgressTask task, TimeSpan deltaTime) => new Text(clock.Text);
+        public override IRenderable Render(RenderOptions options, ProgressTask task, TimeSpan deltaTime) => new Spectre.Console.Text(clock.Text);
     }
 
     /// <summary>Measures steps, not the text encoder and decoder between them.</summary>

@@ -12,7 +12,7 @@ internal static class Tables
         foreach (var heading in headings)
         {
             var right = heading.StartsWith('>');
-            table.AddColumn(new TableColumn(new Text(right ? heading[1..] : heading))
+            table.AddColumn(new TableColumn(new Spectre.Console.Text(right ? heading[1..] : heading))
             {
                 Alignment = right ? Justify.Right : Justify.Left,
                 NoWrap = true,
@@ -23,7 +23,7 @@ internal static class Tables
     }
 
     /// <summary>Adds a row; brackets in a cell are no markup.</summary>
-    public static void AddTextRow(this Table table, params string[] cells) => table.AddRow(cells.Select(c => new Text(c)));
+    public static void AddTextRow(this Table table, params string[] cells) => table.AddRow(cells.Select(c => new Spectre.Console.Text(c)));
 
     /// <summary>Bytes in the unit that fits, for example <c>15.6 GiB</c>.</summary>
     public static string Bytes(long bytes) => bytes switch
