@@ -110,7 +110,9 @@ internal sealed class Placement
         return new ValuePlace(root, 0, root.Pitch);
     }
 
-    /// <summary>Positions count the values program by program, so that a root which is not persistent lives within one program's range.</summary>
+    /// <summary>
+    /// Positions count the values program by program, so that a root which is not persistent lives within one program's range.
+    /// </summary>
     private void FindLifetimes()
     {
         var position = 0;

@@ -139,7 +139,9 @@ internal sealed class ArenaSimulation
 
     /// <summary>The owners of a value's bytes, row by row.</summary>
     private RowEnumerator Bytes(Value value, ValuePlace place, int columns) =>
-        new(owners, plan.OffsetOf(place.Root), place, value.Shape.Rows, columns, value.Type == ElementType.Activation ? activationBytes : 4);
+        new(
+            owners, plan.OffsetOf(place.Root), place, value.Shape.Rows, columns,
+            value.Type == ElementType.Activation ? activationBytes : 4);
 
     private ref struct RowEnumerator(int[] owners, long start, ValuePlace place, int rows, int columns, int size)
     {

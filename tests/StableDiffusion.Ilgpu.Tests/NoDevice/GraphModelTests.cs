@@ -57,7 +57,8 @@ public sealed class GraphModelTests
             var key = json.RootElement.GetProperty("key").GetString()!.Split(':', 4);
             if (key[2] == component)
             {
-                yield return $"{key[3]} {string.Join('x', json.RootElement.GetProperty("shape").EnumerateArray().Select(e => e.GetInt64()))}";
+                var shape = json.RootElement.GetProperty("shape").EnumerateArray().Select(e => e.GetInt64());
+                yield return $"{key[3]} {string.Join('x', shape)}";
             }
         }
     }

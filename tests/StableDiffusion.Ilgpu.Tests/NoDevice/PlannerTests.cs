@@ -66,7 +66,8 @@ public sealed class PlannerTests(ITestOutputHelper output)
             for (var j = 0; j < i; j++)
             {
                 var apartInTime = requests[i].Last < requests[j].First || requests[j].Last < requests[i].First;
-                var apartInSpace = plan.Offsets[i] + requests[i].Bytes <= plan.Offsets[j] || plan.Offsets[j] + requests[j].Bytes <= plan.Offsets[i];
+                var apartInSpace = plan.Offsets[i] + requests[i].Bytes <= plan.Offsets[j]
+                    || plan.Offsets[j] + requests[j].Bytes <= plan.Offsets[i];
                 Assert.True(apartInTime || apartInSpace, $"{requests[i]} at {plan.Offsets[i]}, {requests[j]} at {plan.Offsets[j]}");
             }
         }

@@ -83,7 +83,8 @@ public sealed class RulesModelTests(ITestOutputHelper output)
             }
         }
 
-        static IEnumerable<(string, Rate)> Rates(Graph graph) => graph.Values.SelectMany(v => v.Op.Weights.Select(w => (w.Name, v.Rate))).Order();
+        static IEnumerable<(string, Rate)> Rates(Graph graph) =>
+            graph.Values.SelectMany(v => v.Op.Weights.Select(w => (w.Name, v.Rate))).Order();
     }
 
     [Fact]

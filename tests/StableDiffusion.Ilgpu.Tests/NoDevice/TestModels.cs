@@ -9,7 +9,8 @@ internal static class TestModels
 {
     public static UNetConfig Sd15UNet { get; } = new(
         4, 4, [320, 640, 1280, 1280], ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
-        ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"], 2, [8, 8, 8, 8], 768, 32, 1e-5, true, 0, false, 64);
+        ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+        2, [8, 8, 8, 8], 768, 32, 1e-5, true, 0, false, 64);
 
     public static AutoencoderKlConfig Sd15Vae { get; } = new(3, 3, [128, 256, 512, 512], 2, 4, 32, 0.18215);
 
