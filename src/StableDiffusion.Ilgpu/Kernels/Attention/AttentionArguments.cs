@@ -53,7 +53,12 @@ internal struct AttentionArguments<T> where T : unmanaged
 
     public const int StateScratch = 2 * Tile.Columns;
 
-    /// <summary>fp32 scratch values of one group: keys, values, scores, then for each block of lanes queries, output and state.</summary>
+    /// <summary>
+    /// fp32 scratch values of one group: keys, values, scores, two unit matrices and a row of zeros, then for each block of lanes queries,
+    /// output and state.
+    /// </summary>
     public readonly int Scratch =>
-        KeyScratch + ValueScratch + (BlockKeys * Tile.Columns) + (TileQueries / Tile.Columns * ((2 * LaneScratch) + StateScratch));
+        KeyScratch + ValueScratch + (BlockKeys * Tile.Columns) + UnitScratch + (TileQueries / Tile.Columns * ((2 * LaneScratch) + StateScratch));
+
+    public const int UnitScratch = ((2 * Tile.Columns) + 1) * Tile.Columns;
 }

@@ -21,8 +21,10 @@ internal static class AttentionKernel<T, TLeaf>
         var keys = Grid.IdxX * a.Scratch;
         var values = keys + a.KeyScratch;
         var scores = values + a.ValueScratch;
-        var lanes = scores + (AttentionArguments<T>.BlockKeys * Tile.Columns);
+        var unit = scores + (AttentionArguments<T>.BlockKeys * Tile.Columns);
+        var lanes = unit + AttentionArguments<T>.UnitScratch;
         var lanePitch = (2 * a.LaneScratch) + AttentionArguments<T>.StateScratch;
+        PrepareUnits(a, scratch, unit);
         for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Tiles; tile = Atomic.Add(ref counter[0], 1))
         {
             var firstQuery = tile % a.QueryTiles * AttentionArguments<T>.TileQueries;
@@ -31,7 +33,7 @@ internal static class AttentionKernel<T, TLeaf>
             var queries = IntrinsicMath.Min(AttentionArguments<T>.TileQueries, a.Queries - firstQuery);
             for (var q = 0; q < queries; q += Tile.Columns)
             {
-                LoadQueries(a, item, head, firstQuery + q, IntrinsicMath.Min(Tile.Columns, queries - q), scratch, lanes + (q / Tile.Columns * lanePitch), scores);
+                LoadQueries(a, item, head, firstQuery + q, IntrinsicMath.Min(Tile.Columns, queries - q), scratch, lanes + (q / Tile.Columns * lanePitch), keys, unit);
             }
 
             var visible = a.Causal != 0 ? IntrinsicMath.Min(a.Keys, firstQuery + queries) : a.Keys;
@@ -58,36 +60,34 @@ internal static class AttentionKernel<T, TLeaf>
 
             for (var q = 0; q < queries; q += Tile.Columns)
             {
-                StoreOutput(a, item, head, firstQuery + q, IntrinsicMath.Min(Tile.Columns, queries - q), scratch, lanes + (q / Tile.Columns * lanePitch) + a.LaneScratch);
+                StoreOutput(a, item, head, firstQuery + q, IntrinsicMath.Min(Tile.Columns, queries - q), scratch, lanes + (q / Tile.Columns * lanePitch) + a.LaneScratch, scores, unit);
             }
+        }
+    }
+
+    /// <summary>
+    /// Rows become columns by multiplication with a unit matrix, which the leaves do faster than any loop moves single values: one
+    /// matrix holds the logits' scale, the next one 1; a row of zeros follows.
+    /// </summary>
+    private static void PrepareUnits(AttentionArguments<T> a, ArrayView<float> scratch, int unit)
+    {
+        default(TLeaf).Clear(scratch, unit, 0, 1, AttentionArguments<T>.UnitScratch);
+        for (var i = 0; i < Tile.Columns; i++)
+        {
+            scratch[unit + (i * Tile.Columns) + i] = a.Scale;
+            scratch[unit + ((Tile.Columns + i) * Tile.Columns) + i] = 1f;
         }
     }
 
     /// <summary>The scaled queries of one block of lanes, [HeadSize, 32], zero in lanes without a query; an empty output and state.</summary>
     private static void LoadQueries(
-        AttentionArguments<T> a, int item, int head, int firstQuery, int count, ArrayView<float> scratch, int query, int row)
+        AttentionArguments<T> a, int item, int head, int firstQuery, int count, ArrayView<float> scratch, int query, int rows, int unit)
     {
-        for (var lane = 0; lane < Tile.Columns; lane++)
-        {
-            if (lane < count)
-            {
-                var from = a.Query + ((long)((item * a.Queries) + firstQuery + lane) * a.QueryPitch) + (head * a.HeadSize);
-                default(TLeaf).Widen(a.Arena, from, 0, scratch, row, 0, 1, a.HeadSize);
-            }
-
-            for (var i = 0; i < a.HeadSize; i++)
-            {
-                scratch[query + (i * Tile.Columns) + lane] = lane < count ? scratch[row + i] * a.Scale : 0f;
-            }
-        }
-
-        var output = query + a.LaneScratch;
-        for (var i = 0; i < a.LaneScratch; i++)
-        {
-            scratch[output + i] = 0;
-        }
-
-        var state = output + a.LaneScratch;
+        var from = a.Query + ((long)((item * a.Queries) + firstQuery) * a.QueryPitch) + (head * a.HeadSize);
+        default(TLeaf).Widen(a.Arena, from, a.QueryPitch, scratch, rows, a.PaddedSize, count, a.HeadSize);
+        default(TLeaf).Clear(scratch, query, 0, 1, 2 * a.LaneScratch);
+        default(TLeaf).MultiplyTransposed(scratch, rows, a.PaddedSize, scratch, unit, scratch, query, a.HeadSize, count);
+        var state = query + (2 * a.LaneScratch);
         for (var lane = 0; lane < Tile.Columns; lane++)
         {
             scratch[state + lane] = Lowest;
@@ -111,16 +111,22 @@ internal static class AttentionKernel<T, TLeaf>
             a.Arena, a.Value + (row * a.ValuePitch) + (head * a.HeadSize), a.ValuePitch, scratch, values, a.PaddedSize, count, a.HeadSize);
     }
 
-    private static void StoreOutput(AttentionArguments<T> a, int item, int head, int firstQuery, int count, ArrayView<float> scratch, int output)
+    private static void StoreOutput(
+        AttentionArguments<T> a, int item, int head, int firstQuery, int count, ArrayView<float> scratch, int output, int rows, int unit)
     {
-        var sums = output + a.LaneScratch + Tile.Columns;
-        for (var lane = 0; lane < count; lane++)
+        default(TLeaf).DivideBySum(scratch, output + a.LaneScratch, scratch, output, a.HeadSize);
+        var to = a.Target + ((long)((item * a.Queries) + firstQuery) * a.TargetPitch) + (head * a.HeadSize);
+        for (var i = 0; i < a.HeadSize; i += Tile.Columns)
         {
-            var to = a.Target + ((long)((item * a.Queries) + firstQuery + lane) * a.TargetPitch) + (head * a.HeadSize);
-            var factor = 1f / scratch[sums + lane];
-            for (var i = 0; i < a.HeadSize; i++)
+            var columns = IntrinsicMath.Min(Tile.Columns, a.HeadSize - i);
+            default(TLeaf).Clear(scratch, rows, 0, 1, Tile.Columns * Tile.Columns);
+            default(TLeaf).MultiplyTransposed(
+                scratch, output + (i * Tile.Columns), Tile.Columns, scratch, unit + (Tile.Columns * Tile.Columns), scratch, rows, count, columns);
+            for (var lane = 0; lane < count; lane++)
             {
-                default(TLeaf).Store(a.Arena, to + i, scratch[output + (i * Tile.Columns) + lane] * factor);
+                var at = to + ((long)lane * a.TargetPitch) + i;
+                default(TLeaf).Finish(
+                    default, scratch, rows + (lane * Tile.Columns), scratch, unit + (2 * Tile.Columns * Tile.Columns), a.Arena, at, a.Arena, at, a.Arena, at, columns);
             }
         }
     }

@@ -85,8 +85,8 @@ internal static class GemmKernel<T, TLeaf>
             }
 
             var to = target + (done * Tile.SourcePitch);
-            Clear(scratch, to, start, count);
-            Clear(scratch, to + (end * Tile.SourcePitch), run - end, count);
+            default(TLeaf).Clear(scratch, to, Tile.SourcePitch, start, count);
+            default(TLeaf).Clear(scratch, to + (end * Tile.SourcePitch), Tile.SourcePitch, run - end, count);
             if (start < end)
             {
                 var item = (long)((firstRow + done) / a.OutputPixels) * a.SourceHeight;
@@ -110,17 +110,6 @@ internal static class GemmKernel<T, TLeaf>
             }
 
             done += run;
-        }
-    }
-
-    private static void Clear(ArrayView<float> scratch, int target, int rows, int count)
-    {
-        for (var row = 0; row < rows; row++)
-        {
-            for (var i = 0; i < count; i++)
-            {
-                scratch[target + (row * Tile.SourcePitch) + i] = 0;
-            }
         }
     }
 

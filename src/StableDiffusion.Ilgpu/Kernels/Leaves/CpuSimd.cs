@@ -14,6 +14,14 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves;
 /// </summary>
 internal static class CpuSimd<V> where V : struct, ISimd<V>
 {
+    public static void Clear(ArrayView<float> target, int offset, int pitch, int rows, int count)
+    {
+        if (rows > 0)
+        {
+            SimdRows<V, float, SimdFloatFormat>.Clear(ref target[offset], pitch, rows, count);
+        }
+    }
+
     public static void Multiply(
         ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int cPitch, int rows, int depth,
         int accumulate)
@@ -32,6 +40,11 @@ internal static class CpuSimd<V> where V : struct, ISimd<V>
         int lastKey)
     {
         SimdSoftmax<V>.Block(ref scores[scoresOffset], keys, ref state[stateOffset], ref output[outputOffset], depth, lastKey);
+    }
+
+    public static void DivideBySum(ArrayView<float> state, int stateOffset, ArrayView<float> output, int outputOffset, int depth)
+    {
+        SimdSoftmax<V>.DivideBySum(ref state[stateOffset + Tile.Columns], ref output[outputOffset], depth);
     }
 }
 

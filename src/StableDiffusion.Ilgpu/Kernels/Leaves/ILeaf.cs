@@ -16,6 +16,9 @@ internal interface ILeaf<T> where T : unmanaged
     void Widen(
         ArrayView<T> source, long sourceOffset, int sourcePitch, ArrayView<float> target, int targetOffset, int targetPitch, int rows, int count);
 
+    /// <summary>Sets rows of <paramref name="count"/> values to zero.</summary>
+    void Clear(ArrayView<float> target, int offset, int pitch, int rows, int count);
+
     /// <summary>
     /// C[r, 0..32] (+)= sum over k of A[r, k] * B[k, 0..32] for the rows rounded up to a multiple of <see cref="Tile.Rows"/>.
     /// A has the pitch <see cref="Tile.SourcePitch"/>, B the pitch 32.
@@ -43,6 +46,9 @@ internal interface ILeaf<T> where T : unmanaged
     void Softmax(
         ArrayView<float> scores, int scoresOffset, int keys, ArrayView<float> state, int stateOffset, ArrayView<float> output, int outputOffset, int depth,
         int lastKey);
+
+    /// <summary>The end of an online softmax: output [depth, 32] is divided by the running sums in <paramref name="state"/>.</summary>
+    void DivideBySum(ArrayView<float> state, int stateOffset, ArrayView<float> output, int outputOffset, int depth);
 
     /// <summary>Mean and sum of squared deviations of each of <paramref name="width"/> columns.</summary>
     void Moments(

@@ -9,6 +9,17 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves;
 /// </summary>
 internal static class Portable
 {
+    public static void Clear(ArrayView<float> target, int offset, int pitch, int rows, int count)
+    {
+        for (var row = 0; row < rows; row++)
+        {
+            for (var i = 0; i < count; i++)
+            {
+                target[offset + (row * pitch) + i] = 0;
+            }
+        }
+    }
+
     public static void Multiply(
         ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int cPitch, int rows, int depth,
         int accumulate)
@@ -93,6 +104,18 @@ internal static class Portable
             for (var i = 0; i < depth; i++)
             {
                 output[outputOffset + (i * Tile.Columns) + lane] *= rescale;
+            }
+        }
+    }
+
+    public static void DivideBySum(ArrayView<float> state, int stateOffset, ArrayView<float> output, int outputOffset, int depth)
+    {
+        for (var lane = 0; lane < Tile.Columns; lane++)
+        {
+            var factor = 1f / state[stateOffset + Tile.Columns + lane];
+            for (var i = 0; i < depth; i++)
+            {
+                output[outputOffset + (i * Tile.Columns) + lane] *= factor;
             }
         }
     }

@@ -17,6 +17,9 @@ internal struct PortableLeaf<T, TFormat> : ILeaf<T>
         ArrayView<T> source, long sourceOffset, int sourcePitch, ArrayView<float> target, int targetOffset, int targetPitch, int rows, int count) =>
         PortableRows<T, TFormat>.Widen(source, sourceOffset, sourcePitch, target, targetOffset, targetPitch, rows, count);
 
+    public readonly void Clear(ArrayView<float> target, int offset, int pitch, int rows, int count) =>
+        Portable.Clear(target, offset, pitch, rows, count);
+
     public readonly void Multiply(
         ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int cPitch, int rows, int depth,
         int accumulate) =>
@@ -35,6 +38,9 @@ internal struct PortableLeaf<T, TFormat> : ILeaf<T>
         ArrayView<float> scores, int scoresOffset, int keys, ArrayView<float> state, int stateOffset, ArrayView<float> output, int outputOffset, int depth,
         int lastKey) =>
         Portable.Softmax(scores, scoresOffset, keys, state, stateOffset, output, outputOffset, depth, lastKey);
+
+    public readonly void DivideBySum(ArrayView<float> state, int stateOffset, ArrayView<float> output, int outputOffset, int depth) =>
+        Portable.DivideBySum(state, stateOffset, output, outputOffset, depth);
 
     public readonly void Moments(
         ArrayView<T> source, long offset, int pitch, int rows, int width, ArrayView<float> mean, int meanOffset, ArrayView<float> deviation,

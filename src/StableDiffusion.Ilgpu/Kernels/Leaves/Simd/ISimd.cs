@@ -9,7 +9,7 @@ internal interface ISimd<TSelf> where TSelf : struct, ISimd<TSelf>
     /// <summary>Floats in a register.</summary>
     static abstract int Count { get; }
 
-    /// <summary>Rows that the matrix micro-kernel keeps in registers at once, beside two registers of columns: 8 or 4.</summary>
+    /// <summary>Rows that the matrix micro-kernel keeps in registers at once, beside two registers of columns: 8, 6 or 4.</summary>
     static abstract int TileRows { get; }
 
     static abstract TSelf Load(ref float source, nint offset = 0);

@@ -9,7 +9,7 @@ internal readonly struct Simd256(Vector256<float> v) : ISimd<Simd256>
     private readonly Vector256<float> v = v;
 
     public static int Count => 8;
-    public static int TileRows => 4;
+    public static int TileRows => 6;
     public static Simd256 Indices => new(Vector256<float>.Indices);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

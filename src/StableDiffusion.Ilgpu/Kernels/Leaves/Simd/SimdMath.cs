@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using StableDiffusion.Ilgpu.Graphs;
 using StableDiffusion.Ilgpu.Kernels.Pointwise;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
@@ -48,15 +47,6 @@ internal static class SimdMath<V> where V : struct, ISimd<V>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Activate(V x, int activation) => activation switch
-    {
-        (int)Activation.Silu => Silu(x),
-        (int)Activation.Gelu => Gelu(x),
-        (int)Activation.QuickGelu => QuickGelu(x),
-        _ => x,
-    };
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static V Erfc(V z)
     {
         var t = V.Create(1f) / V.MultiplyAdd(V.Create(0.5f), z, V.Create(1f));
@@ -83,4 +73,34 @@ internal static class SimdMath<V> where V : struct, ISimd<V>
         p = V.MultiplyAdd(p, r, V.Create(5.0000001201e-1f));
         return V.MultiplyAdd(p * r, r, r) + V.Create(1f);
     }
+}
+
+/// <summary>An activation function as a type, so that a loop compiled for it holds no choice.</summary>
+internal interface ISimdActivation<V> where V : struct, ISimd<V>
+{
+    static abstract V Apply(V x);
+}
+
+internal readonly struct SimdIdentity<V> : ISimdActivation<V> where V : struct, ISimd<V>
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Apply(V x) => x;
+}
+
+internal readonly struct SimdSilu<V> : ISimdActivation<V> where V : struct, ISimd<V>
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Apply(V x) => SimdMath<V>.Silu(x);
+}
+
+internal readonly struct SimdGelu<V> : ISimdActivation<V> where V : struct, ISimd<V>
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Apply(V x) => SimdMath<V>.Gelu(x);
+}
+
+internal readonly struct SimdQuickGelu<V> : ISimdActivation<V> where V : struct, ISimd<V>
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Apply(V x) => SimdMath<V>.QuickGelu(x);
 }

@@ -11,42 +11,39 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
 {
     /// <summary>C += A B with A row by row at the fixed pitch <see cref="Tile.SourcePitch"/>: the row offsets are constants in the code.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Rows(ref float a, ref float b, ref float c, int cPitch, int rows, int depth, bool accumulate)
-    {
-        for (var row = 0; row < rows; row += V.TileRows)
-        {
-            for (nint column = 0; column < Tile.Columns; column += 2 * V.Count)
-            {
-                ref var target = ref Unsafe.Add(ref c, (row * cPitch) + column);
-                ref var source = ref Unsafe.Add(ref a, row * Tile.SourcePitch);
-                if (V.TileRows == 8)
-                {
-                    Block8(ref source, Tile.SourcePitch, 1, ref Unsafe.Add(ref b, column), ref target, cPitch, depth, accumulate);
-                }
-                else
-                {
-                    Block4(ref source, Tile.SourcePitch, 1, ref Unsafe.Add(ref b, column), ref target, cPitch, depth, accumulate);
-                }
-            }
-        }
-    }
+    public static void Rows(ref float a, ref float b, ref float c, int cPitch, int rows, int depth, bool accumulate) =>
+        Sweep(ref a, Tile.SourcePitch, 1, ref b, ref c, cPitch, rows, depth, accumulate);
 
     /// <summary>C += A^T B with A column by column at <paramref name="aPitch"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Columns(ref float a, int aPitch, ref float b, ref float c, int rows, int depth)
+    public static void Columns(ref float a, int aPitch, ref float b, ref float c, int rows, int depth) =>
+        Sweep(ref a, 1, aPitch, ref b, ref c, Tile.Columns, rows, depth, true);
+
+    /// <summary>Column block by column block, so that the part of B that is read again for all rows is as small as it can be.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Sweep(ref float a, int rowPitch, nint step, ref float b, ref float c, int cPitch, int rows, int depth, bool accumulate)
     {
-        for (var row = 0; row < rows; row += V.TileRows)
+        for (nint column = 0; column < Tile.Columns; column += 2 * V.Count)
         {
-            for (nint column = 0; column < Tile.Columns; column += 2 * V.Count)
+            ref var panel = ref Unsafe.Add(ref b, column);
+            for (var row = 0; row < rows;)
             {
-                ref var target = ref Unsafe.Add(ref c, (row * Tile.Columns) + column);
+                ref var source = ref Unsafe.Add(ref a, row * rowPitch);
+                ref var target = ref Unsafe.Add(ref c, (row * cPitch) + column);
                 if (V.TileRows == 8)
                 {
-                    Block8(ref Unsafe.Add(ref a, row), 1, aPitch, ref Unsafe.Add(ref b, column), ref target, Tile.Columns, depth, true);
+                    Block8(ref source, rowPitch, step, ref panel, ref target, cPitch, depth, accumulate);
+                    row += 8;
+                }
+                else if (V.TileRows == 6 && rows - row is > 8 or 6 or 5)
+                {
+                    Block6(ref source, rowPitch, step, ref panel, ref target, cPitch, depth, accumulate);
+                    row += 6;
                 }
                 else
                 {
-                    Block4(ref Unsafe.Add(ref a, row), 1, aPitch, ref Unsafe.Add(ref b, column), ref target, Tile.Columns, depth, true);
+                    Block4(ref source, rowPitch, step, ref panel, ref target, cPitch, depth, accumulate);
+                    row += 4;
                 }
             }
         }
@@ -127,7 +124,69 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
         V.Store(y7, ref c, (7 * cPitch) + V.Count);
     }
 
-    /// <summary>For machines with sixteen registers.</summary>
+    /// <summary>For machines with sixteen registers: twelve of them hold sums.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Block6(ref float a, int rowPitch, nint step, ref float b, ref float c, nint cPitch, int depth, bool accumulate)
+    {
+        V x0, x1, x2, x3, x4, x5, y0, y1, y2, y3, y4, y5;
+        x0 = x1 = x2 = x3 = x4 = x5 = y0 = y1 = y2 = y3 = y4 = y5 = V.Create(0);
+        if (accumulate)
+        {
+            x0 = V.Load(ref c);
+            y0 = V.Load(ref c, V.Count);
+            x1 = V.Load(ref c, cPitch);
+            y1 = V.Load(ref c, cPitch + V.Count);
+            x2 = V.Load(ref c, 2 * cPitch);
+            y2 = V.Load(ref c, (2 * cPitch) + V.Count);
+            x3 = V.Load(ref c, 3 * cPitch);
+            y3 = V.Load(ref c, (3 * cPitch) + V.Count);
+            x4 = V.Load(ref c, 4 * cPitch);
+            y4 = V.Load(ref c, (4 * cPitch) + V.Count);
+            x5 = V.Load(ref c, 5 * cPitch);
+            y5 = V.Load(ref c, (5 * cPitch) + V.Count);
+        }
+
+        for (var k = 0; k < depth; k++)
+        {
+            var left = V.Load(ref b);
+            var right = V.Load(ref b, V.Count);
+            var value = V.Create(a);
+            x0 = V.MultiplyAdd(value, left, x0);
+            y0 = V.MultiplyAdd(value, right, y0);
+            value = V.Create(Unsafe.Add(ref a, rowPitch));
+            x1 = V.MultiplyAdd(value, left, x1);
+            y1 = V.MultiplyAdd(value, right, y1);
+            value = V.Create(Unsafe.Add(ref a, 2 * rowPitch));
+            x2 = V.MultiplyAdd(value, left, x2);
+            y2 = V.MultiplyAdd(value, right, y2);
+            value = V.Create(Unsafe.Add(ref a, 3 * rowPitch));
+            x3 = V.MultiplyAdd(value, left, x3);
+            y3 = V.MultiplyAdd(value, right, y3);
+            value = V.Create(Unsafe.Add(ref a, 4 * rowPitch));
+            x4 = V.MultiplyAdd(value, left, x4);
+            y4 = V.MultiplyAdd(value, right, y4);
+            value = V.Create(Unsafe.Add(ref a, 5 * rowPitch));
+            x5 = V.MultiplyAdd(value, left, x5);
+            y5 = V.MultiplyAdd(value, right, y5);
+            a = ref Unsafe.Add(ref a, step);
+            b = ref Unsafe.Add(ref b, Tile.Columns);
+        }
+
+        V.Store(x0, ref c);
+        V.Store(y0, ref c, V.Count);
+        V.Store(x1, ref c, cPitch);
+        V.Store(y1, ref c, cPitch + V.Count);
+        V.Store(x2, ref c, 2 * cPitch);
+        V.Store(y2, ref c, (2 * cPitch) + V.Count);
+        V.Store(x3, ref c, 3 * cPitch);
+        V.Store(y3, ref c, (3 * cPitch) + V.Count);
+        V.Store(x4, ref c, 4 * cPitch);
+        V.Store(y4, ref c, (4 * cPitch) + V.Count);
+        V.Store(x5, ref c, 5 * cPitch);
+        V.Store(y5, ref c, (5 * cPitch) + V.Count);
+    }
+
+    /// <summary>For what six rows do not divide, and for narrow registers.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Block4(ref float a, int rowPitch, nint step, ref float b, ref float c, nint cPitch, int depth, bool accumulate)
     {

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using StableDiffusion.Ilgpu.Graphs;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 
@@ -82,23 +83,68 @@ internal static class SimdRows<V, T, F>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Clear(ref float target, nint pitch, int rows, int count)
+    {
+        for (nint row = 0; row < rows; row++)
+        {
+            ref var to = ref Unsafe.Add(ref target, row * pitch);
+            nint i = 0;
+            for (; i <= count - V.Count; i += V.Count)
+            {
+                V.Store(V.Create(0), ref to, i);
+            }
+
+            for (; i < count; i++)
+            {
+                Unsafe.Add(ref to, i) = 0;
+            }
+        }
+    }
+
+    /// <summary>One loop for each activation: together they are more than the JIT will inline into one method.</summary>
     public static void Finish(
         Epilogue epilogue, ref float sums, ref float bias, ref T itemBias, ref T residual, ref T target, int count)
     {
-        nint i = 0;
         if (epilogue.Geglu != 0)
         {
-            for (; i <= count - V.Count; i += V.Count)
-            {
-                var column = (i / 16 * 32) + (i % 16);
-                var value = V.Load(ref sums, column) + V.Load(ref bias, column);
-                F.Store(value * SimdMath<V>.Gelu(V.Load(ref sums, column + 16) + V.Load(ref bias, column + 16)), ref target, i);
-            }
-
+            FinishGeglu(ref sums, ref bias, ref target, count);
             return;
         }
 
-        for (; i <= count - V.Count; i += V.Count)
+        switch (epilogue.Activation)
+        {
+            case (int)Activation.Silu:
+                Finish<SimdSilu<V>>(epilogue, ref sums, ref bias, ref itemBias, ref residual, ref target, count);
+                break;
+            case (int)Activation.Gelu:
+                Finish<SimdGelu<V>>(epilogue, ref sums, ref bias, ref itemBias, ref residual, ref target, count);
+                break;
+            case (int)Activation.QuickGelu:
+                Finish<SimdQuickGelu<V>>(epilogue, ref sums, ref bias, ref itemBias, ref residual, ref target, count);
+                break;
+            default:
+                Finish<SimdIdentity<V>>(epilogue, ref sums, ref bias, ref itemBias, ref residual, ref target, count);
+                break;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void FinishGeglu(ref float sums, ref float bias, ref T target, int count)
+    {
+        for (nint i = 0; i <= count - V.Count; i += V.Count)
+        {
+            var column = (i / 16 * 32) + (i % 16);
+            var value = V.Load(ref sums, column) + V.Load(ref bias, column);
+            F.Store(value * SimdMath<V>.Gelu(V.Load(ref sums, column + 16) + V.Load(ref bias, column + 16)), ref target, i);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Finish<TActivation>(
+        Epilogue epilogue, ref float sums, ref float bias, ref T itemBias, ref T residual, ref T target, int count)
+        where TActivation : struct, ISimdActivation<V>
+    {
+        for (nint i = 0; i <= count - V.Count; i += V.Count)
         {
             var value = V.Load(ref sums, i) + V.Load(ref bias, i);
             if (epilogue.HasItemBias != 0)
@@ -106,7 +152,7 @@ internal static class SimdRows<V, T, F>
                 value += F.Load<V>(ref itemBias, i);
             }
 
-            value = SimdMath<V>.Activate(value, epilogue.Activation);
+            value = TActivation.Apply(value);
             if (epilogue.HasResidual != 0)
             {
                 value += F.Load<V>(ref residual, i);

@@ -48,6 +48,19 @@ internal static class SimdSoftmax<V> where V : struct, ISimd<V>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void DivideBySum(ref float sums, ref float output, int depth)
+    {
+        for (nint lane = 0; lane < Tile.Columns; lane += V.Count)
+        {
+            var factor = V.Create(1) / V.Load(ref sums, lane);
+            for (nint i = 0; i < depth; i++)
+            {
+                V.Store(V.Load(ref output, (i * Tile.Columns) + lane) * factor, ref output, (i * Tile.Columns) + lane);
+            }
+        }
+    }
+
     /// <summary>Keys after lastKey + lane get a logit whose weight is nothing beside any other's.</summary>
     private static void HideLaterKeys(ref float scores, int keys, int lastKey)
     {
