@@ -20,7 +20,7 @@ internal static class CommandLine
             arguments, new ParserConfiguration { EnablePosixBundling = false, ResponseFileTokenReplacer = null });
         if (parsed.Action is ParseErrorAction)
         {
-            return Fail(context, $"{parsed.Errors[0].Message.TrimEnd('.')} ({CommandPath(parsed)} --help lists the options)", UsageError);
+            return Fail(context, UsageMessage(parsed), UsageError);
         }
 
         try
@@ -65,8 +65,21 @@ internal static class CommandLine
         InspectCommand.Create(context),
     };
 
-    private static string CommandPath(ParseResult parsed) =>
-        parsed.CommandResult.Command is RootCommand ? "sdilgpu" : $"sdilgpu {parsed.CommandResult.Command.Name}";
+    private static string UsageMessage(ParseResult parsed)
+    {
+        var command = parsed.CommandResult.Command;
+        var unknown = parsed.UnmatchedTokens is [var first, ..] ? first : null;
+        if (command is RootCommand)
+        {
+            var problem = unknown is null ? "a command is missing" : $"unknown {Kind(unknown, "command")} '{unknown}'";
+            return $"{problem}; valid: {string.Join(", ", command.Subcommands.Select(c => c.Name))}";
+        }
+
+        var message = unknown is null ? parsed.Errors[0].Message.TrimEnd('.') : $"unknown {Kind(unknown, "argument")} '{unknown}'";
+        return $"{message} (sdilgpu {command.Name} --help lists the options)";
+    }
+
+    private static string Kind(string token, string otherwise) => token.StartsWith('-') ? "option" : otherwise;
 
     private static int Fail(CommandContext context, string message, int exit = Failure)
     {

@@ -55,14 +55,15 @@ public sealed class CliTests
         Directory.CreateDirectory(folder["folder.png"]);
 
         // The steps would take longer than any test may.
-        var run = CliRun.InProcess("txt2img", "-p", "x", "--steps", ALongTime, "-b", "50", "-o", folder[output]);
+        var run = CliRun.InProcess("txt2img", "-p", "x", "--steps", ALongTime, "-o", folder[output]);
         run.AssertFailed(1, [folder[output], part]);
         Assert.Equal(["folder.png"], folder.Entries);
     }
 
     [Theory]
-    [InlineData(2, "command")]
-    [InlineData(2, "frobnicate", "frobnicate")]
+    [InlineData(2, "command is missing; valid: txt2img, devices, inspect")]
+    [InlineData(2, "command 'frobnicate'; valid: txt2img, devices, inspect", "frobnicate")]
+    [InlineData(2, "option '--frobnicate'; valid: txt2img, devices, inspect", "--frobnicate")]
     [InlineData(2, "--frobnicate", "devices", "--frobnicate")]
     [InlineData(1, "/no/such/model", "inspect", "-m", "/no/such/model")]
     [InlineData(1, "width 9", "inspect", "--plan", "-W", "9")]
