@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Diagnostics;
 using StableDiffusion.Ilgpu.Imaging;
+using StableDiffusion.Ilgpu.Sampling;
 
 namespace StableDiffusion.Ilgpu.Cli;
 
@@ -29,13 +30,14 @@ internal sealed class TextToImageCommand(CommandContext context)
 
     private readonly Option<int?> batchCount = WithDefault(1, SharedOptions.Number<int>("--batch-count", "Pictures to make", "-b"));
     private readonly Option<string> sampler = SharedOptions.Choice(
-        "--sampling-method", $"Sampler: {Choices.SamplerNames}", "euler_a", Choices.Sampler);
+        "--sampling-method", $"Sampler: {string.Join(", ", Samplers.All.Select(s => s.Name))}", "euler_a", Samplers.Find);
 
     private readonly Option<string> scheduler = SharedOptions.Choice(
-        "--scheduler", $"Spacing of the noise levels: {Choices.SchedulerNames}", "discrete", name => Choices.Scheduler(name));
+        "--scheduler", $"Spacing of the noise levels: {string.Join(", ", SchedulerNames.All.Select(s => s.Name))}", "discrete",
+        name => SchedulerNames.Find(name));
 
     private readonly Option<string> noiseGenerator = SharedOptions.Choice(
-        "--rng", $"Generator of the noise: {Choices.NoiseGeneratorNames}", "cuda", name => Choices.NoiseGenerator(name));
+        "--rng", $"Generator of the noise: {NoiseGeneratorNames}", "cuda", name => FindNoiseGenerator(name));
 
     private readonly Option<string> output = new("--output", "-o")
     {
@@ -92,9 +94,9 @@ internal sealed class TextToImageCommand(CommandContext context)
             // Other tools' seeds have 32 bits.
             Seed = givenSeed >= 0 ? givenSeed : Random.Shared.NextInt64(1L << 32),
             BatchCount = parsed.GetValue(batchCount)!.Value,
-            Sampler = Choices.Sampler(parsed.GetValue(sampler)!),
-            Scheduler = Choices.Scheduler(parsed.GetValue(scheduler)!),
-            NoiseGenerator = Choices.NoiseGenerator(parsed.GetValue(noiseGenerator)!),
+            Sampler = Samplers.Find(parsed.GetValue(sampler)!),
+            Scheduler = SchedulerNames.Find(parsed.GetValue(scheduler)!),
+            NoiseGenerator = FindNoiseGenerator(parsed.GetValue(noiseGenerator)!),
         };
     }
 
@@ -126,6 +128,21 @@ internal sealed class TextToImageCommand(CommandContext context)
                 + $"text {Seconds(times.Text)}, steps {Seconds(times.Sampling)}, decode {Seconds(times.Decode)}, "
                 + $"save {Seconds(saving)}; total since the process began {Seconds(SinceProcessStart())}");
         }
+    }
+
+    private static string NoiseGeneratorNames => string.Join(", ", Enum.GetNames<NoiseGenerator>().Select(n => n.ToLowerInvariant()));
+
+    private static NoiseGenerator FindNoiseGenerator(string name)
+    {
+        foreach (var generator in Enum.GetValues<NoiseGenerator>())
+        {
+            if (string.Equals(generator.ToString(), name, StringComparison.OrdinalIgnoreCase))
+            {
+                return generator;
+            }
+        }
+
+        throw new StableDiffusionException($"unknown rng \"{name}\": choose one of {NoiseGeneratorNames}");
     }
 
     private static TimeSpan SinceProcessStart()

@@ -20,6 +20,14 @@ public sealed class CliProcessTests
     }
 
     [Fact]
+    public async Task Version_is_three_numbers()
+    {
+        var run = await CliRun.InChildProcess(["--version"]);
+        Assert.Equal((0, ""), (run.Exit, run.Error));
+        Assert.Matches(@"^\d+\.\d+\.\d+\s*$", run.Output);
+    }
+
+    [Fact]
     public async Task Ctrl_C_ends_a_run_with_130_and_no_file()
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "sends SIGINT with the Linux command kill");
