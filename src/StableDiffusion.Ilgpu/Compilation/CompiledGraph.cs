@@ -84,6 +84,22 @@ internal sealed class CompiledGraph<T> where T : unmanaged
     /// <summary>Writes token ids.</summary>
     public void Write(string key, ReadOnlySpan<int> values) => Copy(values, Memory<int>(Checked(key, values.Length)));
 
+    /// <summary>Sets every input to zero: for runs that are only timed.</summary>
+    public void ClearInputs()
+    {
+        foreach (var (key, input) in inputs)
+        {
+            if (input.Type == ElementType.Int32)
+            {
+                Write(key, new int[input.Shape.Count]);
+            }
+            else
+            {
+                Write(key, new float[input.Shape.Count]);
+            }
+        }
+    }
+
     /// <summary>Reads an output, channels last.</summary>
     public float[] Read(string key)
     {

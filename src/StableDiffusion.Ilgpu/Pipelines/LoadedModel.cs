@@ -19,9 +19,7 @@ internal sealed class LoadedModel : IDisposable
         UNetConfig = UNetConfig.Parse(source.Config(ModelPart.UNet), source.ConfigDescription(ModelPart.UNet));
         VaeConfig = AutoencoderKlConfig.Parse(source.Config(ModelPart.Vae), source.ConfigDescription(ModelPart.Vae));
         Schedule = NoiseSchedule.Parse(source.SchedulerConfig, source.SchedulerConfigDescription);
-        tokenizer = new(() => source.Tokenizer is { VocabularyPath: { } vocabulary, MergesPath: { } merges }
-            ? ClipTokenizer.Load(vocabulary, merges)
-            : ClipTokenizer.BuiltIn);
+        tokenizer = new(OpenTokenizer);
         CheckThatPartsFit();
     }
 
@@ -96,6 +94,17 @@ internal sealed class LoadedModel : IDisposable
     public IReadOnlyList<ComponentInfo> Describe() => [.. Enum.GetValues<ModelPart>().Select(Describe)];
 
     public void Dispose() => source.Dispose();
+
+    /// <summary>Every id that the tokenizer can give must have a row in the text encoder's table.</summary>
+    private ClipTokenizer OpenTokenizer()
+    {
+        var opened = source.Tokenizer is { VocabularyPath: { } vocabulary, MergesPath: { } merges }
+            ? ClipTokenizer.Load(vocabulary, merges)
+            : ClipTokenizer.BuiltIn;
+        return opened.VocabularySize <= TextConfig.Vocabulary ? opened
+            : throw new StableDiffusionException(
+                $"{source.Description}: the tokenizer has {opened.VocabularySize} tokens, the text encoder takes {TextConfig.Vocabulary}");
+    }
 
     /// <summary>The weights do not depend on the size that a graph is recorded for.</summary>
     private Graph Declare(ModelPart part) => part switch

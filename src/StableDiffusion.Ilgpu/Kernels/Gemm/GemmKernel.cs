@@ -99,17 +99,36 @@ internal static class GemmKernel<T, TLeaf>
                 }
                 else
                 {
-                    var line = (item + (sourceY * a.SourceHeight / a.Height)) * a.SourceWidth;
-                    for (var i = start; i < end; i++)
-                    {
-                        var from = line + ((sourceX + (i * a.Stride)) * a.SourceWidth / a.Width);
-                        default(TLeaf).Widen(
-                            a.Arena, a.Source + (from * a.SourcePitch) + channel, 0, scratch, to + (i * Tile.SourcePitch), 0, 1, count);
-                    }
+                    var line = a.Source + ((item + (sourceY * a.SourceHeight / a.Height)) * a.SourceWidth * a.SourcePitch) + channel;
+                    WidenResized(a, line, sourceX, start, end, count, scratch, to);
                 }
             }
 
             done += run;
+        }
+    }
+
+    /// <summary>Pixels start … end of a run that begins at column <paramref name="x"/> of the enlarged source, of which <paramref name="line"/> is a row.</summary>
+    private static void WidenResized(
+        GemmArguments<T> a, long line, int x, int start, int end, int count, ArrayView<float> scratch, int target)
+    {
+        if (a.Width == 2 * a.SourceWidth && a.Stride == 1)
+        {
+            // Every other pixel reads the next one of the source.
+            for (var first = start; first < IntrinsicMath.Min(end, start + 2); first++)
+            {
+                default(TLeaf).Widen(
+                    a.Arena, line + ((x + first) / 2 * (long)a.SourcePitch), a.SourcePitch, scratch, target + (first * Tile.SourcePitch), 2 * Tile.SourcePitch,
+                    (end - first + 1) / 2, count);
+            }
+
+            return;
+        }
+
+        for (var i = start; i < end; i++)
+        {
+            var from = (long)(x + (i * a.Stride)) * a.SourceWidth / a.Width;
+            default(TLeaf).Widen(a.Arena, line + (from * a.SourcePitch), 0, scratch, target + (i * Tile.SourcePitch), 0, 1, count);
         }
     }
 
