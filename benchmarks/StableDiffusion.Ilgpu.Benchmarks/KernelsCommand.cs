@@ -40,13 +40,18 @@ internal static class KernelsCommand
 
         void Print(string title, ComputeProgram<ushort> program)
         {
+            var groups = program.Launches.GroupBy(NodeKind.Describe).Where(c => c.Key.Contains(filter, StringComparison.OrdinalIgnoreCase)).ToArray();
+            if (groups.Length == 0)
+            {
+                Console.Out.WriteLine($"{title}: no case contains '{filter}'");
+                return;
+            }
+
             // Operands of their usual size: what the memory holds before the first run could be anything.
             SharedOptions.Progress(title);
             program.Run();
-            var table = new MarkdownTable($"{title}: rows x columns x depth", "tiles", "times", "ms each", "ms all", "GFLOP/s", "GB/s", "of peak");
-            var cases = program.Launches.GroupBy(NodeKind.Describe)
-                .Where(c => c.Key.Contains(filter, StringComparison.OrdinalIgnoreCase))
-                .Select(c => (Name: c.Key, Launch: c.First(), Count: c.Count(), Milliseconds: Time(model, c.First())));
+            var table = new MarkdownTable($"{title}: rows x columns x depth", "kernel", "times", "ms each", "ms all", "GFLOP/s", "GB/s", "of peak");
+            var cases = groups.Select(c => (Name: c.Key, Launch: c.First(), Count: c.Count(), Milliseconds: Time(model, c.First())));
             foreach (var (description, launch, count, milliseconds) in cases.OrderByDescending(c => c.Count * c.Milliseconds))
             {
                 var gflops = launch.Flops / milliseconds / 1e6;

@@ -18,10 +18,10 @@ internal sealed record MachinePeak(double FmaGflops, double CopyGBps)
     /// </summary>
     private const int Chains = 12;
 
-    /// <summary>Steps of a chain in a burst: a few hundredths of a second.</summary>
-    private const int Steps = 20_000_000;
+    /// <summary>Steps of a chain in a burst, about a hundredth of a second: short, so that some burst meets no other load.</summary>
+    private const int Steps = 8_000_000;
 
-    private const int FmaBursts = 20;
+    private const int FmaBursts = 100;
     private const int CopyBursts = 10;
 
     /// <summary>Of the source; the target has as many.</summary>
