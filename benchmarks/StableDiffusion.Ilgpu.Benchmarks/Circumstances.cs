@@ -11,7 +11,8 @@ namespace StableDiffusion.Ilgpu.Benchmarks;
 /// <param name="Runtime">.NET and the operating system.</param>
 /// <param name="Commit">Of the sources.</param>
 /// <param name="LoadAverage">Processes that wanted to run in the minute before; null where the system does not say.</param>
-internal sealed record Circumstances(string Device, string Processor, int Cores, int SimdBits, string Runtime, string Commit, string? LoadAverage)
+internal sealed record Circumstances(
+    string Device, string Processor, int Cores, int SimdBits, string Runtime, string Commit, string? LoadAverage)
 {
     private const string LoadFile = "/proc/loadavg";
 
@@ -38,5 +39,6 @@ internal sealed record Circumstances(string Device, string Processor, int Cores,
     }
 
     private static string Required(string value, string what) =>
-        value.Trim() is { Length: > 0 } text ? text : throw new StableDiffusionException($"no number without its {what}, which is not known");
+        value.Trim() is { Length: > 0 } text ? text
+            : throw new StableDiffusionException($"no number without its {what}, which is not known");
 }

@@ -13,7 +13,10 @@ internal static class KernelsCommand
     {
         var (name, size, device) = (SharedOptions.Model(), SharedOptions.Size(), SharedOptions.Device());
         var filter = new Option<string>("--filter") { Description = "Only cases that contain this text", DefaultValueFactory = _ => "" };
-        var command = new Command("kernels", "Time the operators of a model at the shapes that they have in it.") { name, size, device, filter };
+        var command = new Command("kernels", "Time the operators of a model at the shapes that they have in it.")
+        {
+            name, size, device, filter,
+        };
         command.SetAction(parsed => Run(
             parsed.GetValue(name)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(filter)!));
         return command;
@@ -40,7 +43,9 @@ internal static class KernelsCommand
 
         void Print(string title, ComputeProgram<ushort> program)
         {
-            var groups = program.Launches.GroupBy(NodeKind.Describe).Where(c => c.Key.Contains(filter, StringComparison.OrdinalIgnoreCase)).ToArray();
+            var groups = program.Launches.GroupBy(NodeKind.Describe)
+                .Where(c => c.Key.Contains(filter, StringComparison.OrdinalIgnoreCase))
+                .ToArray();
             if (groups.Length == 0)
             {
                 Console.Out.WriteLine($"{title}: no case contains '{filter}'");
@@ -50,15 +55,17 @@ internal static class KernelsCommand
             // Operands of their usual size: what the memory holds before the first run could be anything.
             SharedOptions.Progress(title);
             program.Run();
-            var table = new MarkdownTable($"{title}: rows x columns x depth", "kernel", "times", "ms each", "ms all", "GFLOP/s", "GB/s", "of peak");
+            var table = new MarkdownTable(
+                $"{title}: rows x columns x depth", "kernel", "times", "ms each", "ms all", "GFLOP/s", "GB/s", "of peak");
             var cases = groups.Select(c => (Name: c.Key, Launch: c.First(), Count: c.Count(), Milliseconds: Time(model, c.First())));
             foreach (var (description, launch, count, milliseconds) in cases.OrderByDescending(c => c.Count * c.Milliseconds))
             {
                 var gflops = launch.Flops / milliseconds / 1e6;
                 var gbps = NodeKind.Bytes(launch) / milliseconds / 1e6;
                 table.Add(
-                    description, launch.Kernel, $"{count}", $"{milliseconds:0.000}", $"{count * milliseconds:0.0}", launch.Flops > 0 ? $"{gflops:0.0}" : "",
-                    $"{gbps:0.0}", launch.Flops > 0 ? $"{gflops / peak.FmaGflops:0 %}" : $"{gbps / peak.CopyGBps:0 %}");
+                    description, launch.Kernel, $"{count}", $"{milliseconds:0.000}", $"{count * milliseconds:0.0}",
+                    launch.Flops > 0 ? $"{gflops:0.0}" : "", $"{gbps:0.0}",
+                    launch.Flops > 0 ? $"{gflops / peak.FmaGflops:0 %}" : $"{gbps / peak.CopyGBps:0 %}");
             }
 
             Console.Out.WriteLine(table);

@@ -20,7 +20,8 @@ internal sealed class MarkdownTable(params string[] headings)
             text.Append("| ").AppendJoin(" | ", cells).AppendLine(" |");
             if (row == headings)
             {
-                text.Append('|').AppendJoin('|', widths.Select((w, column) => new string('-', w + 1) + (column == 0 ? '-' : ':'))).AppendLine("|");
+                var rules = widths.Select((width, column) => new string('-', width + 1) + (column == 0 ? '-' : ':'));
+                text.Append('|').AppendJoin('|', rules).AppendLine("|");
             }
         }
 

@@ -26,7 +26,8 @@ internal sealed record MemoryUse(long PeakResidentBytes, long ArenaBytes)
     /// <summary>The largest resident set of this process so far, in bytes.</summary>
     public static long PeakOfThisProcess()
     {
-        if (File.Exists(StatusFile) && File.ReadLines(StatusFile).FirstOrDefault(l => l.StartsWith("VmHWM:", StringComparison.Ordinal)) is { } line)
+        if (File.Exists(StatusFile)
+            && File.ReadLines(StatusFile).FirstOrDefault(l => l.StartsWith("VmHWM:", StringComparison.Ordinal)) is { } line)
         {
             return long.Parse(line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)[1]) * 1024;
         }

@@ -21,7 +21,8 @@ internal static class ModelCommand
         command.SetAction(parsed =>
         {
             var report = Measure(
-                parsed.GetValue(name)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(runs), parsed.GetValue(folder));
+                parsed.GetValue(name)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(runs),
+                parsed.GetValue(folder));
             report.CheckWork();
             Console.Out.Write(report.ToMarkdown());
             Save(parsed.GetValue(json), report.ToJson() + "\n");

@@ -24,7 +24,7 @@ internal sealed record ModelReport(
 
     private double DecodeShare => Decode.Gflops / Peak.FmaGflops;
 
-    /// <summary>GFLOP of a step (batch 2) and of a decode, counted from the published architecture; null where nobody has counted.</summary>
+    /// <summary>GFLOP of a step (batch 2) and of a decode, counted from the published architecture; null where it was not.</summary>
     private (double Step, double Decode)? Expected => (Model, Size) == ("sd15", 512) ? (1607, 2514) : null;
 
     /// <exception cref="StableDiffusionException">The launches do not add up to the model's work.</exception>
@@ -40,7 +40,8 @@ internal sealed record ModelReport(
         {
             if (Math.Abs(gflop - known) > FlopTolerance * known)
             {
-                throw new StableDiffusionException($"{what}: the launches state {gflop:0.0} GFLOP, the model needs {known:0}: no speed is printed");
+                throw new StableDiffusionException(
+                    $"{what}: the launches state {gflop:0.0} GFLOP, the model needs {known:0}: no speed is printed");
             }
         }
     }
@@ -55,9 +56,11 @@ internal sealed record ModelReport(
         }
 
         text.AppendLine(
-            $"- sizes: picture {Size}x{Size}, UNet batch {BenchmarkModel.Items} (guidance), VAE batch 1, fp16 storage, fp32 arithmetic; synthetic weights");
+            $"- sizes: picture {Size}x{Size}, UNet batch {BenchmarkModel.Items} (guidance), VAE batch 1, fp16 storage, fp32 arithmetic; "
+            + "synthetic weights");
         text.AppendLine($"- FMA peak: {Peak.FmaGflops:0.0} GFLOP/s (before {PeakBefore.FmaGflops:0.0}, after {PeakAfter.FmaGflops:0.0})");
-        text.AppendLine($"- copy: {Peak.CopyGBps:0.0} GB/s read + written (before {PeakBefore.CopyGBps:0.0}, after {PeakAfter.CopyGBps:0.0})");
+        text.AppendLine(
+            $"- copy: {Peak.CopyGBps:0.0} GB/s read + written (before {PeakBefore.CopyGBps:0.0}, after {PeakAfter.CopyGBps:0.0})");
         text.AppendLine($"- medians of {Runs} after a warm-up").AppendLine();
 
         var programs = new MarkdownTable("program", "launches", "GFLOP", "ms", "GFLOP/s", "of FMA peak", "cores used");
@@ -77,8 +80,8 @@ internal sealed record ModelReport(
         return text.ToString();
 
         void AddProgram(string name, ProgramTiming timing, double share) => programs.Add(
-            name, Text(timing.Launches), $"{timing.Flops / 1e9:0.0}", $"{timing.Milliseconds:0.0}", $"{timing.Gflops:0.0}", $"{share:0.0 %}",
-            $"{timing.CoresUsed:0.00}");
+            name, Text(timing.Launches), $"{timing.Flops / 1e9:0.0}", $"{timing.Milliseconds:0.0}", $"{timing.Gflops:0.0}",
+            $"{share:0.0 %}", $"{timing.CoresUsed:0.00}");
     }
 
     public string ToJson() => new JsonObject
@@ -145,8 +148,8 @@ internal sealed record ModelReport(
         Add("UNet step, share of FMA peak", $">= {ShareBar:0 %}", $"{StepShare:0.0 %}", StepShare >= ShareBar);
         Add("VAE decode, share of FMA peak", $">= {ShareBar:0 %}", $"{DecodeShare:0.0 %}", DecodeShare >= ShareBar);
         Add(
-            "peak resident set, text to image from fp16 files", $"<= {ResidentBar / 1e9:0.0} GB", $"{Memory.PeakResidentBytes / 1e9:0.00} GB",
-            Memory.PeakResidentBytes <= ResidentBar);
+            "peak resident set, text to image from fp16 files", $"<= {ResidentBar / 1e9:0.0} GB",
+            $"{Memory.PeakResidentBytes / 1e9:0.00} GB", Memory.PeakResidentBytes <= ResidentBar);
         Add("UNet's arena", $"<= {ArenaBar / 1e6:0} MB", $"{ArenaBytes / 1e6:0.0} MB", ArenaBytes <= ArenaBar);
         text.Append(table);
 

@@ -29,7 +29,8 @@ internal static class NodeKind
             Contraction c => $"{Of(launch)} {value.Shape.Rows} x {c.Columns} x {WeightPacker.Depth(c)}{Details(c)}",
             Graphs.Attention a => $"attention {value.Shape.N} items, {a.Heads} heads of {value.C / a.Heads}, "
                 + $"{value.Shape.RowsPerItem} x {inputs[1].Shape.RowsPerItem}",
-            GroupNorm g => $"group norm {value.Shape.N} x {value.Shape.RowsPerItem} x {value.C}{(g.Silu ? " silu" : "")}: {KernelName(launch)}",
+            GroupNorm g => $"group norm {value.Shape.N} x {value.Shape.RowsPerItem} x {value.C}{(g.Silu ? " silu" : "")}"
+                + $": {KernelName(launch)}",
             LayerNorm => $"layer norm {value.Shape.Rows} x {value.C}",
             _ => $"{KernelName(launch)} {value.Shape.Rows} x {value.C}",
         };

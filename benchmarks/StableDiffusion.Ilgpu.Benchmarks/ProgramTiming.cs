@@ -43,7 +43,8 @@ internal sealed record ProgramTiming(double Milliseconds, double CoresUsed, doub
             .GroupBy(l => l.Kind)
             .Select(g => new KindTiming(g.Key, g.Count(), g.Sum(l => l.Milliseconds), g.Sum(l => l.Flops)));
         return new ProgramTiming(
-            milliseconds, coresUsed, program.Launches.Sum(l => l.Flops), program.Launches.Count, [.. kinds.OrderByDescending(k => k.Milliseconds)]);
+            milliseconds, coresUsed, program.Launches.Sum(l => l.Flops), program.Launches.Count,
+            [.. kinds.OrderByDescending(k => k.Milliseconds)]);
     }
 }
 

@@ -30,6 +30,7 @@ internal static class Repository
         var hash = Git("rev-parse", "--short=12", "HEAD");
         return Git("status", "--porcelain").Length == 0 ? hash : $"{hash}-dirty";
 
-        string Git(params string[] arguments) => ChildProcess.Run("git", arguments, root).Succeeded("no number without its commit: git").Output.Trim();
+        string Git(params string[] arguments) =>
+            ChildProcess.Run("git", arguments, root).Succeeded("no number without its commit: git").Output.Trim();
     }
 }

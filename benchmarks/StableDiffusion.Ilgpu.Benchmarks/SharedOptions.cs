@@ -10,9 +10,15 @@ internal static class SharedOptions
         Description = "Synthetic model", DefaultValueFactory = _ => "sd15",
     };
 
-    public static Option<int> Size() => new("--size") { Description = "Width and height of the picture in pixels", DefaultValueFactory = _ => 512 };
+    public static Option<int> Size() => new("--size")
+    {
+        Description = "Width and height of the picture in pixels", DefaultValueFactory = _ => 512,
+    };
 
-    public static Option<string> Device() => new("--device") { Description = "Where to run, as sdilgpu names it", DefaultValueFactory = _ => "cpu" };
+    public static Option<string> Device() => new("--device")
+    {
+        Description = "Where to run, as sdilgpu names it", DefaultValueFactory = _ => "cpu",
+    };
 
     public static Option<int> Runs()
     {

@@ -13,7 +13,10 @@ internal static class StartCommand
     public static Command Create()
     {
         var runs = SharedOptions.Runs();
-        var command = new Command("start", "Time the command line with the bundled model, from start to written picture (build it first).") { runs };
+        var command = new Command("start", "Time the command line with the bundled model, from start to written picture (build it first).")
+        {
+            runs,
+        };
         command.SetAction(parsed => Run(parsed.GetValue(runs)));
         return command;
     }
@@ -28,7 +31,9 @@ internal static class StartCommand
         {
             // The first run warms the system's file cache and does not count.
             SharedOptions.Progress($"{runs + 1} runs");
-            ChildProcess[] timed = [.. Enumerable.Range(0, runs + 1).Select(i => RunOnce(Path.Combine(folder.FullName, $"{i}.png"))).Skip(1)];
+            ChildProcess[] timed = [.. Enumerable.Range(0, runs + 1)
+                .Select(i => RunOnce(Path.Combine(folder.FullName, $"{i}.png")))
+                .Skip(1)];
             Print(circumstances, peak, timed);
         }
         finally
@@ -41,7 +46,8 @@ internal static class StartCommand
     {
         string[] arguments =
         [
-            "run", "-c", "Release", "--no-build", "--project", "src/StableDiffusion.Ilgpu.Cli", "--", "txt2img", "-p", "a red apple", "-v", "-o", picture,
+            "run", "-c", "Release", "--no-build", "--project", "src/StableDiffusion.Ilgpu.Cli", "--",
+            "txt2img", "-p", "a red apple", "-v", "-o", picture,
         ];
         var child = ChildProcess.Run("dotnet", arguments, Repository.Root).Succeeded("sdilgpu txt2img");
         return File.Exists(picture) ? child : throw new StableDiffusionException($"{picture} was not written: {child.Output}");
@@ -58,8 +64,9 @@ internal static class StartCommand
         Console.Out.WriteLine("- sizes: bundled model, its own size and default steps");
         Console.Out.WriteLine($"- FMA peak: {peak.FmaGflops:0.0} GFLOP/s; copy: {peak.CopyGBps:0.0} GB/s");
         Console.Out.WriteLine();
+        var all = string.Join(", ", timed.Select(t => $"{t.Time.TotalSeconds:0.00}"));
         Console.Out.WriteLine(
-            $"start to written picture: {seconds:0.00} s (median of {timed.Length}: {string.Join(", ", timed.Select(t => $"{t.Time.TotalSeconds:0.00}"))}); "
+            $"start to written picture: {seconds:0.00} s (median of {all}); "
             + $"bar <= {BarSeconds:0} s on two cores: {(seconds <= BarSeconds ? "met" : "missed")}");
         Console.Out.WriteLine("what the run nearest to the median printed:");
         Console.Out.WriteLine(timed.MinBy(t => Math.Abs(t.Time.TotalSeconds - seconds))!.Output.TrimEnd());

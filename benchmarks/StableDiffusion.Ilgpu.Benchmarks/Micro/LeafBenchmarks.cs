@@ -57,7 +57,8 @@ public class LeafBenchmarks
                 {
                     ref var target = ref stored[row * Tile.Columns];
                     SimdRows<V, ushort, SimdHalfFormat>.Finish(
-                        epilogue, ref sums[row * Tile.Columns], ref bias[0], ref target, ref stored[(Rows + row) * Tile.Columns], ref target, Tile.Columns);
+                        epilogue, ref sums[row * Tile.Columns], ref bias[0], ref target,
+                        ref stored[(Rows + row) * Tile.Columns], ref target, Tile.Columns);
                 }
             });
     }

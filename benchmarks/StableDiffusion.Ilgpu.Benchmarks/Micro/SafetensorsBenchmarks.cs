@@ -8,7 +8,8 @@ public class SafetensorsBenchmarks
 {
     private const int Count = 1 << 20;
 
-    private readonly TensorInfo[] tensors = [.. Enumerable.Range(0, 64).Select(i => new TensorInfo($"block.{i}.weight", TensorType.F16, [1024, 1024]))];
+    private readonly TensorInfo[] tensors =
+        [.. Enumerable.Range(0, 64).Select(i => new TensorInfo($"block.{i}.weight", TensorType.F16, [1024, 1024]))];
     private readonly ushort[] halves = new ushort[Count];
     private readonly float[] singles = new float[Count];
     private string path = "";

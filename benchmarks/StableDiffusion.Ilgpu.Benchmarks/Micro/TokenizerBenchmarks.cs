@@ -8,8 +8,8 @@ public class TokenizerBenchmarks
 {
     private const string Short = "a red apple";
     private const string Long =
-        "a highly detailed oil painting of a lighthouse on a cliff at sunset, stormy sea, seagulls, dramatic clouds, in the style of the Dutch "
-        + "golden age, warm light, sharp focus, 4k, café on the shore, naïve figures, 1880s sailing ships";
+        "a highly detailed oil painting of a lighthouse on a cliff at sunset, stormy sea, seagulls, dramatic clouds, in the style of the "
+        + "Dutch golden age, warm light, sharp focus, 4k, café on the shore, naïve figures, 1880s sailing ships";
 
     private readonly ClipTokenizer tokenizer = ClipTokenizer.BuiltIn;
 
