@@ -1,1 +1,21 @@
-return 0;
+using System.CommandLine;
+using StableDiffusion.Ilgpu;
+using StableDiffusion.Ilgpu.Benchmarks;
+
+var root = new RootCommand("Benchmarks. Every number comes with the device, the commit, the sizes and the machine's own peak beside it.")
+{
+    ModelCommand.Create(),
+    KernelsCommand.Create(),
+    StartCommand.Create(),
+    MicroCommand.Create(),
+    MemoryCommand.Create(),
+};
+try
+{
+    return root.Parse(args).Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+}
+catch (StableDiffusionException e)
+{
+    Console.Error.WriteLine($"error: {e.Message}");
+    return 1;
+}

@@ -1,0 +1,90 @@
+using StableDiffusion.Ilgpu.Compilation;
+using StableDiffusion.Ilgpu.Devices;
+using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Sampling.Noise;
+using StableDiffusion.Ilgpu.Weights;
+
+namespace StableDiffusion.Ilgpu.Benchmarks;
+
+/// <summary>UNet and decoder of a synthetic model in full size, compiled as the pipeline compiles them, without the pipeline.</summary>
+internal sealed class BenchmarkModel : IDisposable
+{
+    /// <summary>Batch items of a UNet step: with the prompt and without, for guidance.</summary>
+    public const int Items = 2;
+
+    private readonly LoadedModel model;
+    private readonly WeightStore<ushort> unetWeights;
+    private readonly WeightStore<ushort> decoderWeights;
+
+    private BenchmarkModel(string name, int size, ComputeDevice device)
+    {
+        model = LoadedModel.Open(SourceOf(name));
+        Session = DeviceSession.Open(device);
+        var kernels = BackendProfile.HalfKernels(Session);
+        kernels.Warm(CancellationToken.None);
+        Workspace = new Workspace<ushort>(Session);
+        unetWeights = new WeightStore<ushort>(Session, model.OpenWeights(ModelPart.UNet));
+        decoderWeights = new WeightStore<ushort>(Session, model.OpenWeights(ModelPart.Vae));
+        var latent = size / model.VaeConfig.PixelsPerLatent;
+        UNet = Compile(model.RecordUNet(Items, latent, latent), unetWeights);
+        Decoder = Compile(model.RecordDecoder(latent, latent), decoderWeights);
+
+        CompiledGraph<ushort> Compile(Graphs.Graph graph, WeightStore<ushort> weights) =>
+            CompiledGraph<ushort>.Compile(graph, FusionOptions.All, Session, kernels, weights, Workspace);
+    }
+
+    public DeviceSession Session { get; }
+
+    public Workspace<ushort> Workspace { get; }
+
+    public CompiledGraph<ushort> UNet { get; }
+
+    public CompiledGraph<ushort> Decoder { get; }
+
+    /// <summary>What the library calls the synthetic model of a name.</summary>
+    public static string SourceOf(string name) => SyntheticModel.Prefix + name;
+
+    /// <param name="name">For example <c>sd15</c>.</param>
+    /// <param name="size">Width and height of the picture in pixels.</param>
+    /// <param name="device">Where it runs.</param>
+    /// <exception cref="StableDiffusionException">The name, the size or the device cannot be used.</exception>
+    public static BenchmarkModel Open(string name, int size, ComputeDevice device)
+    {
+        GenerationRequest.CheckSize("size", size);
+        return new BenchmarkModel(name, size, device);
+    }
+
+    /// <summary>Fills the UNet's inputs and runs what comes before its step, which then can be run again and again.</summary>
+    public ComputeProgram<ushort> PrepareStep()
+    {
+        UNet.Write("encoder_hidden_states", Noise(UNet, "encoder_hidden_states"));
+        UNet.Write("sample", Noise(UNet, "sample"));
+        UNet.Write("timestep", [500f]);
+        UNet.Prompt.Run();
+        UNet.Schedule.Run();
+        return UNet.Step;
+    }
+
+    /// <summary>Fills the decoder's input; its program then can be run again and again.</summary>
+    public ComputeProgram<ushort> PrepareDecode()
+    {
+        Decoder.Write("z", Noise(Decoder, "z"));
+        return Decoder.Step;
+    }
+
+    public void Dispose()
+    {
+        unetWeights.Dispose();
+        decoderWeights.Dispose();
+        Workspace.Dispose();
+        Session.Dispose();
+        model.Dispose();
+    }
+
+    private static float[] Noise(CompiledGraph<ushort> graph, string input)
+    {
+        var values = new float[graph.Graph.Inputs.Single(i => i.Path == input).Shape.Count];
+        NormalStream.Create(NoiseGenerator.Cuda, 42).Fill(values);
+        return values;
+    }
+}

@@ -1,0 +1,50 @@
+using System.Diagnostics;
+
+namespace StableDiffusion.Ilgpu.Benchmarks;
+
+/// <summary>A process that was run to its end.</summary>
+/// <param name="ExitCode">Zero for success.</param>
+/// <param name="Output">What it wrote to standard output.</param>
+/// <param name="Error">What it wrote to standard error.</param>
+/// <param name="Time">From just before its start to its end.</param>
+internal sealed record ChildProcess(int ExitCode, string Output, string Error, TimeSpan Time)
+{
+    /// <summary>Runs a program of this name.</summary>
+    /// <exception cref="StableDiffusionException">It cannot be started.</exception>
+    public static ChildProcess Run(string program, IEnumerable<string> arguments, string folder)
+    {
+        var info = new ProcessStartInfo(program, arguments)
+        {
+            WorkingDirectory = folder,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        var start = Stopwatch.GetTimestamp();
+        try
+        {
+            using var process = Process.Start(info)!;
+            var error = process.StandardError.ReadToEndAsync();
+            var output = process.StandardOutput.ReadToEnd();
+            process.WaitForExit();
+            return new ChildProcess(process.ExitCode, output, error.Result, Stopwatch.GetElapsedTime(start));
+        }
+        catch (System.ComponentModel.Win32Exception e)
+        {
+            throw new StableDiffusionException($"{program}: cannot be started: {e.Message}", e);
+        }
+    }
+
+    /// <summary>Runs this program again with other arguments.</summary>
+    public static ChildProcess RunSelf(IEnumerable<string> arguments)
+    {
+        // Started as "dotnet FILE.dll", the process is dotnet's own.
+        var assembly = typeof(ChildProcess).Assembly.Location;
+        var program = Environment.ProcessPath!;
+        var isHost = Path.GetFileNameWithoutExtension(program) == "dotnet";
+        return Run(program, isHost ? arguments.Prepend(assembly) : arguments, Environment.CurrentDirectory);
+    }
+
+    /// <exception cref="StableDiffusionException">It ended with an error.</exception>
+    public ChildProcess Succeeded(string what) => ExitCode == 0 ? this
+        : throw new StableDiffusionException($"{what} ended with exit code {ExitCode}: {(Error + Output).Trim().ReplaceLineEndings(" ")}");
+}

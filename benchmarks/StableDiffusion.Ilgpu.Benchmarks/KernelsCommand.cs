@@ -1,0 +1,89 @@
+using System.CommandLine;
+using ILGPU.Runtime;
+using StableDiffusion.Ilgpu.Compilation;
+
+namespace StableDiffusion.Ilgpu.Benchmarks;
+
+/// <summary><c>kernels</c>: the distinct launches of a model's UNet step and VAE decode, each timed by itself.</summary>
+internal static class KernelsCommand
+{
+    private static readonly TimeSpan Budget = TimeSpan.FromSeconds(0.3);
+
+    public static Command Create()
+    {
+        var (name, size, device) = (SharedOptions.Model(), SharedOptions.Size(), SharedOptions.Device());
+        var filter = new Option<string>("--filter") { Description = "Only cases that contain this text", DefaultValueFactory = _ => "" };
+        var command = new Command("kernels", "Time the operators of a model at the shapes that they have in it.")
+        {
+            name, size, device, filter,
+        };
+        command.SetAction(parsed => Run(
+            parsed.GetValue(name)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(filter)!));
+        return command;
+    }
+
+    private static void Run(string name, int size, ComputeDevice device, string filter)
+    {
+        var circumstances = Circumstances.Collect(device);
+        SharedOptions.Progress("the machine's peak");
+        var peak = MachinePeak.Measure();
+        SharedOptions.Progress($"loading {name}");
+        using var model = BenchmarkModel.Open(name, size, device);
+        foreach (var line in circumstances.Lines())
+        {
+            Console.Out.WriteLine($"- {line}");
+        }
+
+        Console.Out.WriteLine($"- sizes: {name}, picture {size}x{size}, UNet batch {BenchmarkModel.Items}, VAE batch 1");
+        Console.Out.WriteLine($"- FMA peak: {peak.FmaGflops:0.0} GFLOP/s; copy: {peak.CopyGBps:0.0} GB/s");
+        Console.Out.WriteLine("- each case by itself, so its operands may still lie in a cache");
+        Console.Out.WriteLine();
+        Print("UNet step", model.PrepareStep());
+        Print("VAE decode", model.PrepareDecode());
+
+        void Print(string title, ComputeProgram<ushort> program)
+        {
+            var groups = program.Launches.GroupBy(NodeKind.Describe)
+                .Where(c => c.Key.Contains(filter, StringComparison.OrdinalIgnoreCase))
+                .ToArray();
+            if (groups.Length == 0)
+            {
+                Console.Out.WriteLine($"{title}: no case contains '{filter}'");
+                return;
+            }
+
+            // Operands of their usual size: what the memory holds before the first run could be anything.
+            SharedOptions.Progress(title);
+            program.Run();
+            var table = new MarkdownTable(
+                $"{title}: rows x columns x depth", "kernel", "times", "ms each", "ms all", "GFLOP/s", "GB/s", "of peak");
+            var cases = groups.Select(c => (Name: c.Key, Launch: c.First(), Count: c.Count(), Milliseconds: Time(model, c.First())));
+            foreach (var (description, launch, count, milliseconds) in cases.OrderByDescending(c => c.Count * c.Milliseconds))
+            {
+                var gflops = launch.Flops / milliseconds / 1e6;
+                var gbps = NodeKind.Bytes(launch) / milliseconds / 1e6;
+                table.Add(
+                    description, launch.Kernel, $"{count}", $"{milliseconds:0.000}", $"{count * milliseconds:0.0}",
+                    launch.Flops > 0 ? $"{gflops:0.0}" : "", $"{gbps:0.0}",
+                    launch.Flops > 0 ? $"{gflops / peak.FmaGflops:0 %}" : $"{gbps / peak.CopyGBps:0 %}");
+            }
+
+            Console.Out.WriteLine(table);
+        }
+    }
+
+    private static double Time(BenchmarkModel model, Launch<ushort> launch) => Median.Milliseconds(Budget, () =>
+    {
+        var counter = model.Workspace.Counters.SubView(0, 1);
+        counter.MemSetToZero(model.Session.Stream);
+        launch.Run(new LaunchContext<ushort>
+        {
+            Stream = model.Session.Stream,
+            Arena = model.Workspace.Arena,
+            Scratch = model.Workspace.Scratch,
+            Moments = model.Workspace.Moments,
+            Counter = counter,
+        });
+        model.Session.Stream.Synchronize();
+    });
+}

@@ -1,0 +1,58 @@
+using System.Text.Json;
+using StableDiffusion.Ilgpu.Weights;
+
+namespace StableDiffusion.Ilgpu.Benchmarks;
+
+/// <summary>Memory of a process that does nothing but load a model from fp16 files and make one picture.</summary>
+/// <param name="PeakResidentBytes">The largest resident set that it ever had, pages of mapped files included.</param>
+/// <param name="ArenaBytes">The arena that all its programs share.</param>
+internal sealed record MemoryUse(long PeakResidentBytes, long ArenaBytes)
+{
+    private const string StatusFile = "/proc/self/status";
+
+    /// <summary>One step touches all the memory that twenty do.</summary>
+    private const int Steps = 1;
+
+    /// <summary>Writes a synthetic model as files where they are missing, and measures a child process that uses them.</summary>
+    /// <exception cref="StableDiffusionException">The files cannot be written, or the child failed.</exception>
+    public static MemoryUse Measure(string name, int size, string? folder)
+    {
+        var model = folder ?? Path.Combine(Path.GetTempPath(), $"sdilgpu-benchmark-{name}");
+        WriteModel(name, model);
+        var child = ChildProcess.RunSelf([MemoryCommand.Name, model, "--size", $"{size}", "--steps", $"{Steps}"]);
+        return JsonSerializer.Deserialize<MemoryUse>(child.Succeeded("the memory measurement").Output)!;
+    }
+
+    /// <summary>The largest resident set of this process so far, in bytes.</summary>
+    public static long PeakOfThisProcess()
+    {
+        if (File.Exists(StatusFile)
+            && File.ReadLines(StatusFile).FirstOrDefault(l => l.StartsWith("VmHWM:", StringComparison.Ordinal)) is { } line)
+        {
+            return long.Parse(line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)[1]) * 1024;
+        }
+
+        using var process = System.Diagnostics.Process.GetCurrentProcess();
+        return process.PeakWorkingSet64;
+    }
+
+    private static void WriteModel(string name, string folder)
+    {
+        // The index is written last: a folder that has one is complete.
+        if (File.Exists(Path.Combine(folder, DiffusersFolder.IndexName)))
+        {
+            return;
+        }
+
+        SharedOptions.Progress($"writing {folder}");
+        using var source = ModelSource.Open(BenchmarkModel.SourceOf(name));
+        using var model = LoadedModel.Open(BenchmarkModel.SourceOf(name));
+        DiffusersFolderWriter.Write(source, Enum.GetValues<ModelPart>().ToDictionary(part => part, Tensors), folder, TensorType.F16);
+
+        IReadOnlyList<TensorInfo> Tensors(ModelPart part)
+        {
+            using var weights = model.OpenWeights(part);
+            return [.. weights.Tensors.Values];
+        }
+    }
+}

@@ -1,0 +1,73 @@
+using System.CommandLine;
+
+namespace StableDiffusion.Ilgpu.Benchmarks;
+
+/// <summary><c>model</c>: speed and memory of a whole model, and the machine's own peak, in one run.</summary>
+internal static class ModelCommand
+{
+    public static Command Create()
+    {
+        var (name, size, device, runs) = (SharedOptions.Model(), SharedOptions.Size(), SharedOptions.Device(), SharedOptions.Runs());
+        var json = new Option<string?>("--json") { Description = "File for the results as JSON" };
+        var markdown = new Option<string?>("--markdown") { Description = "File for the results as they are printed" };
+        var folder = new Option<string?>("--folder")
+        {
+            Description = "Where the model is written for the memory measurement, and reused [default: in the system's temporary folder]",
+        };
+        var command = new Command("model", "Time a model's UNet step and VAE decode, and measure a generation's memory.")
+        {
+            name, size, device, runs, json, markdown, folder,
+        };
+        command.SetAction(parsed =>
+        {
+            var report = Measure(
+                parsed.GetValue(name)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(runs),
+                parsed.GetValue(folder));
+            report.CheckWork();
+            Console.Out.Write(report.ToMarkdown());
+            Save(parsed.GetValue(json), report.ToJson() + "\n");
+            Save(parsed.GetValue(markdown), report.ToMarkdown());
+        });
+        return command;
+    }
+
+    private static ModelReport Measure(string name, int size, ComputeDevice device, int runs, string? folder)
+    {
+        var circumstances = Circumstances.Collect(device);
+        SharedOptions.Progress("the machine's peak");
+        var before = MachinePeak.Measure();
+        ProgramTiming step, decode;
+        long arena;
+        SharedOptions.Progress($"loading {name}");
+        using (var model = BenchmarkModel.Open(name, size, device))
+        {
+            arena = model.UNet.ArenaBytes;
+            SharedOptions.Progress("UNet step");
+            step = ProgramTiming.Measure(model.PrepareStep(), model.Session, runs);
+            SharedOptions.Progress("VAE decode");
+            decode = ProgramTiming.Measure(model.PrepareDecode(), model.Session, runs);
+        }
+
+        SharedOptions.Progress("the machine's peak");
+        var after = MachinePeak.Measure();
+        SharedOptions.Progress("memory of a generation");
+        return new ModelReport(name, size, runs, circumstances, before, after, step, decode, arena, MemoryUse.Measure(name, size, folder));
+    }
+
+    private static void Save(string? path, string text)
+    {
+        if (path is null)
+        {
+            return;
+        }
+
+        try
+        {
+            File.WriteAllText(path, text);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new StableDiffusionException($"{path}: cannot be written: {e.Message}", e);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace StableDiffusion.Ilgpu.Benchmarks;
+
+/// <summary>The results of <c>model</c>.</summary>
+internal sealed record ModelReport(
+    string Model, int Size, int Runs, Circumstances Circumstances, MachinePeak PeakBefore, MachinePeak PeakAfter, ProgramTiming Step,
+    ProgramTiming Decode, long ArenaBytes, MemoryUse Memory)
+{
+    private const double ShareBar = 0.6;
+    private const long ResidentBar = 3_000_000_000;
+    private const long ArenaBar = 150_000_000;
+
+    /// <summary>The share of 1 that the launches' operations may differ from what the model is known to need.</summary>
+    private const double FlopTolerance = 0.01;
+
+    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
+
+    private MachinePeak Peak => PeakBefore.Or(PeakAfter);
+
+    private double StepShare => Step.Gflops / Peak.FmaGflops;
+
+    private double DecodeShare => Decode.Gflops / Peak.FmaGflops;
+
+    /// <summary>GFLOP of a step (batch 2) and of a decode, counted from the published architecture; null where it was not.</summary>
+    private (double Step, double Decode)? Expected => (Model, Size) == ("sd15", 512) ? (1607, 2514) : null;
+
+    /// <exception cref="StableDiffusionException">The launches do not add up to the model's work.</exception>
+    public void CheckWork()
+    {
+        if (Expected is { } expected)
+        {
+            Check("UNet step", Step.Flops / 1e9, expected.Step);
+            Check("VAE decode", Decode.Flops / 1e9, expected.Decode);
+        }
+
+        void Check(string what, double gflop, double known)
+        {
+            if (Math.Abs(gflop - known) > FlopTolerance * known)
+            {
+                throw new StableDiffusionException(
+                    $"{what}: the launches state {gflop:0.0} GFLOP, the model needs {known:0}: no speed is printed");
+            }
+        }
+    }
+
+    public string ToMarkdown()
+    {
+        var text = new StringBuilder();
+        text.AppendLine($"## {Model}, {Size}x{Size}").AppendLine();
+        foreach (var line in Circumstances.Lines())
+        {
+            text.AppendLine($"- {line}");
+        }
+
+        text.AppendLine(
+            $"- sizes: picture {Size}x{Size}, UNet batch {BenchmarkModel.Items} (guidance), VAE batch 1, fp16 storage, fp32 arithmetic; "
+            + "synthetic weights");
+        text.AppendLine($"- FMA peak: {Peak.FmaGflops:0.0} GFLOP/s (before {PeakBefore.FmaGflops:0.0}, after {PeakAfter.FmaGflops:0.0})");
+        text.AppendLine(
+            $"- copy: {Peak.CopyGBps:0.0} GB/s read + written (before {PeakBefore.CopyGBps:0.0}, after {PeakAfter.CopyGBps:0.0})");
+        text.AppendLine($"- medians of {Runs} after a warm-up").AppendLine();
+
+        var programs = new MarkdownTable("program", "launches", "GFLOP", "ms", "GFLOP/s", "of FMA peak", "cores used");
+        AddProgram("UNet step", Step, StepShare);
+        AddProgram("VAE decode", Decode, DecodeShare);
+        text.Append(programs).AppendLine();
+        if (Expected is { } expected)
+        {
+            text.AppendLine(
+                $"GFLOP as known: {expected.Step:0} a step, {expected.Decode:0} a decode; both within {FlopTolerance:0 %} "
+                + "(a step leaves out what runs once a prompt or once a timestep).").AppendLine();
+        }
+
+        AddKinds(text, "UNet step", Step);
+        AddKinds(text, "VAE decode", Decode);
+        AddBars(text);
+        return text.ToString();
+
+        void AddProgram(string name, ProgramTiming timing, double share) => programs.Add(
+            name, Text(timing.Launches), $"{timing.Flops / 1e9:0.0}", $"{timing.Milliseconds:0.0}", $"{timing.Gflops:0.0}",
+            $"{share:0.0 %}", $"{timing.CoresUsed:0.00}");
+    }
+
+    public string ToJson() => new JsonObject
+    {
+        ["model"] = Model,
+        ["size"] = Size,
+        ["unet_batch"] = BenchmarkModel.Items,
+        ["runs"] = Runs,
+        ["device"] = Circumstances.Device,
+        ["processor"] = Circumstances.Processor,
+        ["cores"] = Circumstances.Cores,
+        ["simd_bits"] = Circumstances.SimdBits,
+        ["runtime"] = Circumstances.Runtime,
+        ["commit"] = Circumstances.Commit,
+        ["load_average"] = Circumstances.LoadAverage,
+        ["fma_peak_gflops"] = Peak.FmaGflops,
+        ["copy_gbps"] = Peak.CopyGBps,
+        ["unet_step_gflop"] = Step.Flops / 1e9,
+        ["unet_step_ms"] = Step.Milliseconds,
+        ["unet_step_gflops"] = Step.Gflops,
+        ["unet_step_share"] = StepShare,
+        ["unet_step_cores_used"] = Step.CoresUsed,
+        ["unet_step_kinds"] = Kinds(Step),
+        ["vae_decode_gflop"] = Decode.Flops / 1e9,
+        ["vae_decode_ms"] = Decode.Milliseconds,
+        ["vae_decode_gflops"] = Decode.Gflops,
+        ["vae_decode_share"] = DecodeShare,
+        ["vae_decode_cores_used"] = Decode.CoresUsed,
+        ["vae_decode_kinds"] = Kinds(Decode),
+        ["peak_rss_bytes"] = Memory.PeakResidentBytes,
+        ["arena_bytes"] = ArenaBytes,
+        ["pipeline_arena_bytes"] = Memory.ArenaBytes,
+    }.ToJsonString(Indented);
+
+    private static JsonArray Kinds(ProgramTiming timing) => [.. timing.Kinds.Select(k => new JsonObject
+    {
+        ["kind"] = k.Kind,
+        ["launches"] = k.Launches,
+        ["ms"] = k.Milliseconds,
+        ["gflops"] = k.Gflops,
+    })];
+
+    private void AddKinds(StringBuilder text, string program, ProgramTiming timing)
+    {
+        var total = timing.Kinds.Sum(k => k.Milliseconds);
+        var table = new MarkdownTable($"{program} by kind", "launches", "ms", "of time", "GFLOP/s", "of FMA peak");
+        foreach (var kind in timing.Kinds)
+        {
+            var counts = kind.Flops > 0;
+            table.Add(
+                kind.Kind, Text(kind.Launches), $"{kind.Milliseconds:0.0}", $"{kind.Milliseconds / total:0.0 %}",
+                counts ? $"{kind.Gflops:0.0}" : "", counts ? $"{kind.Gflops / Peak.FmaGflops:0.0 %}" : "");
+        }
+
+        table.Add("sum", Text(timing.Launches), $"{total:0.0}", "", "", "");
+        text.Append(table).AppendLine();
+    }
+
+    /// <summary>The bars are set for this model and size; elsewhere the numbers stand alone.</summary>
+    private void AddBars(StringBuilder text)
+    {
+        var counts = Expected is not null;
+        var table = new MarkdownTable("bar", "limit", "measured", "");
+        Add("UNet step, share of FMA peak", $">= {ShareBar:0 %}", $"{StepShare:0.0 %}", StepShare >= ShareBar);
+        Add("VAE decode, share of FMA peak", $">= {ShareBar:0 %}", $"{DecodeShare:0.0 %}", DecodeShare >= ShareBar);
+        Add(
+            "peak resident set, text to image from fp16 files", $"<= {ResidentBar / 1e9:0.0} GB",
+            $"{Memory.PeakResidentBytes / 1e9:0.00} GB", Memory.PeakResidentBytes <= ResidentBar);
+        Add("UNet's arena", $"<= {ArenaBar / 1e6:0} MB", $"{ArenaBytes / 1e6:0.0} MB", ArenaBytes <= ArenaBar);
+        text.Append(table);
+
+        void Add(string bar, string limit, string measured, bool met) =>
+            table.Add(bar, counts ? limit : "", measured, counts ? met ? "met" : "missed" : "");
+    }
+
+    private static string Text(int number) => $"{number}";
+}
