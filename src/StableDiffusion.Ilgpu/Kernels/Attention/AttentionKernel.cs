@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using ILGPU;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 
@@ -15,6 +16,7 @@ internal static class AttentionKernel<T, TLeaf>
     /// <summary>A logit that no real one falls below: its weight is nothing beside any other's.</summary>
     private const float Lowest = -1e30f;
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(AttentionArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         var leaf = default(TLeaf);
@@ -69,6 +71,7 @@ internal static class AttentionKernel<T, TLeaf>
     /// Rows become columns by multiplication with a unit matrix, which the leaves do faster than any loop moves single values: one
     /// matrix holds the logits' scale, the next one 1; a row of zeros follows.
     /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void PrepareUnits(AttentionArguments<T> a, ArrayView<float> scratch, int unit)
     {
         default(TLeaf).Clear(scratch, unit, 0, 1, AttentionArguments<T>.UnitScratch);
@@ -80,6 +83,7 @@ internal static class AttentionKernel<T, TLeaf>
     }
 
     /// <summary>The scaled queries of one block of lanes, [HeadSize, 32], zero in lanes without a query; an empty output and state.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void LoadQueries(
         AttentionArguments<T> a, int item, int head, int firstQuery, int count, ArrayView<float> scratch, int query, int rows, int unit)
     {
@@ -95,6 +99,7 @@ internal static class AttentionKernel<T, TLeaf>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void WidenKeys(
         AttentionArguments<T> a, int item, int head, int firstKey, int count, ArrayView<float> scratch, int keys, int values)
     {
@@ -111,6 +116,7 @@ internal static class AttentionKernel<T, TLeaf>
             a.Arena, a.Value + (row * a.ValuePitch) + (head * a.HeadSize), a.ValuePitch, scratch, values, a.PaddedSize, count, a.HeadSize);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void StoreOutput(
         AttentionArguments<T> a, int item, int head, int firstQuery, int count, ArrayView<float> scratch, int output, int rows, int unit)
     {

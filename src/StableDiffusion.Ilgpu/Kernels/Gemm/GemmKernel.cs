@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using ILGPU;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 
@@ -11,6 +12,7 @@ internal static class GemmKernel<T, TLeaf>
     where T : unmanaged
     where TLeaf : struct, ILeaf<T>
 {
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(GemmArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         var leaf = default(TLeaf);
@@ -43,6 +45,7 @@ internal static class GemmKernel<T, TLeaf>
     }
 
     /// <summary>Rows of A for depths k … k + depth, as fp32 at the pitch <see cref="Tile.SourcePitch"/>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void WidenSource(GemmArguments<T> a, int firstRow, int rows, int k, int depth, ArrayView<float> scratch, int target)
     {
         for (var done = 0; done < depth;)
@@ -65,6 +68,7 @@ internal static class GemmKernel<T, TLeaf>
     }
 
     /// <summary>What one tap of the window sees of <paramref name="count"/> channels, for a tile's rows: run by run of output pixels in one image row.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void WidenTap(
         GemmArguments<T> a, int firstRow, int rows, int tapY, int tapX, int channel, int count, ArrayView<float> scratch, int target)
     {
@@ -109,6 +113,7 @@ internal static class GemmKernel<T, TLeaf>
     }
 
     /// <summary>Pixels start … end of a run that begins at column <paramref name="x"/> of the enlarged source, of which <paramref name="line"/> is a row.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void WidenResized(
         GemmArguments<T> a, long line, int x, int start, int end, int count, ArrayView<float> scratch, int target)
     {
@@ -132,6 +137,7 @@ internal static class GemmKernel<T, TLeaf>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Finish(GemmArguments<T> a, int firstRow, int rows, int firstPanel, int panels, ArrayView<float> scratch, int sums)
     {
         var column = firstPanel * a.PanelColumns;

@@ -14,6 +14,7 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves;
 /// </summary>
 internal static class CpuSimd<V> where V : struct, ISimd<V>
 {
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Clear(ArrayView<float> target, int offset, int pitch, int rows, int count)
     {
         if (rows > 0)
@@ -22,6 +23,7 @@ internal static class CpuSimd<V> where V : struct, ISimd<V>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Multiply(
         ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int cPitch, int rows, int depth,
         int accumulate)
@@ -29,12 +31,14 @@ internal static class CpuSimd<V> where V : struct, ISimd<V>
         SimdMultiply<V>.Rows(ref a[aOffset], ref b[bOffset], ref c[cOffset], cPitch, rows, depth, accumulate != 0);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void MultiplyTransposed(
         ArrayView<float> a, int aOffset, int aPitch, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int rows, int depth)
     {
         SimdMultiply<V>.Columns(ref a[aOffset], aPitch, ref b[bOffset], ref c[cOffset], rows, depth);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Softmax(
         ArrayView<float> scores, int scoresOffset, int keys, ArrayView<float> state, int stateOffset, ArrayView<float> output, int outputOffset, int depth,
         int lastKey)
@@ -42,6 +46,7 @@ internal static class CpuSimd<V> where V : struct, ISimd<V>
         SimdSoftmax<V>.Block(ref scores[scoresOffset], keys, ref state[stateOffset], ref output[outputOffset], depth, lastKey);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void DivideBySum(ArrayView<float> state, int stateOffset, ArrayView<float> output, int outputOffset, int depth)
     {
         SimdSoftmax<V>.DivideBySum(ref state[stateOffset + Tile.Columns], ref output[outputOffset], depth);

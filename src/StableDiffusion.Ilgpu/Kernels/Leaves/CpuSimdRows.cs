@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using ILGPU;
 using StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 
@@ -15,6 +16,7 @@ internal static class CpuSimdRows<T, TFormat, TSimdFormat, V>
     /// <summary>Columns are split at multiples of the widest register, so that the results do not depend on its width more than they must.</summary>
     private const int WholeColumns = ~15;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Widen(
         ArrayView<T> source, long sourceOffset, int sourcePitch, ArrayView<float> target, int targetOffset, int targetPitch, int rows, int count)
     {
@@ -28,6 +30,7 @@ internal static class CpuSimdRows<T, TFormat, TSimdFormat, V>
         SimdRows<V, T, TSimdFormat>.Widen(ref from, sourcePitch, ref to, targetPitch, rows, count);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Finish(
         Epilogue epilogue, ArrayView<float> sums, int sumsOffset, ArrayView<float> bias, int biasOffset, ArrayView<T> itemBias, long itemBiasOffset,
         ArrayView<T> residual, long residualOffset, ArrayView<T> target, long targetOffset, int count)
@@ -53,6 +56,7 @@ internal static class CpuSimdRows<T, TFormat, TSimdFormat, V>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Moments(
         ArrayView<T> source, long offset, int pitch, int rows, int width, ArrayView<float> mean, int meanOffset, ArrayView<float> deviation,
         int deviationOffset)
@@ -73,6 +77,7 @@ internal static class CpuSimdRows<T, TFormat, TSimdFormat, V>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Normalize(
         ArrayView<T> source, long sourceOffset, int sourcePitch, ArrayView<T> target, long targetOffset, int targetPitch, int rows, int width,
         ArrayView<float> mean, int meanOffset, ArrayView<float> scale, int scaleOffset, ArrayView<float> shift, int shiftOffset, int silu)
@@ -97,6 +102,7 @@ internal static class CpuSimdRows<T, TFormat, TSimdFormat, V>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void NormalizeRow(
         ArrayView<T> source, long sourceOffset, ArrayView<T> target, long targetOffset, int width, ArrayView<float> scale, ArrayView<float> shift,
         float epsilon)

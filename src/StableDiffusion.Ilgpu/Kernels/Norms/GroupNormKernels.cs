@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using ILGPU;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 
@@ -8,6 +9,7 @@ internal static class GroupNormKernels<T, TLeaf>
     where T : unmanaged
     where TLeaf : struct, ILeaf<T>
 {
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Moments(GroupNormArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Items * a.Parts; tile = Atomic.Add(ref counter[0], 1))
@@ -20,6 +22,7 @@ internal static class GroupNormKernels<T, TLeaf>
     }
 
     /// <summary>Merges all parts of an item into its first one.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Merge(GroupNormArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         var perItem = (a.Channels + GroupNormArguments<T>.TileColumns - 1) / GroupNormArguments<T>.TileColumns;
@@ -50,6 +53,7 @@ internal static class GroupNormKernels<T, TLeaf>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Normalize(GroupNormArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         var means = Grid.IdxX * a.Scratch;
@@ -72,6 +76,7 @@ internal static class GroupNormKernels<T, TLeaf>
     }
 
     /// <summary>Mean, and weight over standard deviation, of each column's group.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void MergeGroups(GroupNormArguments<T> a, int item, ArrayView<float> scratch, int means, int scales)
     {
         var width = a.Channels / a.Groups;

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using ILGPU;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 
@@ -28,6 +29,7 @@ internal static class LayerNormKernel<T, TLeaf>
     where T : unmanaged
     where TLeaf : struct, ILeaf<T>
 {
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(LayerNormArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Tiles; tile = Atomic.Add(ref counter[0], 1))

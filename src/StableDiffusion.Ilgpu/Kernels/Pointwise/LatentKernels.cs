@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using ILGPU;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 
@@ -63,6 +64,7 @@ internal static class LatentKernels<T, TLeaf>
     private const int TileValues = 2048;
 
     /// <summary>Writes latent * scale, rounded to the activations' type, once for each batch item.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Scale(ConversionArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         for (var first = NextTile(counter); first < a.Count; first = NextTile(counter))
@@ -78,6 +80,7 @@ internal static class LatentKernels<T, TLeaf>
     }
 
     /// <summary>round(clamp(x / 2 + 0.5, 0, 1) * 255) as bytes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void ToBytes(ConversionArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         for (var first = NextTile(counter); first < a.Count; first = NextTile(counter))
@@ -90,6 +93,7 @@ internal static class LatentKernels<T, TLeaf>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Update(LatentUpdateArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         for (var first = NextTile(counter); first < a.Count; first = NextTile(counter))

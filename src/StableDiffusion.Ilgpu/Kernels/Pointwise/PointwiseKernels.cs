@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using ILGPU;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 
@@ -12,6 +13,7 @@ internal static class PointwiseKernels<T, TLeaf>
     where TLeaf : struct, ILeaf<T>
 {
     /// <summary>target = activation(source): with no activation, a copy.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Activate(PointwiseArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Tiles; tile = Atomic.Add(ref counter[0], 1))
@@ -28,6 +30,7 @@ internal static class PointwiseKernels<T, TLeaf>
     }
 
     /// <summary>target = source + other.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Add(PointwiseArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Tiles; tile = Atomic.Add(ref counter[0], 1))
@@ -45,6 +48,7 @@ internal static class PointwiseKernels<T, TLeaf>
     }
 
     /// <summary>target = h * gelu(g) for source rows [h | g].</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Geglu(PointwiseArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Tiles; tile = Atomic.Add(ref counter[0], 1))
@@ -62,6 +66,7 @@ internal static class PointwiseKernels<T, TLeaf>
     }
 
     /// <summary>Nearest neighbour: source index floor(i * in / out).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Resize(PointwiseArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Tiles; tile = Atomic.Add(ref counter[0], 1))
@@ -80,6 +85,7 @@ internal static class PointwiseKernels<T, TLeaf>
     }
 
     /// <summary>target row r = token row of id r + position row r mod Length.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void TokenEmbedding(EmbeddingArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         for (var row = Atomic.Add(ref counter[0], 1); row < a.Rows; row = Atomic.Add(ref counter[0], 1))
@@ -95,6 +101,7 @@ internal static class PointwiseKernels<T, TLeaf>
     }
 
     /// <summary>target row r = cosines and sines of timestep r times each frequency.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void TimestepEmbedding(EmbeddingArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         var half = a.Columns / 2;

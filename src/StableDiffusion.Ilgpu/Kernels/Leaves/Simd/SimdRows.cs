@@ -102,6 +102,7 @@ internal static class SimdRows<V, T, F>
     }
 
     /// <summary>One loop for each activation: together they are more than the JIT will inline into one method.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Finish(
         Epilogue epilogue, ref float sums, ref float bias, ref T itemBias, ref T residual, ref T target, int count)
     {
