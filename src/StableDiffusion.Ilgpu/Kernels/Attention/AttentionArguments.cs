@@ -9,8 +9,8 @@ namespace StableDiffusion.Ilgpu.Kernels.Attention;
 /// </summary>
 internal struct AttentionArguments<T> where T : unmanaged
 {
-    /// <summary>Queries of a tile: several registers' worth of lanes share each widened block of keys and values.</summary>
-    public const int TileQueries = 8 * Tile.Columns;
+    /// <summary>fp32 values that a tile's queries and outputs may take, so that they stay in a core's second-level cache.</summary>
+    private const int LaneBudget = 40 * 1024;
 
     /// <summary>Keys whose scores are held at a time.</summary>
     public const int BlockKeys = 64;
@@ -33,6 +33,11 @@ internal struct AttentionArguments<T> where T : unmanaged
 
     /// <summary>1 / sqrt(HeadSize), times log2 e: the softmax is taken to base 2.</summary>
     public float Scale;
+
+    /// <summary>Blocks of 32 queries in a tile: they share each widened block of keys and values.</summary>
+    public readonly int LaneBlocks => IntrinsicMath.Clamp(LaneBudget / (2 * LaneScratch), 2, 8);
+
+    public readonly int TileQueries => LaneBlocks * Tile.Columns;
 
     public readonly int QueryTiles => (Queries + TileQueries - 1) / TileQueries;
 
@@ -58,7 +63,7 @@ internal struct AttentionArguments<T> where T : unmanaged
     /// output and state.
     /// </summary>
     public readonly int Scratch =>
-        KeyScratch + ValueScratch + (BlockKeys * Tile.Columns) + UnitScratch + (TileQueries / Tile.Columns * ((2 * LaneScratch) + StateScratch));
+        KeyScratch + ValueScratch + (BlockKeys * Tile.Columns) + UnitScratch + (LaneBlocks * ((2 * LaneScratch) + StateScratch));
 
     public const int UnitScratch = ((2 * Tile.Columns) + 1) * Tile.Columns;
 }

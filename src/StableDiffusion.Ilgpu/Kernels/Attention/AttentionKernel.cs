@@ -29,10 +29,10 @@ internal static class AttentionKernel<T, TLeaf>
         PrepareUnits(a, scratch, unit);
         for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Tiles; tile = Atomic.Add(ref counter[0], 1))
         {
-            var firstQuery = tile % a.QueryTiles * AttentionArguments<T>.TileQueries;
+            var firstQuery = tile % a.QueryTiles * a.TileQueries;
             var head = tile / a.QueryTiles % a.Heads;
             var item = tile / a.QueryTiles / a.Heads;
-            var queries = IntrinsicMath.Min(AttentionArguments<T>.TileQueries, a.Queries - firstQuery);
+            var queries = IntrinsicMath.Min(a.TileQueries, a.Queries - firstQuery);
             for (var q = 0; q < queries; q += Tile.Columns)
             {
                 LoadQueries(a, item, head, firstQuery + q, IntrinsicMath.Min(Tile.Columns, queries - q), scratch, lanes + (q / Tile.Columns * lanePitch), keys, unit);
