@@ -24,12 +24,16 @@ public sealed class DeviceFixture : IDisposable
     {
         if (!kernels.TryGetValue((backend.Leaf, typeof(T)), out var set))
         {
-            set = typeof(T) == typeof(ushort) ? BackendProfile.HalfKernels(Device, backend.Leaf) : BackendProfile.FloatKernels(Device, backend.Leaf);
-            kernels.Add((backend.Leaf, typeof(T)), set);
+            kernels.Add((backend.Leaf, typeof(T)), set = Compile<T>(Device, backend));
         }
 
         return (KernelSet<T>)set;
     }
+
+    /// <summary>Kernels of their own for another device.</summary>
+    internal static KernelSet<T> Compile<T>(DeviceSession device, Backend backend) where T : unmanaged => (KernelSet<T>)(typeof(T) == typeof(ushort)
+        ? (object)BackendProfile.HalfKernels(device, backend.Leaf)
+        : BackendProfile.FloatKernels(device, backend.Leaf));
 
     public void Dispose()
     {

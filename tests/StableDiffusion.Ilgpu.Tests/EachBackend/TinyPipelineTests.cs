@@ -1,6 +1,7 @@
 using System.Text.Json;
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Sampling;
+using StableDiffusion.Ilgpu.Tests.NoDevice;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.EachBackend;
@@ -26,7 +27,7 @@ public sealed class TinyPipelineTests(DeviceFixture fixture)
         {
             ReferenceData.LeaveOut($"{model} {run}", "pictures as input are not built yet");
         }
-        else if (SamplerOf(scheduler) is not { } sampler)
+        else if (SchedulersPipelineTests.SamplerOf(scheduler) is not { } sampler)
         {
             ReferenceData.LeaveOut($"{model} {run}", $"this form of {scheduler.GetProperty("_class_name")} is not built yet");
         }
@@ -111,15 +112,4 @@ public sealed class TinyPipelineTests(DeviceFixture fixture)
             ? (run.GetProperty("negative")[i].GetString()!, prompts[i].GetString()!)
             : (all.GetProperty("negative_prompt").GetString()!, all.GetProperty("prompt").GetString()!));
     }
-
-    /// <summary>Null where the library has no such sampler.</summary>
-    private static Sampler? SamplerOf(JsonElement scheduler) => scheduler.GetProperty("_class_name").GetString() switch
-    {
-        "DDIMScheduler" => Samplers.Ddim,
-        "EulerDiscreteScheduler" => Samplers.Euler,
-        "EulerAncestralDiscreteScheduler" => Samplers.EulerAncestral,
-        "PNDMScheduler" => Samplers.Pndm,
-        "DPMSolverMultistepScheduler" when scheduler.GetProperty("algorithm_type").GetString() == "dpmsolver++" => Samplers.DpmPlusPlus2M,
-        _ => null,
-    };
 }

@@ -49,7 +49,8 @@ public class SchedulersPipelineTests
         Assert.NotEqual(0, compared);
     }
 
-    private static Sampler? SamplerOf(JsonElement scheduler) => scheduler.GetProperty("_class_name").GetString() switch
+    /// <summary>Null where the library has no such sampler.</summary>
+    internal static Sampler? SamplerOf(JsonElement scheduler) => scheduler.GetProperty("_class_name").GetString() switch
     {
         "DDIMScheduler" => Samplers.Ddim,
         "EulerDiscreteScheduler" => Samplers.Euler,
