@@ -49,77 +49,70 @@ internal static class Reference
         var (source, shape, window) = (value.Inputs[0].Shape, value.Shape, op.Window);
         var kernel = data(op.Kernel.Name);
         var bias = op.Bias is null ? new double[shape.C] : data(op.Bias.Name);
-        var y = new double[shape.Count];
-        for (var n = 0; n < shape.N; n++)
-        for (var row = 0; row < shape.H; row++)
-        for (var column = 0; column < shape.W; column++)
-        for (var c = 0; c < shape.C; c++)
+        return Fill(shape, (n, row, column, c) =>
         {
             var sum = bias[c];
-            for (var ky = 0; ky < window.Kernel; ky++)
-            for (var kx = 0; kx < window.Kernel; kx++)
+            for (var tap = 0; tap < window.Kernel * window.Kernel; tap++)
             {
+                var (ky, kx) = Math.DivRem(tap, window.Kernel);
                 var (sy, sx) = ((row * window.Stride) + ky - window.PadTop, (column * window.Stride) + kx - window.PadLeft);
-                if (sy < 0 || sy >= source.H || sx < 0 || sx >= source.W)
+                if (sy >= 0 && sy < source.H && sx >= 0 && sx < source.W)
                 {
-                    continue;
-                }
-
-                for (var i = 0; i < source.C; i++)
-                {
-                    sum += kernel[(((((c * source.C) + i) * window.Kernel) + ky) * window.Kernel) + kx] * x[At(source, n, sy, sx, i)];
+                    for (var i = 0; i < source.C; i++)
+                    {
+                        sum += kernel[(((c * source.C) + i) * window.Kernel * window.Kernel) + tap] * x[At(source, n, sy, sx, i)];
+                    }
                 }
             }
 
-            y[At(shape, n, row, column, c)] = sum;
-        }
-
-        return y;
+            return sum;
+        });
     }
 
     private static double[] Attend(Value value, Attention op, double[] q, double[] k, double[] v)
     {
-        var (queries, keys, channels) = (value.Shape.RowsPerItem, value.Inputs[1].Shape.RowsPerItem, value.C);
-        var size = channels / op.Heads;
-        var y = new double[value.Shape.Count];
-        for (var n = 0; n < value.Shape.N; n++)
-        for (var head = 0; head < op.Heads; head++)
-        for (var row = 0; row < queries; row++)
+        var (queries, keys, size) = (value.Shape, value.Inputs[1].Shape, value.C / op.Heads);
+        var weights = new Dictionary<(int N, int Head, int Query), double[]>();
+        return Fill(queries, (n, row, column, c) =>
         {
-            var count = op.Causal ? Math.Min(keys, row + 1) : keys;
-            var logits = new double[count];
-            for (var key = 0; key < count; key++)
-            for (var i = 0; i < size; i++)
+            var (head, query) = (c / size, (row * queries.W) + column);
+            if (!weights.TryGetValue((n, head, query), out var w))
             {
-                logits[key] += q[Index(n, queries, row, i)] * k[Index(n, keys, key, i)] / Math.Sqrt(size);
+                weights.Add((n, head, query), w = Softmax([.. Enumerable.Range(0, op.Causal ? query + 1 : keys.RowsPerItem).Select(key =>
+                    Enumerable.Range(head * size, size).Sum(i => q[Row(queries, n, query) + i] * k[Row(keys, n, key) + i]) / Math.Sqrt(size))]));
             }
 
-            double[] weights = [.. logits.Select(l => Math.Exp(l - logits.Max()))];
-            for (var i = 0; i < size; i++)
-            {
-                y[Index(n, queries, row, i)] = weights.Select((w, key) => w * v[Index(n, keys, key, i)]).Sum() / weights.Sum();
-            }
+            return w.Select((weight, key) => weight * v[Row(keys, n, key) + c]).Sum();
+        });
 
-            int Index(int item, int rows, int r, int i) => (((item * rows) + r) * channels) + (head * size) + i;
-        }
+        static int Row(Shape shape, int n, int row) => ((n * shape.RowsPerItem) + row) * shape.C;
+    }
 
-        return y;
+    private static double[] Softmax(double[] logits)
+    {
+        var largest = logits.Max();
+        double[] powers = [.. logits.Select(l => Math.Exp(l - largest))];
+        var sum = powers.Sum();
+        return [.. powers.Select(p => p / sum)];
     }
 
     private static double[] NormalizeGroups(Value value, GroupNorm op, double[] x, Func<string, double[]> data)
     {
-        var (shape, width) = (value.Shape, value.C / op.Groups);
-        var (scale, offset) = (data(op.Scale.Name), data(op.Offset.Name));
-        var y = new double[x.Length];
-        for (var n = 0; n < shape.N; n++)
-        for (var group = 0; group < op.Groups; group++)
+        if (op.Silu)
         {
-            var members = Enumerable.Range(0, shape.RowsPerItem * width)
-                .Select(i => (((n * shape.RowsPerItem) + (i / width)) * shape.C) + (group * width) + (i % width)).ToArray();
-            Normalize(x, y, members, op.Epsilon, scale, offset);
+            throw new InvalidOperationException($"{value}: a fused graph");
         }
 
-        return op.Silu ? throw new InvalidOperationException($"{value}: a fused graph") : y;
+        var (rows, width) = (value.Shape.RowsPerItem, value.C / op.Groups);
+        var (scale, offset) = (data(op.Scale.Name), data(op.Offset.Name));
+        var y = new double[x.Length];
+        for (var group = 0; group < value.Shape.N * op.Groups; group++)
+        {
+            var first = (group / op.Groups * rows * value.C) + (group % op.Groups * width);
+            Normalize(x, y, [.. Enumerable.Range(0, rows * width).Select(i => first + (i / width * value.C) + (i % width))], op.Epsilon, scale, offset);
+        }
+
+        return y;
     }
 
     private static double[] NormalizeRows(Value value, LayerNorm op, double[] x, Func<string, double[]> data)
@@ -150,7 +143,7 @@ internal static class Reference
         for (var i = 0; i < y.Length; i++)
         {
             var h = (i / value.C * 2 * value.C) + (i % value.C);
-            y[i] = x[h] * Activation(Graphs.Activation.Gelu, x[h + value.C]);
+            y[i] = x[h] * Activation(Ilgpu.Activation.Gelu, x[h + value.C]);
         }
 
         return y;
@@ -178,16 +171,7 @@ internal static class Reference
     private static double[] Enlarge(Value value, double[] x)
     {
         var (shape, source) = (value.Shape, value.Inputs[0].Shape);
-        var y = new double[shape.Count];
-        for (var n = 0; n < shape.N; n++)
-        for (var row = 0; row < shape.H; row++)
-        for (var column = 0; column < shape.W; column++)
-        for (var c = 0; c < shape.C; c++)
-        {
-            y[At(shape, n, row, column, c)] = x[At(source, n, row * source.H / shape.H, column * source.W / shape.W, c)];
-        }
-
-        return y;
+        return Fill(shape, (n, row, column, c) => x[At(source, n, row * source.H / shape.H, column * source.W / shape.W, c)]);
     }
 
     private static double[] Embed(Value value, double[] ids, double[] tokens, double[] positions)
@@ -215,9 +199,9 @@ internal static class Reference
 
     private static double Activation(Activation activation, double x) => activation switch
     {
-        Graphs.Activation.Silu => x / (1 + Math.Exp(-x)),
-        Graphs.Activation.QuickGelu => x / (1 + Math.Exp(-1.702 * x)),
-        Graphs.Activation.Gelu => x >= 0 ? x * (1 - (0.5 * Erfc(x / Math.Sqrt(2)))) : x * 0.5 * Erfc(-x / Math.Sqrt(2)),
+        Ilgpu.Activation.Silu => x / (1 + Math.Exp(-x)),
+        Ilgpu.Activation.QuickGelu => x / (1 + Math.Exp(-1.702 * x)),
+        Ilgpu.Activation.Gelu => x >= 0 ? x * (1 - (0.5 * Erfc(x / Math.Sqrt(2)))) : x * 0.5 * Erfc(-x / Math.Sqrt(2)),
         _ => x,
     };
 
@@ -243,6 +227,19 @@ internal static class Reference
         }
 
         return 1 - (2 / Math.Sqrt(Math.PI) * sum);
+    }
+
+    /// <summary>All elements of a channels-last value.</summary>
+    private static double[] Fill(Shape shape, Func<int, int, int, int, double> element)
+    {
+        var y = new double[shape.Count];
+        for (var i = 0; i < y.Length; i++)
+        {
+            var (row, c) = Math.DivRem(i, shape.C);
+            y[i] = element(row / shape.RowsPerItem, row / shape.W % shape.H, row % shape.W, c);
+        }
+
+        return y;
     }
 
     private static int At(Shape shape, int n, int h, int w, int c) => (((((n * shape.H) + h) * shape.W) + w) * shape.C) + c;

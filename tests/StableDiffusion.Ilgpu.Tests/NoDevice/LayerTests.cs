@@ -59,9 +59,10 @@ public sealed partial class LayerTests
     [GeneratedRegex("//.*")]
     private static partial Regex Comment();
 
+    /// <summary>After the root namespace, or first in a dotted name: from within it, both are the same.</summary>
     [GeneratedRegex(@"(?:StableDiffusion\.Ilgpu\.|(?<![\w.])(?=\w+\.[A-Z]))(\w+)")]
     private static partial Regex FolderName();
 
-    [GeneratedRegex(@"(?<![\w.])ILGPU\b")]
+    [GeneratedRegex(@"(?<![\w.])ILGPU(?:\.[A-Z]|;)")]
     private static partial Regex Gpu();
 }

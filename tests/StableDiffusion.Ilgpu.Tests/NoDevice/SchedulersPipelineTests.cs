@@ -5,6 +5,7 @@ using Xunit;
 namespace StableDiffusion.Ilgpu.Tests.NoDevice;
 
 /// <summary>The timesteps that diffusers' pipelines ran, from the scheduler configuration of the model's folder alone.</summary>
+[Trait("Kind", "Reference")]
 public class SchedulersPipelineTests
 {
     /// <summary>The set's models with text-to-image runs; runs that start from a picture store no timesteps.</summary>

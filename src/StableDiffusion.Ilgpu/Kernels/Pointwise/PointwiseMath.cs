@@ -1,5 +1,4 @@
 using ILGPU;
-using StableDiffusion.Ilgpu.Graphs;
 
 namespace StableDiffusion.Ilgpu.Kernels.Pointwise;
 
