@@ -5,7 +5,7 @@ using System.Text.Json;
 namespace StableDiffusion.Ilgpu.Tests;
 
 /// <summary>
-/// The F32 and I64 tensors of a reference file. It trusts the file and shares no code with the library's own reader, which it helps to test.
+/// The F32, I64 and U8 tensors of a reference file. It trusts the file and shares no code with the library's own reader, which it helps to test.
 /// </summary>
 internal sealed class TestTensors
 {
@@ -30,16 +30,20 @@ internal sealed class TestTensors
 
     public int[] Shape(string name) => [.. entries[name].GetProperty("shape").EnumerateArray().Select(d => d.GetInt32())];
 
+    public string Type(string name) => entries[name].GetProperty("dtype").GetString()!;
+
     public float[] Floats(string name) => Values<float>(name, "F32");
+
+    public byte[] Bytes(string name) => Values<byte>(name, "U8");
 
     public long[] Longs(string name) => Values<long>(name, "I64");
 
     private T[] Values<T>(string name, string type) where T : struct
     {
         var entry = entries[name];
-        if (entry.GetProperty("dtype").GetString() != type)
+        if (Type(name) != type)
         {
-            throw new InvalidOperationException($"{name} is {entry.GetProperty("dtype")}, not {type}");
+            throw new InvalidOperationException($"{name} is {Type(name)}, not {type}");
         }
 
         var range = entry.GetProperty("data_offsets");

@@ -9,8 +9,6 @@ internal sealed record Weight(string Name, long[] Shape)
     public override int GetHashCode() => Name.GetHashCode(StringComparison.Ordinal);
 }
 
-internal enum Activation { None, Silu, Gelu, QuickGelu }
-
 /// <summary>One operation of a graph. Records compare by content, so two equal ops on equal inputs are the same computation.</summary>
 internal abstract record Op
 {

@@ -5,6 +5,7 @@ using Xunit;
 namespace StableDiffusion.Ilgpu.Tests.NoDevice;
 
 /// <summary>The tokenizer against the reference's cases, with every vocabulary there is.</summary>
+[Trait("Kind", "Reference")]
 public sealed class ClipTokenizerTests
 {
     private static readonly string DemoFolder = Path.Combine(ReferenceData.Repository, "weights", "demo", "tokenizer");
@@ -143,9 +144,9 @@ public sealed class ClipTokenizerTests
             }
         }
 
-        Print($"clip-tokenizer, {vocabulary}: {Cases.Count - wrong.Count} of {Cases.Count} cases");
         Assert.NotEmpty(Cases);
-        Assert.True(wrong.Count == 0, string.Join('\n', wrong));
+        Array.ForEach([.. wrong], Print);
+        ReferenceData.Report($"clip-tokenizer, {vocabulary}, wrong ones of {Cases.Count} cases", wrong.Count, 0);
     }
 
     private static void Print(string line) => TestContext.Current.TestOutputHelper?.WriteLine(line);

@@ -16,6 +16,7 @@ public class NoiseTests
 
     [Theory]
     [MemberData(nameof(Streams))]
+    [Trait("Kind", "Reference")]
     public void Successive_draws_are_the_references(string stream)
     {
         var parts = Regex.Match(stream, "^(?<generator>torch_cpu|philox)/seed=(?<seed>-?[0-9]+)/shape=");
@@ -28,7 +29,7 @@ public class NoiseTests
             var expected = Tensors.Value.Floats($"{stream}/draw{draws}");
             var actual = new float[expected.Length];
             normal.Fill(actual);
-            ReferenceData.Report($"{stream}/draw{draws}", expected.Zip(actual, (e, a) => Math.Abs((double)e - a)).Max(), Limit);
+            ReferenceData.Report($"rng {stream}/draw{draws}", expected.Zip(actual, (e, a) => Math.Abs((double)e - a)).Max(), Limit);
         }
 
         Assert.NotEqual(0, draws);

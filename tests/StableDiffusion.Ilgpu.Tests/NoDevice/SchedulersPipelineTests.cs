@@ -5,6 +5,7 @@ using Xunit;
 namespace StableDiffusion.Ilgpu.Tests.NoDevice;
 
 /// <summary>The timesteps that diffusers' pipelines ran, from the scheduler configuration of the model's folder alone.</summary>
+[Trait("Kind", "Reference")]
 public class SchedulersPipelineTests
 {
     /// <summary>The set's models with text-to-image runs; runs that start from a picture store no timesteps.</summary>
@@ -49,7 +50,8 @@ public class SchedulersPipelineTests
         Assert.NotEqual(0, compared);
     }
 
-    private static Sampler? SamplerOf(JsonElement scheduler) => scheduler.GetProperty("_class_name").GetString() switch
+    /// <summary>Null where the library has no such sampler.</summary>
+    internal static Sampler? SamplerOf(JsonElement scheduler) => scheduler.GetProperty("_class_name").GetString() switch
     {
         "DDIMScheduler" => Samplers.Ddim,
         "EulerDiscreteScheduler" => Samplers.Euler,

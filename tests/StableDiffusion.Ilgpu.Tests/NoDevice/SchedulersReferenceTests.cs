@@ -5,6 +5,7 @@ using Xunit;
 namespace StableDiffusion.Ilgpu.Tests.NoDevice;
 
 /// <summary>Every sampler against diffusers' schedulers, with a closed form in the model's place.</summary>
+[Trait("Kind", "Reference")]
 public class SchedulersReferenceTests
 {
     // Of the reference's README: diffusers itself computes in fp32.
@@ -27,7 +28,7 @@ public class SchedulersReferenceTests
         Assert.Equal(expected.Length, schedule.TrainSteps);
 
         // A thousand fp32 roundings of 1 - β, 6e-8 each, of random sign: 2e-6 would be usual, and ours are made alike.
-        ReferenceData.Report("alphas_cumprod, relative", error, 1e-5);
+        ReferenceData.Report("schedulers alphas_cumprod, relative", error, 1e-5);
     }
 
     [Theory]
@@ -70,7 +71,7 @@ public class SchedulersReferenceTests
         var expected = Tensors.Value.Floats($"{run}.timesteps");
         Assert.Equal(expected.Length, plan.Steps.Count);
         var error = expected.Select((t, i) => Math.Abs(plan.Steps[i].Timestep - t)).Max();
-        ReferenceData.Report($"{run}.timesteps", error, expected.All(float.IsInteger) ? 0 : FractionalTimestepLimit);
+        ReferenceData.Report($"schedulers {run}.timesteps", error, expected.All(float.IsInteger) ? 0 : FractionalTimestepLimit);
     }
 
     private static void CompareSigmas(SchedulerCase reference, int steps)
@@ -90,7 +91,7 @@ public class SchedulersReferenceTests
         var expected = Tensors.Value.Floats($"{reference.Name}.n{steps}.sigmas");
         Assert.Equal(expected.Length, levels.Sigmas.Length);
         var error = expected.Select((s, i) => s == levels.Sigmas[i] ? 0 : Math.Abs((levels.Sigmas[i] / s) - 1)).Max();
-        ReferenceData.Report($"{reference.Name}.n{steps}.sigmas, relative", error, reference.SigmaLimit);
+        ReferenceData.Report($"schedulers {reference.Name}.n{steps}.sigmas, relative", error, reference.SigmaLimit);
     }
 
     private static void CompareTrajectory<T>(string run, SamplingPlan plan, int noiseCount) where T : IFloatingPointIeee754<T>
@@ -110,7 +111,7 @@ public class SchedulersReferenceTests
         Assert.Equal(expected.Length, stored.Length * start.Length);
         Assert.Equal(plan.Steps.Count, stored[^1]);
         var error = stored.Select((entry, i) => RelativeError(trajectory[(int)entry], expected.AsSpan(i * start.Length, start.Length))).Max();
-        ReferenceData.Report($"{run}.trajectory in {(typeof(T) == typeof(float) ? "fp32" : "fp64")}, relative", error, TrajectoryLimit);
+        ReferenceData.Report($"schedulers {run}.trajectory in {(typeof(T) == typeof(float) ? "fp32" : "fp64")}, relative", error, TrajectoryLimit);
     }
 
     /// <summary>scale * x + amplitude * sin(t / period + channel), with the set's own three numbers.</summary>

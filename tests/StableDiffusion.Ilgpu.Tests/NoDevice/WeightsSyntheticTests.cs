@@ -19,6 +19,7 @@ public sealed partial class WeightsSyntheticTests
     }
 
     [Fact]
+    [Trait("Kind", "Reference")]
     public void The_test_vectors_of_the_set_come_out()
     {
         var vectors = VectorLine().Matches(File.ReadAllText(ReferenceData.PathOf("synthetic", "README.md")));
@@ -40,12 +41,13 @@ public sealed partial class WeightsSyntheticTests
     }
 
     [Fact]
+    [Trait("Kind", "Reference")]
     public void Every_tensor_of_the_manifests_has_its_sum_and_first_values()
     {
         var buffer = Array.Empty<ushort>();
         foreach (var manifest in Directory.GetFiles(ReferenceData.PathOf("synthetic"), "*-manifest.jsonl"))
         {
-            var (tensors, values, clock) = (0, 0L, System.Diagnostics.Stopwatch.StartNew());
+            var (tensors, wrong) = (0, 0);
             foreach (var (key, shape, json) in Lines(manifest))
             {
                 var (source, tensor) = Open(key, shape);
@@ -53,14 +55,17 @@ public sealed partial class WeightsSyntheticTests
                 Array.Resize(ref buffer, Math.Max(buffer.Length, count));
                 source.Read(tensor.Name, buffer.AsSpan(0, count));
                 var sum = Sum(buffer.AsSpan(0, count));
-                Assert.True(sum == json.GetProperty("sum16").GetUInt32(), $"{key}: sum {sum}, expected {json.GetProperty("sum16")}");
-                Assert.Equal(json.GetProperty("first8").GetString(), string.Join(" ", buffer.Take(Math.Min(8, count)).Select(b => $"{b:x4}")));
-                (tensors, values) = (tensors + 1, values + count);
+                var first = string.Join(" ", buffer.Take(Math.Min(8, count)).Select(b => $"{b:x4}"));
+                tensors++;
+                if (sum != json.GetProperty("sum16").GetUInt32() || first != json.GetProperty("first8").GetString())
+                {
+                    wrong++;
+                    TestContext.Current.TestOutputHelper?.WriteLine($"{key}: sum {sum}, first values {first}; expected {json}");
+                }
             }
 
             Assert.NotEqual(0, tensors);
-            TestContext.Current.TestOutputHelper?.WriteLine(
-                $"{Path.GetFileName(manifest)}: {tensors} tensors, {values} values, all sums and first values equal ({clock.Elapsed.TotalSeconds:0.0} s)");
+            ReferenceData.Report($"synthetic {Path.GetFileName(manifest)}, tensors of {tensors} with a wrong sum or first values", wrong, 0);
         }
     }
 

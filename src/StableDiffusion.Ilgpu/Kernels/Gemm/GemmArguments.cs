@@ -61,7 +61,9 @@ internal struct GemmArguments<T> where T : unmanaged
     public int TileRows;
     public int TilePanels;
 
-    public readonly bool IsPointwise => Kernel == 1 && Stride == 1 && Height == SourceHeight && Width == SourceWidth;
+    /// <summary>True where output pixel i reads source pixel i alone: no taps, strides, padding or enlargement.</summary>
+    public readonly bool IsPointwise =>
+        Kernel == 1 && Stride == 1 && Height == SourceHeight && Width == SourceWidth && OutputPixels == Height * Width;
 
     public readonly int RowTiles => (Rows + TileRows - 1) / TileRows;
 

@@ -87,7 +87,7 @@ internal static class Tile
 /// <summary>What <see cref="ILeaf{T}.Finish"/> does after the sums.</summary>
 internal struct Epilogue
 {
-    /// <summary>A value of <see cref="Graphs.Activation"/>.</summary>
+    /// <summary>A value of <see cref="Ilgpu.Activation"/>.</summary>
     public int Activation;
 
     public int Geglu;

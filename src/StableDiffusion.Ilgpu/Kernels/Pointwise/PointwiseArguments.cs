@@ -19,7 +19,7 @@ internal struct PointwiseArguments<T> where T : unmanaged
     public int Rows;
     public int Columns;
 
-    /// <summary>A value of <see cref="Graphs.Activation"/>.</summary>
+    /// <summary>A value of <see cref="Ilgpu.Activation"/>.</summary>
     public int Activation;
 
     public long Other;

@@ -42,14 +42,14 @@ internal static class SimdMath<V> where V : struct, ISimd<V>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static V Gelu(V x)
     {
-        var tail = V.Create(0.5f) * x * Erfc(V.Abs(x) * V.Create(0.707106781f));
+        var tail = V.Create(0.5f) * x * TwiceTail(V.Abs(x));
         return V.WhereGreater(V.Create(0f), x, tail, x - tail);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V Erfc(V z)
+    private static V TwiceTail(V x)
     {
-        var t = V.Create(1f) / V.MultiplyAdd(V.Create(0.5f), z, V.Create(1f));
+        var t = V.Create(1f) / V.MultiplyAdd(V.Create(0.353553391f), x, V.Create(1f));
         var p = V.Create(0.17087277f);
         p = V.MultiplyAdd(p, t, V.Create(-0.82215223f));
         p = V.MultiplyAdd(p, t, V.Create(1.48851587f));
@@ -59,7 +59,7 @@ internal static class SimdMath<V> where V : struct, ISimd<V>
         p = V.MultiplyAdd(p, t, V.Create(0.09678418f));
         p = V.MultiplyAdd(p, t, V.Create(0.37409196f));
         p = V.MultiplyAdd(p, t, V.Create(1.00002368f));
-        return t * Exp(V.MultiplyAdd(p, t, V.Create(-1.26551223f)) - (z * z));
+        return t * Exp(V.MultiplyAdd(x * V.Create(-0.5f), x, V.MultiplyAdd(p, t, V.Create(-1.26551223f))));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

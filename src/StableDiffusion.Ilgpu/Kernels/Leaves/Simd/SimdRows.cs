@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using StableDiffusion.Ilgpu.Graphs;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 

@@ -1,0 +1,49 @@
+using StableDiffusion.Ilgpu.Compilation;
+using StableDiffusion.Ilgpu.Graphs;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.EachBackend;
+
+/// <summary>The activations value by value, as a kernel of their own and in a contraction's epilogue, which computes them in registers.</summary>
+[Collection(SharedDevice.Name)]
+public sealed class ActivationTests(DeviceFixture fixture)
+{
+    private const int Rows = 3000;
+    private const int Columns = 37;
+
+    public static MatrixTheoryData<string, string> Cases =>
+        new(Enum.GetNames<Activation>().Skip(1), Backend.All.Where(b => !b.Half).Select(b => b.ToString()));
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void Values_are_right_to_the_last_digits(string activation, string backend)
+    {
+        // The linear layer's weight is the identity: it changes nothing.
+        var op = new OpCase($"{activation} of -12 to 12", g =>
+        {
+            var x = g.Input("x", new Shape(1, 1, Rows, Columns), ElementType.Activation, Rate.Step);
+            g.Output("out", (new Scope(g) / "identity").Linear(x, Columns, bias: false).Activate(Enum.Parse<Activation>(activation)));
+        })
+        {
+            Values = (name, count) => name switch
+            {
+                "x" => [.. Enumerable.Range(0, count).Select(i => (24f * i / count) - 12)],
+                "identity.weight" => [.. Enumerable.Range(0, count).Select(i => i % (Columns + 1) == 0 ? 1f : 0)],
+                _ => null,
+            },
+        };
+        var expected = Reference.Evaluate(op.Record(), OpRun.StoredData(op, half: false))["out"];
+        var comparisons = new Comparisons();
+        foreach (var (fusion, options) in new[] { ("by itself", FusionOptions.None), ("in the epilogue", FusionOptions.All) })
+        {
+            var actual = OpRun.Run<float>(fixture, Backend.Find(backend), op, options);
+            var pairs = actual.Zip(expected, (a, e) => (Error: Math.Abs(a - e), Size: Math.Abs(e))).ToArray();
+            comparisons.Report($"{op.Name}, {backend}, {fusion}, largest absolute", pairs.Max(p => p.Error), 1e-5);
+
+            // What the reference's README asks of GELU, for all of them.
+            comparisons.Report($"{op.Name}, {backend}, {fusion}, largest relative above 1e-3", pairs.Where(p => p.Size > 1e-3).Max(p => p.Error / p.Size), 1e-6);
+        }
+
+        comparisons.Verify();
+    }
+}

@@ -1,0 +1,63 @@
+using StableDiffusion.Ilgpu.Compilation;
+using StableDiffusion.Ilgpu.Graphs;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.EachBackend;
+
+/// <summary>Every operator case on every backend, unfused and fused, against <see cref="Reference"/>.</summary>
+[Collection(SharedDevice.Name)]
+public sealed class OpTests(DeviceFixture fixture)
+{
+    public static MatrixTheoryData<string, string> Cases => new(OpCases.All.Select(c => c.Name), Backend.Names);
+
+    [Fact]
+    public void Which_leaves_run()
+    {
+        TestContext.Current.TestOutputHelper?.WriteLine($"fastest leaf: {BackendProfile.Best}; backends: {string.Join(", ", Backend.Names)}");
+        foreach (var missing in Backend.LeftOut)
+        {
+            TestContext.Current.TestOutputHelper?.WriteLine($"left out: leaf {missing}");
+        }
+
+        Assert.Contains(Backend.All, b => b.Leaf == LeafKind.Portable);
+        Assert.Contains(Backend.All, b => b.Leaf == BackendProfile.Best);
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void Result_is_right(string name, string backend)
+    {
+        var (op, target) = (OpCases.All.Single(c => c.Name == name), Backend.Find(backend));
+        if (target.Half)
+        {
+            Check<ushort>(op, target);
+        }
+        else
+        {
+            Check<float>(op, target);
+        }
+    }
+
+    private void Check<T>(OpCase op, Backend backend) where T : unmanaged
+    {
+        var comparisons = new Comparisons();
+        float[] expected = [.. Reference.Evaluate(op.Record(), OpRun.StoredData(op, backend.Half))["out"].Select(v => (float)v)];
+        var unfused = OpRun.Run<T>(fixture, backend, op, FusionOptions.None);
+        var fused = OpRun.Run<T>(fixture, backend, op, FusionOptions.All);
+        var limit = op.Limit(backend.Half);
+        comparisons.Compare($"{op.Name}, {backend}, unfused", unfused, expected, limit);
+        comparisons.Compare($"{op.Name}, {backend}, fused", fused, expected, limit);
+        comparisons.Compare($"{op.Name}, {backend}, fused against unfused", fused, unfused, 2 * limit);
+        comparisons.Verify();
+    }
+
+    [Fact]
+    public void Launches_count_the_cases_operations()
+    {
+        foreach (var op in OpCases.All)
+        {
+            using var run = new GuardedRun<float>(op.Record(), FusionOptions.All, fixture.Device, fixture.Kernels<float>(Backend.All[1]), op.OpenWeights());
+            Assert.Equal(op.Flops, run.Launches.Sum(l => l.Flops));
+        }
+    }
+}

@@ -1,0 +1,226 @@
+using StableDiffusion.Ilgpu.Compilation;
+using StableDiffusion.Ilgpu.Graphs;
+using StableDiffusion.Ilgpu.Models;
+using StableDiffusion.Ilgpu.Weights;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.EachBackend;
+
+/// <summary>Text encoder, UNet and decoder of the reference's small checkpoints, on every backend, unfused and fused.</summary>
+[Collection(SharedDevice.Name)]
+[Trait("Kind", "Reference")]
+public sealed class TinyModelTests(DeviceFixture fixture)
+{
+    public static MatrixTheoryData<string, string> Models => new(TinyModels.Names, Backend.Names);
+
+    /// <summary>The portable leaf is slow on the CPU: it takes the cases of up to so many latent pixels.</summary>
+    private const int MostPortablePixels = 256;
+
+    private const int MostPortableDecoderPixels = 64;
+
+    private static IEnumerable<(string Name, FusionOptions Options)> Fusions => [("unfused", FusionOptions.None), ("fused", FusionOptions.All)];
+
+    [Fact]
+    public void Models_of_other_kinds_are_named()
+    {
+        foreach (var (name, reason) in TinyModels.LeftOut)
+        {
+            ReferenceData.LeaveOut(name, reason);
+        }
+
+        Assert.NotEmpty(TinyModels.Names);
+    }
+
+    [Theory]
+    [MemberData(nameof(Models))]
+    public void Text_encoder(string model, string backend) =>
+        Dispatch(backend, b => Encode<ushort>(model, b), b => Encode<float>(model, b));
+
+    [Theory]
+    [MemberData(nameof(Models))]
+    public void Denoiser(string model, string backend) =>
+        Dispatch(backend, b => Denoise<ushort>(model, b), b => Denoise<float>(model, b));
+
+    [Theory]
+    [MemberData(nameof(Models))]
+    public void Denoiser_module_by_module(string model, string backend) => Dispatch(
+        backend, b => Intermediates<ushort>(model, b, ModelPart.UNet), b => Intermediates<float>(model, b, ModelPart.UNet));
+
+    [Theory]
+    [MemberData(nameof(Models))]
+    public void Decoder(string model, string backend) =>
+        Dispatch(backend, b => Decode<ushort>(model, b), b => Decode<float>(model, b));
+
+    [Theory]
+    [MemberData(nameof(Models))]
+    public void Decoder_module_by_module(string model, string backend) => Dispatch(
+        backend, b => Intermediates<ushort>(model, b, ModelPart.Vae), b => Intermediates<float>(model, b, ModelPart.Vae));
+
+    private static void Dispatch(string backend, Action<Backend> half, Action<Backend> single) =>
+        (Backend.Find(backend).Half ? half : single)(Backend.Find(backend));
+
+    private void Encode<T>(string name, Backend backend) where T : unmanaged
+    {
+        using var model = TinyModels.Load(name);
+        var (tensors, comparisons) = (TinyModels.Tensors(name, "text_encoder"), new Comparisons());
+        int[] ids = [.. tensors.Longs("input_ids").Select(id => (int)id)];
+        int[] made = [.. TinyModels.Json(name, "prompts").GetProperty("prompts").EnumerateArray().SelectMany(p => model.Tokenize(p.GetString()!))];
+        comparisons.Report($"{name} text_encoder input_ids, number that differs", ids.Zip(made).Count(p => p.First != p.Second) + Math.Abs(ids.Length - made.Length), 0);
+        foreach (var (fusion, options) in Fusions)
+        {
+            var graph = model.RecordText(ids.Length / model.TextConfig.Tokens);
+            foreach (var (key, value) in graph.Names.Where(n => n.Key.StartsWith("hidden_states.", StringComparison.Ordinal)))
+            {
+                graph.Output(key, value);
+            }
+
+            using var run = new GraphRun<T>(fixture, backend, graph, options, model.OpenWeights(ModelPart.TextEncoder));
+            run.Run("input_ids", ids);
+            foreach (var tensor in tensors.Names.Where(t => t is not ("input_ids" or "pooler_output")))
+            {
+                // Hidden states are stored of prompt 1 alone.
+                var expected = tensors.Floats(tensor);
+                var actual = run.Read(tensor);
+                actual = actual.Length == expected.Length ? actual : actual[expected.Length..(2 * expected.Length)];
+                comparisons.Compare($"{name} text_encoder {tensor}, {backend}, {fusion}", actual, expected, Limits.Text(backend.Half));
+            }
+        }
+
+        ReferenceData.LeaveOut($"{name} text_encoder pooler_output", "Stable Diffusion reads last_hidden_state only");
+        comparisons.Verify();
+    }
+
+    private void Denoise<T>(string name, Backend backend) where T : unmanaged
+    {
+        using var model = TinyModels.Load(name);
+        var (tensors, comparisons) = (TinyModels.Tensors(name, "unet"), new Comparisons());
+        foreach (var tensor in tensors.Names.Where(t => t.EndsWith(".sample", StringComparison.Ordinal)))
+        {
+            var id = tensor[..^".sample".Length];
+            if (IsLeftOut($"{name} unet {id}", tensors.Shape(tensor), backend, MostPortablePixels))
+            {
+                continue;
+            }
+
+            float[] timesteps = tensors.Has($"{id}.timesteps")
+                ? [.. tensors.Longs($"{id}.timesteps").Select(t => (float)t)]
+                : [float.Parse(id[(id.LastIndexOf('t') + 1)..])];
+            foreach (var (fusion, options) in Fusions)
+            {
+                var (sample, context) = (tensors.Shape(tensor), tensors.Shape($"{id}.encoder_hidden_states"));
+                var graph = UNet.Record(model.UNetConfig, sample[0], sample[2], sample[3], context[1], timesteps.Length);
+                using var run = new GraphRun<T>(fixture, backend, graph, options, model.OpenWeights(ModelPart.UNet));
+                run.Run(
+                    ("sample", tensors.Floats(tensor), sample), ("encoder_hidden_states", tensors.Floats($"{id}.encoder_hidden_states"), context),
+                    ("timestep", timesteps, [timesteps.Length]));
+                Compare(comparisons, $"{name} unet {id}, {backend}, {fusion}", run.Read("out"), tensors, $"{id}.out", Limits.UNet(backend.Half));
+            }
+        }
+
+        comparisons.Verify();
+    }
+
+    private void Decode<T>(string name, Backend backend) where T : unmanaged
+    {
+        using var model = TinyModels.Load(name);
+        var (tensors, comparisons) = (TinyModels.Tensors(name, "vae"), new Comparisons());
+        foreach (var id in tensors.Names.Where(t => t.EndsWith(".z", StringComparison.Ordinal)).Select(t => t[..^".z".Length]))
+        {
+            var shape = tensors.Shape($"{id}.z");
+            if (IsLeftOut($"{name} vae {id}", shape, backend, MostPortableDecoderPixels))
+            {
+                continue;
+            }
+
+            foreach (var (fusion, options) in Fusions)
+            {
+                var graph = AutoencoderKl.RecordDecoder(model.VaeConfig, shape[0], shape[2], shape[3]);
+                using var run = new GraphRun<T>(fixture, backend, graph, options, model.OpenWeights(ModelPart.Vae));
+                run.Run(("z", tensors.Floats($"{id}.z"), shape));
+                Compare(comparisons, $"{name} vae {id}, {backend}, {fusion}", run.Read("out"), tensors, $"{id}.out", Limits.Decoder(backend.Half));
+            }
+        }
+
+        ReferenceData.LeaveOut($"{name} vae encode", "the encoder is not built yet");
+        comparisons.Verify();
+    }
+
+    /// <summary>All module outputs that the set stores and the graph names, read as further outputs.</summary>
+    private void Intermediates<T>(string name, Backend backend, ModelPart part) where T : unmanaged
+    {
+        using var model = TinyModels.Load(name);
+        var (file, limit) = part == ModelPart.UNet ? ("unet", Limits.UNet(backend.Half)) : ("vae", Limits.Decoder(backend.Half));
+        var (tensors, comparisons) = (TinyModels.Tensors(name, $"{file}_intermediates"), new Comparisons());
+        foreach (var (fusion, options) in Fusions)
+        {
+            var graph = RecordFor(model, part, tensors);
+            string[] modules = [.. tensors.Names.Where(t => t != "output" && !t.StartsWith("input.", StringComparison.Ordinal))];
+            foreach (var module in modules.Where(graph.Names.ContainsKey))
+            {
+                graph.Output(module, graph.Names[module]);
+            }
+
+            using var run = new GraphRun<T>(fixture, backend, graph, options, model.OpenWeights(part));
+            run.Run(part == ModelPart.UNet
+                ? [Input("sample"), Input("encoder_hidden_states"), ("timestep", [.. tensors.Longs("input.timestep").Select(t => (float)t)], [1])]
+                : [Input("z")]);
+            foreach (var module in modules)
+            {
+                if (graph.Outputs.ContainsKey(module))
+                {
+                    Compare(comparisons, $"{name} {file} {module}, {backend}, {fusion}", run.Read(module), tensors, module, LimitOf(module, backend, limit));
+                }
+                else
+                {
+                    ReferenceData.LeaveOut($"{name} {file} {module}", Missing(module));
+                }
+            }
+
+            if (tensors.Has("output"))
+            {
+                Compare(comparisons, $"{name} {file} output, {backend}, {fusion}", run.Read("out"), tensors, "output", limit);
+            }
+        }
+
+        comparisons.Verify();
+
+        (string, float[], int[]) Input(string key) => (key, tensors.Floats($"input.{key}"), tensors.Shape($"input.{key}"));
+
+        static string Missing(string module) => module.StartsWith("encoder.", StringComparison.Ordinal) || module == "quant_conv"
+            ? "the encoder is not built yet" : throw new InvalidOperationException($"the graph has no value called {module}");
+    }
+
+    private static bool IsLeftOut(string what, int[] shape, Backend backend, int most)
+    {
+        var leftOut = backend.Leaf == LeafKind.Portable && shape[0] * shape[2] * shape[3] > most;
+        if (leftOut)
+        {
+            ReferenceData.LeaveOut($"{what}, {backend}", $"more than {most} pixels take the portable leaf too long on a CPU");
+        }
+
+        return leftOut;
+    }
+
+    private static Graph RecordFor(LoadedModel model, ModelPart part, TestTensors tensors)
+    {
+        var shape = tensors.Shape(part == ModelPart.UNet ? "input.sample" : "input.z");
+        return part == ModelPart.UNet
+            ? UNet.Record(model.UNetConfig, shape[0], shape[2], shape[3], tensors.Shape("input.encoder_hidden_states")[1])
+            : AutoencoderKl.RecordDecoder(model.VaeConfig, shape[0], shape[2], shape[3]);
+    }
+
+    private static double LimitOf(string module, Backend backend, double usual)
+    {
+        if (backend.Half)
+        {
+            return usual;
+        }
+
+        return module is "time_proj" or "time_embedding" || module.EndsWith(".time_emb_proj", StringComparison.Ordinal) ? Limits.TimeTensor
+            : module is "down_blocks.0.attentions.0.norm" or "down_blocks.0.resnets.0.norm1" ? Limits.NormTensor
+            : usual;
+    }
+
+    private static void Compare(Comparisons comparisons, string what, float[] actual, TestTensors tensors, string tensor, double limit) =>
+        comparisons.Compare(what, actual, Axes.ToChannelsLast(tensors.Floats(tensor), tensors.Shape(tensor)), limit);
+}

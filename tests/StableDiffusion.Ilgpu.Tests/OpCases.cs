@@ -1,0 +1,295 @@
+using StableDiffusion.Ilgpu.Graphs;
+
+namespace StableDiffusion.Ilgpu.Tests;
+
+/// <summary>
+/// The list of operator cases: for each kernel the sizes at which its loops change, and for each fusion the graph that it rewrites. A new
+/// fused kernel gets its case here. Every result is called out.
+/// </summary>
+internal static class OpCases
+{
+    public static IReadOnlyList<OpCase> All { get; } =
+        [.. Linear(), .. Convolutions(), .. Fusions(), .. Pitches(), .. Attentions(), .. Norms(), .. Pointwise(), .. LargeValues()];
+
+    private static IEnumerable<OpCase> Linear()
+    {
+        // Rows come in tiles of 8, columns in panels of 32 and registers of 4 to 16, the depth in parts of 256.
+        for (var columns = 1; columns <= 70; columns++)
+        {
+            var (rows, depth) = (1 + (columns * 5 % 9), 1 + (columns * columns * 37 % 600));
+            yield return LinearCase(rows, columns, depth);
+        }
+
+        foreach (var (rows, columns, depth) in new[]
+        {
+            (1, 32, 255), (2, 33, 256), (3, 31, 257), (4, 64, 511), (5, 65, 512), (6, 1, 513), (7, 70, 600), (8, 40, 1), (9, 48, 2),
+            (255, 32, 64), (256, 33, 17), (257, 64, 40), (520, 8, 9), (17, 352, 32), (3, 700, 20),
+        })
+        {
+            yield return LinearCase(rows, columns, depth);
+        }
+
+        yield return Case("linear without bias", g => (Root(g) / "l").Linear(X(g, 2, 1, 5, 24), 40, bias: false));
+
+        static OpCase LinearCase(int rows, int columns, int depth) =>
+            Case($"linear {rows}x{depth} to {columns}", g => (Root(g) / "l").Linear(X(g, 1, 1, rows, depth), columns));
+    }
+
+    private static IEnumerable<OpCase> Convolutions()
+    {
+        foreach (var (n, h, w, from, to) in new[] { (1, 1, 1, 1, 1), (1, 1, 70, 3, 33), (2, 9, 1, 17, 4), (2, 3, 5, 64, 70), (1, 17, 19, 8, 8), (3, 6, 7, 300, 16) })
+        {
+            yield return Conv($"{n}x{h}x{w}x{from} to {to}", n, h, w, from, to, Window.Same(3));
+            yield return Conv($"{n}x{h}x{w}x{from} to {to} stride 2", n, h, w, from, to, Window.Same(3, stride: 2));
+        }
+
+        foreach (var (h, w) in new[] { (8, 10), (9, 7), (2, 2), (5, 64) })
+        {
+            yield return Conv($"{h}x{w} stride 2, padded right and below", 2, h, w, 6, 20, new Window(3, 2, 0, 1, 0, 1));
+            yield return Conv($"{h}x{w} padded 2, 0, 1, 3", 1, h, w, 5, 9, new Window(3, 1, 2, 0, 1, 3));
+        }
+
+        yield return Conv("3x3 unpadded", 2, 6, 5, 7, 12, new Window(3, 1, 0, 0, 0, 0));
+        yield return Conv("1x1 stride 2", 1, 7, 6, 12, 10, new Window(1, 2, 0, 0, 0, 0));
+        yield return Conv("1x1", 2, 6, 7, 12, 34, Window.Pointwise);
+        yield return Conv("1x1 padded", 1, 3, 4, 12, 10, new Window(1, 1, 1, 0, 0, 1));
+
+        static OpCase Conv(string what, int n, int h, int w, int from, int to, Window window) =>
+            Case($"conv {what}", g => (Root(g) / "c").Conv(X(g, n, h, w, from), to, window));
+    }
+
+    /// <summary>Each rule's own graph; run unfused they test the kernels that it saves.</summary>
+    private static IEnumerable<OpCase> Fusions()
+    {
+        foreach (var (n, h, w, c, th, tw) in new[] { (2, 3, 4, 8, 6, 8), (1, 3, 2, 5, 5, 3), (1, 1, 2, 40, 1, 3), (2, 2, 3, 33, 4, 5), (1, 4, 4, 16, 7, 8), (1, 5, 35, 3, 10, 70) })
+        {
+            yield return Case($"resize {h}x{w}x{c} to {th}x{tw} into conv", g => (Root(g) / "c").Conv(X(g, n, h, w, c).Resize(th, tw), 20));
+        }
+
+        foreach (var activation in new[] { Activation.Silu, Activation.Gelu, Activation.QuickGelu })
+        {
+            foreach (var columns in new[] { 7, 32, 70 })
+            {
+                yield return Case($"linear to {columns} and {activation}", g => (Root(g) / "l").Linear(X(g, 1, 1, 9, 40), columns).Activate(activation));
+            }
+        }
+
+        foreach (var (rows, columns, depth) in new[] { (1, 16, 8), (9, 48, 33), (5, 80, 600), (300, 16, 20), (4, 20, 12) })
+        {
+            yield return Case($"geglu {rows}x{depth} to {columns}", g => (Root(g) / "l").Linear(X(g, 1, 1, rows, depth), 2 * columns).Geglu());
+        }
+
+        foreach (var biases in new[] { 1, 3 })
+        {
+            foreach (var columns in new[] { 6, 40 })
+            {
+                yield return Case($"conv to {columns}, plus {biases} rows of bias", g => (Root(g) / "c").Conv(X(g, 3, 4, 5, 12), columns) + X(g, biases, 1, 1, columns, "t"));
+                yield return Case(
+                    $"conv to {columns}, plus {biases} rows of bias, Silu, plus residual",
+                    g => ((Root(g) / "c").Conv(X(g, 3, 4, 5, 12), columns) + X(g, biases, 1, 1, columns, "t")).Silu() + X(g, 3, 4, 5, columns, "y"));
+            }
+        }
+
+        foreach (var columns in new[] { 1, 15, 16, 17, 64, 70 })
+        {
+            yield return Case($"linear to {columns}, plus residual", g => (Root(g) / "l").Linear(X(g, 2, 1, 7, 20), columns) + X(g, 2, 1, 7, columns, "y"));
+        }
+
+        yield return Case("linear, plus what it reads", g =>
+        {
+            var x = X(g, 1, 1, 13, 24);
+            return (Root(g) / "l").Linear(x, 24) + x;
+        });
+        yield return Case("siblings of 5, 40 and 33 columns", g =>
+        {
+            var x = X(g, 2, 1, 7, 30);
+            var s = Root(g);
+            return (s / "a").Linear(x, 5, bias: false).Concat((s / "b").Linear(x, 40)).Concat((s / "c").Linear(x, 33));
+        });
+        yield return Case("attention on merged siblings", g =>
+        {
+            var x = X(g, 2, 1, 35, 24);
+            var s = Root(g);
+            var (q, k, v) = ((s / "q").Linear(x, 40), (s / "k").Linear(x, 40), (s / "v").Linear(x, 40));
+            return (s / "out").Linear(s.Attention(q, k, v, heads: 5), 24) + x;
+        });
+    }
+
+    /// <summary>Every kernel with a source and with a target whose rows are apart: a slice of merged siblings, a place in a concatenation.</summary>
+    private static IEnumerable<OpCase> Pitches()
+    {
+        var ops = new (string Name, Func<Scope, Value, Value> Apply)[]
+        {
+            ("linear", (s, x) => (s / "l").Linear(x, 30)),
+            ("conv", (s, x) => (s / "c").Conv(x, 30)),
+            ("conv stride 2, then resize", (s, x) => (s / "c").Conv(x, 30, stride: 2).Resize(x.Shape.H, x.Shape.W)),
+            ("linear, plus residual", (s, x) => (s / "l").Linear(x, x.C) + x),
+            ("geglu", (s, x) => x.Geglu()),
+            ("linear and geglu", (s, x) => (s / "l").Linear(x, 64).Geglu()),
+            ("silu", (s, x) => x.Silu()),
+            ("group norm", (s, x) => (s / "n").GroupNorm(x, 4, 1e-5).Silu()),
+            ("layer norm", (s, x) => (s / "n").LayerNorm(x, 1e-5)),
+            ("attention", (s, x) => s.Attention(x, x, x, heads: 2)),
+            ("sum", (s, x) => x + x.Silu()),
+        };
+        foreach (var (name, apply) in ops)
+        {
+            yield return Case($"{name} between slice and concatenation", g =>
+            {
+                var x = X(g, 2, 3, 4, 20);
+                var s = Root(g);
+                var (a, b) = ((s / "a").Linear(x, 24), (s / "b").Linear(x, 36));
+                return (s / "d").Linear(a, 9).Silu().Concat(apply(s, b)).Concat(x);
+            });
+        }
+
+        yield return Case("concatenation within a concatenation", g =>
+        {
+            var x = X(g, 2, 3, 4, 20);
+            var s = Root(g);
+            var inner = (s / "a").Conv(x, 17).Concat((s / "b").Conv(x, 23));
+            return (s / "n").GroupNorm(inner.Concat((s / "c").Conv(x, 8)), 8, 1e-5);
+        });
+        yield return Case("concatenation of the same value twice", g =>
+        {
+            var h = (Root(g) / "a").Conv(X(g, 1, 3, 4, 20), 17);
+            return h.Concat(h);
+        });
+    }
+
+    private static IEnumerable<OpCase> Attentions()
+    {
+        foreach (var (n, heads, size, queries, keys) in new[]
+        {
+            (1, 1, 4, 1, 1), (1, 8, 4, 8, 77), (2, 3, 8, 33, 5), (1, 2, 8, 130, 130), (2, 8, 40, 9, 77), (1, 1, 40, 1, 64), (1, 2, 40, 65, 63),
+            (1, 4, 80, 31, 129), (1, 2, 160, 32, 65), (1, 1, 512, 24, 70), (1, 1, 257, 3, 3), (1, 1, 520, 2, 5), (2, 5, 64, 20, 77), (1, 3, 1, 7, 9), (1, 1, 8, 300, 10),
+        })
+        {
+            yield return Attention($"attention {n} x {heads} heads of {size}, {queries} on {keys}", n, heads, size, queries, keys, causal: false);
+        }
+
+        foreach (var (n, heads, size, tokens) in new[] { (1, 2, 64, 77), (2, 3, 8, 5), (1, 1, 4, 1), (1, 1, 40, 130), (2, 1, 8, 300), (1, 1, 8, 64), (1, 1, 8, 65) })
+        {
+            yield return Attention($"causal attention {n} x {heads} heads of {size}, {tokens} tokens", n, heads, size, tokens, tokens, causal: true);
+        }
+
+        static OpCase Attention(string what, int n, int heads, int size, int queries, int keys, bool causal) => Case(what, g =>
+        {
+            var (q, k, v) = (X(g, n, 1, queries, heads * size, "q"), X(g, n, 1, keys, heads * size, "k"), X(g, n, 1, keys, heads * size, "v"));
+            return Root(g).Attention(q, k, v, heads, causal);
+        });
+    }
+
+    private static IEnumerable<OpCase> Norms()
+    {
+        foreach (var (n, h, w, c, groups) in new[]
+        {
+            (1, 1, 1, 32, 32), (2, 3, 5, 64, 32), (1, 7, 1, 24, 8), (2, 3, 3, 320, 32), (3, 5, 5, 10, 2), (1, 33, 31, 32, 32), (2, 16, 33, 48, 4),
+            (1, 50, 41, 20, 4), (2, 64, 64, 8, 4), (1, 46, 56, 96, 32), (1, 1, 2577, 3, 1),
+        })
+        {
+            yield return Case($"group norm {n}x{h}x{w}x{c}, {groups} groups, Silu", g => (Root(g) / "n").GroupNorm(X(g, n, h, w, c), groups, 1e-6).Silu());
+        }
+
+        yield return Case("group norm, Silu elsewhere", g =>
+        {
+            var x = (Root(g) / "n").GroupNorm(X(g, 1, 4, 5, 16), 4, 1e-5);
+            return x.Concat(x.Silu());
+        });
+        yield return Moved("group norm of values around 100", 1e-4, "fp32 holds 100 + u to 4e-6 of u's size, and so do the means", g => (Root(g) / "n").GroupNorm(X(g, 2, 20, 30, 32), 8, 1e-5));
+        yield return Moved("group norm of 2200 rows around 100", 1e-4, "as above", g => (Root(g) / "n").GroupNorm(X(g, 1, 44, 50, 32), 8, 1e-5));
+        yield return Moved("layer norm of values around 100", 1e-4, "as above", g => (Root(g) / "n").LayerNorm(X(g, 1, 1, 40, 70), 1e-5));
+
+        foreach (var (rows, c) in new[] { (1, 1), (77, 32), (5, 17), (33, 70), (9, 320), (3, 768), (65, 15) })
+        {
+            yield return Case($"layer norm {rows}x{c}", g => (Root(g) / "n").LayerNorm(X(g, 1, 1, rows, c), 1e-5));
+        }
+
+        static OpCase Moved(string what, double limit, string reason, Func<Graph, Value> record)
+        {
+            var plain = Case(what, record);
+            return new OpCase(what, g => g.Output("out", record(g)))
+            {
+                FloatLimit = limit,
+                LimitReason = reason,
+                Values = (name, _) => name == "x" ? [.. plain.InputValues(plain.Record().Inputs.Last()).Select(v => 100 + (float)Math.Round(v * 16) / 16)] : null,
+            };
+        }
+    }
+
+    private static IEnumerable<OpCase> Pointwise()
+    {
+        foreach (var activation in new[] { Activation.Silu, Activation.Gelu, Activation.QuickGelu })
+        {
+            yield return new OpCase($"{activation} from -20 to 20", g => g.Output("out", X(g, 1, 1, 21, 39).Activate(activation)))
+            {
+                Values = (name, count) => name == "x" ? [.. Enumerable.Range(0, count).Select(i => (i - 409) / 20.45f)] : null,
+            };
+        }
+
+        yield return Case("sum", g => X(g, 2, 3, 5, 33) + X(g, 2, 3, 5, 33, "y"));
+        yield return Case("sum with a row an item", g => X(g, 2, 3, 5, 33) + X(g, 2, 1, 1, 33, "y"));
+        yield return Case("sum with one row", g => X(g, 2, 3, 5, 33) + X(g, 1, 1, 1, 33, "y"));
+        yield return Case("geglu 17x70", g => X(g, 1, 1, 17, 70).Geglu());
+        yield return Case("concatenation of inputs", g => X(g, 2, 3, 5, 3).Concat(X(g, 2, 3, 5, 31, "y")));
+        foreach (var (h, w, th, tw) in new[] { (3, 4, 6, 8), (1, 7, 2, 14), (3, 2, 5, 3), (4, 5, 3, 2), (1, 1, 9, 1) })
+        {
+            yield return Case($"resize {h}x{w} to {th}x{tw}", g => X(g, 2, h, w, 5).Resize(th, tw));
+        }
+
+        yield return Case("token embedding", g =>
+        {
+            var ids = g.Input("ids", new Shape(3, 1, 11, 1), ElementType.Int32, Rate.Step);
+            return (Root(g) / "embeddings").TokenEmbedding(ids, vocabulary: 40, size: 19);
+        });
+        foreach (var (size, cosineFirst, shift) in new[] { (320, true, 0.0), (32, false, 0.0), (64, true, 1.0) })
+        {
+            yield return new OpCase($"timestep embedding {size}, {(cosineFirst ? "cosines" : "sines")} first, shift {shift}", g =>
+            {
+                var t = g.Input("t", new Shape(5, 1, 1, 1), ElementType.Float32, Rate.Schedule);
+                g.Output("out", (Root(g) / "t").TimestepEmbedding(t, size, cosineFirst, shift));
+            })
+            {
+                FloatLimit = 2e-5,
+                LimitReason = "frequencies and angles up to 999 are fp32, as in diffusers",
+            };
+        }
+    }
+
+    /// <summary>Values near fp16's end: nothing may overflow on the way to a result that fits.</summary>
+    private static IEnumerable<OpCase> LargeValues()
+    {
+        const float Large = 65000;
+        static float Sign(int i) => i * 7 % 5 % 2 == 0 ? Large : -Large;
+
+        yield return Filled("silu of 65000", g => X(g, 1, 1, 3, 20).Silu(), ("x", Sign));
+        yield return Filled("gelu of 65000", g => X(g, 1, 1, 3, 20).Activate(Activation.Gelu), ("x", Sign));
+        yield return Filled("quick gelu of 65000", g => X(g, 1, 1, 3, 20).Activate(Activation.QuickGelu), ("x", Sign));
+        yield return Filled("geglu of 65000 gated by -65000", g => X(g, 1, 1, 3, 40).Geglu(), ("x", i => i % 40 < 20 ? Large : -Large));
+        yield return Filled("sum of 65000 and -65000", g => X(g, 1, 1, 4, 33) + X(g, 1, 1, 1, 33, "y"), ("x", _ => Large), ("y", i => i % 3 == 0 ? -Large : 100));
+        yield return Filled("group norm of 65000", g => (Root(g) / "n").GroupNorm(X(g, 1, 20, 30, 32), 8, 1e-5).Silu(), ("x", Sign));
+        yield return Filled("layer norm of 65000", g => (Root(g) / "n").LayerNorm(X(g, 1, 1, 5, 40), 1e-5), ("x", Sign));
+        yield return Filled(
+            "linear of 65000", g => (Root(g) / "l").Linear(X(g, 1, 1, 9, 300), 33), ("x", Sign), ("l.weight", i => ((i * 37 % 201) - 100) / 16384f));
+
+        // Equal logits of 1e10, and one that stands as far above the rest.
+        yield return Filled("attention with equal logits", g => Attention(g, 5, 70), ("q", _ => Large), ("k", _ => Large));
+        yield return Filled("attention with one logit of 1e9", g => Attention(g, 8, 8), ("q", i => i % 9 == 0 ? Large : 0), ("k", i => i % 9 == 0 ? Large : 0));
+
+        static Value Attention(Graph g, int queries, int keys) =>
+            Root(g).Attention(X(g, 1, 1, queries, 8, "q"), X(g, 1, 1, keys, 8, "k"), X(g, 1, 1, keys, 8, "v"), heads: 1);
+
+        static OpCase Filled(string what, Func<Graph, Value> record, params (string Name, Func<int, float> Value)[] fills) =>
+            new(what, g => g.Output("out", record(g)))
+            {
+                Values = (name, count) => fills.Where(f => f.Name == name).Select(f => Enumerable.Range(0, count).Select(f.Value).ToArray()).FirstOrDefault(),
+            };
+    }
+
+    private static OpCase Case(string name, Func<Graph, Value> record) => new(name, g => g.Output("out", record(g)));
+
+    private static Scope Root(Graph graph) => new(graph);
+
+    private static Value X(Graph graph, int n, int h, int w, int c, string key = "x") =>
+        graph.Input(key, new Shape(n, h, w, c), ElementType.Activation, Rate.Step);
+}
