@@ -76,7 +76,14 @@ internal sealed class TextToImageCommand(CommandContext context)
         }
 
         var target = ComputeDevice.Find(parsed.GetValue(device)!);
-        ProgressDisplay.Run(context, display => Generate(request, files, parsed.GetValue(model), target, display, parsed.GetValue(verbose)));
+        string[] times = [];
+        ProgressDisplay.Run(context, display => times = Generate(request, files, parsed.GetValue(model), target, display));
+
+        // Below the bar's place: a line that the terminal has to break would leave parts of the bar behind.
+        foreach (var line in times.Where(_ => parsed.GetValue(verbose)))
+        {
+            context.Output.WriteLine(line);
+        }
     }
 
     private GenerationRequest ReadRequest(ParseResult parsed)
@@ -100,8 +107,8 @@ internal sealed class TextToImageCommand(CommandContext context)
         };
     }
 
-    private void Generate(
-        GenerationRequest request, string[] files, string? modelName, ComputeDevice target, ProgressDisplay display, bool printTimes)
+    /// <returns>Where the time went.</returns>
+    private string[] Generate(GenerationRequest request, string[] files, string? modelName, ComputeDevice target, ProgressDisplay display)
     {
         var start = SinceProcessStart();
         var saving = TimeSpan.Zero;
@@ -119,15 +126,14 @@ internal sealed class TextToImageCommand(CommandContext context)
             display.WriteLine($"{files[i]}  seed {image.Seed}  {Seconds(Stopwatch.GetElapsedTime(begin))}");
         }
 
-        if (printTimes)
-        {
-            var times = pipeline.Timings;
-            display.WriteLine($"model {pipeline.ModelName} on {pipeline.Device}");
-            display.WriteLine(
-                $"start {Seconds(start)}, load {Seconds(times.Load)} (JIT beside it {Seconds(times.KernelCompile)}), "
+        var times = pipeline.Timings;
+        return
+        [
+            $"model {pipeline.ModelName} on {pipeline.Device}",
+            $"start {Seconds(start)}, load {Seconds(times.Load)} (JIT beside it {Seconds(times.KernelCompile)}), "
                 + $"text {Seconds(times.Text)}, steps {Seconds(times.Sampling)}, decode {Seconds(times.Decode)}, "
-                + $"save {Seconds(saving)}; total since the process began {Seconds(SinceProcessStart())}");
-        }
+                + $"save {Seconds(saving)}; total since the process began {Seconds(SinceProcessStart())}",
+        ];
     }
 
     private static string NoiseGeneratorNames => string.Join(", ", Enum.GetNames<NoiseGenerator>().Select(n => n.ToLowerInvariant()));
