@@ -5,16 +5,13 @@ using Xunit;
 namespace StableDiffusion.Ilgpu.Tests.EachBackend;
 
 /// <summary>
-/// Full-size models with synthetic weights against diffusers' fp32 outputs: all cases with fp16 storage, the smaller ones with fp32, whose
-/// weights take twice the memory. Each model is made once for each storage.
+/// Full-size models with synthetic weights against diffusers' fp32 outputs, with fp16 and with fp32 storage. Each model is made once for
+/// each storage.
 /// </summary>
 [Collection(SharedDevice.Name)]
 [Trait("Kind", "Reference")]
 public sealed class SyntheticModelTests(DeviceFixture fixture)
 {
-    /// <summary>Latent pixels of the largest case that is also run with fp32 storage.</summary>
-    private const int MostFloatPixels = 2 * 32 * 32;
-
     private const string InfoSuffix = "-info.json";
 
     public static IEnumerable<TheoryDataRow<string, string>> Models =>
@@ -70,7 +67,7 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
                 Decoder(engine, tag);
             }
 
-            if (tensors.Has("pipeline.initial_noise") && !IsLeftOut("pipeline", backend.Half ? 0 : int.MaxValue))
+            if (tensors.Has("pipeline.initial_noise"))
             {
                 Pipeline(engine);
             }
@@ -95,11 +92,6 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
         private void UNet(DiffusionEngine<T> engine, string tag)
         {
             var shape = tensors.Shape($"{tag}.sample");
-            if (IsLeftOut(tag, shape[0] * shape[2] * shape[3]))
-            {
-                return;
-            }
-
             // Batch 2 has both prompts, batch 1 the first one.
             var (texts, textShape) = (tensors.Floats("te.last_hidden_state"), tensors.Shape("te.last_hidden_state"));
             var unet = engine.UNet(shape[0], shape[2], shape[3]);
@@ -117,11 +109,6 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
         private void Decoder(DiffusionEngine<T> engine, string tag)
         {
             var shape = tensors.Shape($"{tag}.z");
-            if (IsLeftOut(tag, shape[2] * shape[3]))
-            {
-                return;
-            }
-
             // The engine divides by the scaling factor, which z has behind it.
             float[] latent = [.. tensors.Floats($"{tag}.z").Select(z => (float)(z * model.VaeConfig.ScalingFactor))];
             ComparePicture($"{tag}.out", engine.Decode(latent, shape[2], shape[3]), shape[2..], Limits.SyntheticDecoder(backend.Half));
@@ -165,17 +152,6 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
                     from dy in Enumerable.Range(0, size)
                     from dx in Enumerable.Range(0, size)
                     select (double)picture[(((((y * step) + dy) * width) + (x * step) + dx) * channels) + c]).Average()];
-        }
-
-        private bool IsLeftOut(string tag, int pixels)
-        {
-            var leftOut = !backend.Half && pixels > MostFloatPixels;
-            if (leftOut)
-            {
-                ReferenceData.LeaveOut($"synthetic {name} {tag}, fp32", "only the smaller cases are run with fp32 storage");
-            }
-
-            return leftOut;
         }
 
         private void Compare(string tensor, float[] actual, float[] expected, double limit) =>
