@@ -43,7 +43,8 @@ internal static class ReferenceOps
             },
             expected);
 
-        Value Linear(Scope s, Value x, int outputs) => s.Linear(x, Tensors.Value.Shape($"{name}.weight")[0], Tensors.Value.Has($"{name}.bias"));
+        Value Linear(Scope s, Value x, int outputs) =>
+            s.Linear(x, Tensors.Value.Shape($"{name}.weight")[0], Tensors.Value.Has($"{name}.bias"));
     }
 
     /// <summary>The part of a case's name that says what it is.</summary>
@@ -52,7 +53,8 @@ internal static class ReferenceOps
     private static (Func<Graph, Value> Record, float[] Expected) Conv(string name, JsonElement json)
     {
         var pad = json.GetProperty("pad_left_right_top_bottom").EnumerateArray().Select(p => p.GetInt32()).ToArray();
-        var window = new Window(json.GetProperty("kernel").GetInt32(), json.GetProperty("stride").GetInt32(), pad[0], pad[1], pad[2], pad[3]);
+        var window = new Window(json.GetProperty("kernel").GetInt32(), json.GetProperty("stride").GetInt32(), pad[0], pad[1], pad[2],
+            pad[3]);
         var channels = Tensors.Value.Shape($"{name}.weight")[0];
         return (g => new Scope(g).Conv(Input(g, name, "x"), channels, window, Tensors.Value.Has($"{name}.bias")), Expected(name));
     }
@@ -60,7 +62,8 @@ internal static class ReferenceOps
     private static (Func<Graph, Value> Record, float[] Expected) GroupNorm(string name, JsonElement json)
     {
         var (groups, epsilon) = (json.GetProperty("groups").GetInt32(), json.GetProperty("eps").GetDouble());
-        return Layer(name, (s, x, _) => json.GetProperty("silu").GetBoolean() ? s.GroupNorm(x, groups, epsilon).Silu() : s.GroupNorm(x, groups, epsilon));
+        return Layer(name, (s, x, _) => json.GetProperty("silu").GetBoolean() ? s.GroupNorm(x, groups, epsilon).Silu()
+            : s.GroupNorm(x, groups, epsilon));
     }
 
     private static (Func<Graph, Value> Record, float[] Expected) Layer(string name, Func<Scope, Value, int, Value> layer) =>
@@ -81,7 +84,9 @@ internal static class ReferenceOps
         },
         Axes.Permute(Tensors.Value.Floats($"{name}.y"), Tensors.Value.Shape($"{name}.y"), 0, 2, 1, 3));
 
-    /// <summary>There is no softmax by itself: attention gives it with the identity for keys (times sqrt d, d = 4^n) and for values.</summary>
+    /// <summary>
+    /// There is no softmax by itself: attention gives it with the identity for keys (times sqrt d, d = 4^n) and for values.
+    /// </summary>
     private static (Func<Graph, Value> Record, float[] Expected) Softmax(string name)
     {
         var shape = Tensors.Value.Shape($"{name}.x");
@@ -97,7 +102,8 @@ internal static class ReferenceOps
             expected);
     }
 
-    private static (Func<Graph, Value> Record, float[] Expected) Concat(string name) => (g => Input(g, name, "a").Concat(Input(g, name, "b")), Expected(name));
+    private static (Func<Graph, Value> Record, float[] Expected) Concat(string name) =>
+        (g => Input(g, name, "a").Concat(Input(g, name, "b")), Expected(name));
 
     private static (Func<Graph, Value> Record, float[] Expected) Upsample(string name)
     {
@@ -116,7 +122,8 @@ internal static class ReferenceOps
     private static Value Input(Graph g, string name, string key) =>
         g.Input(key, Axes.ChannelsLastShape(Tensors.Value.Shape($"{name}.{key}")), ElementType.Activation, Rate.Step);
 
-    private static float[] Expected(string name) => Axes.ToChannelsLast(Tensors.Value.Floats($"{name}.y"), Tensors.Value.Shape($"{name}.y"));
+    private static float[] Expected(string name) =>
+        Axes.ToChannelsLast(Tensors.Value.Floats($"{name}.y"), Tensors.Value.Shape($"{name}.y"));
 
     private static float[] Values(string name, string key, int count)
     {

@@ -14,7 +14,8 @@ internal static class TinyModels
     public static IEnumerable<string> Names => Found.Where(m => m.Reason is null).Select(m => m.Name);
 
     /// <summary>The other ones, with the reason.</summary>
-    public static IEnumerable<(string Name, string Reason)> LeftOut => Found.Where(m => m.Reason is not null).Select(m => (m.Name, m.Reason!));
+    public static IEnumerable<(string Name, string Reason)> LeftOut => Found.Where(m => m.Reason is not null)
+        .Select(m => (m.Name, m.Reason!));
 
     public static LoadedModel Load(string name) => LoadedModel.Open(ReferenceData.PathOf(name));
 

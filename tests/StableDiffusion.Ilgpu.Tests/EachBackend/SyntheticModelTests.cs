@@ -48,7 +48,8 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
         }
     }
 
-    private sealed class Check<T>(DeviceFixture fixture, string name, LoadedModel model, JsonElement info, Backend backend) where T : unmanaged
+    private sealed class Check<T>(DeviceFixture fixture, string name, LoadedModel model, JsonElement info, Backend backend)
+        where T : unmanaged
     {
         private readonly TestTensors tensors = TestTensors.Open("synthetic", $"{name}-outputs.safetensors");
         private readonly Comparisons comparisons = new();
@@ -72,10 +73,12 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
                 Pipeline(engine);
             }
 
-            foreach (var encoder in tensors.Names.Where(n => n.StartsWith("vae.encode", StringComparison.Ordinal)).Append("te.pooler_output"))
+            foreach (var encoder in tensors.Names.Where(n => n.StartsWith("vae.encode", StringComparison.Ordinal))
+                .Append("te.pooler_output"))
             {
                 ReferenceData.LeaveOut(
-                    $"synthetic {name} {encoder}", encoder[0] == 't' ? "Stable Diffusion reads last_hidden_state only" : "the encoder is not built yet");
+                    $"synthetic {name} {encoder}",
+                    encoder[0] == 't' ? "Stable Diffusion reads last_hidden_state only" : "the encoder is not built yet");
             }
 
             comparisons.Verify();
@@ -103,7 +106,8 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
                 program.Run();
             }
 
-            Compare($"{tag}.out", unet.Read("out"), Axes.ToChannelsLast(tensors.Floats($"{tag}.out"), shape), Limits.SyntheticUNet(backend.Half));
+            Compare($"{tag}.out", unet.Read("out"), Axes.ToChannelsLast(tensors.Floats($"{tag}.out"), shape),
+                Limits.SyntheticUNet(backend.Half));
         }
 
         private void Decoder(DiffusionEngine<T> engine, string tag)
@@ -125,13 +129,15 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
             // Prompt 0 is the positive one; the engine takes the negative one first.
             var prompts = info.GetProperty("prompts").EnumerateArray().Select(p => p.GetString()!).Reverse();
             var latents = engine.Sample(
-                engine.Encode(prompts.SelectMany(model.Tokenize).ToArray()), settings.GetProperty("guidance_scale").GetDouble(), shape[2], shape[3], plan,
+                engine.Encode(prompts.SelectMany(model.Tokenize).ToArray()), settings.GetProperty("guidance_scale").GetDouble(),
+                shape[2], shape[3], plan,
                 () => noise);
             var limit = Limits.SyntheticLatents(backend.Half);
             Compare("pipeline.final_latents", latents, tensors.Floats("pipeline.final_latents"), limit);
 
             // The README gives no limit for the picture of the whole run: its latents' and its decoder's together.
-            ComparePicture("pipeline.decoded", engine.Decode(latents, shape[2], shape[3]), shape[2..], limit + Limits.SyntheticDecoder(backend.Half));
+            ComparePicture("pipeline.decoded", engine.Decode(latents, shape[2], shape[3]), shape[2..],
+                limit + Limits.SyntheticDecoder(backend.Half));
         }
 
         /// <summary>Pictures are stored as every second or fourth row and column, and as means of 8x8 blocks.</summary>
@@ -158,6 +164,7 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
             comparisons.Compare($"synthetic {name} {tensor}, {backend}", actual, expected, limit);
 
         private IEnumerable<string> Tags(string prefix, string suffix) => tensors.Names
-            .Where(n => n.StartsWith(prefix, StringComparison.Ordinal) && n.EndsWith(suffix, StringComparison.Ordinal)).Select(n => n[..^suffix.Length]);
+            .Where(n => n.StartsWith(prefix, StringComparison.Ordinal) && n.EndsWith(suffix, StringComparison.Ordinal))
+            .Select(n => n[..^suffix.Length]);
     }
 }
