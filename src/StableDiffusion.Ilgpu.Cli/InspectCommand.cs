@@ -1,4 +1,5 @@
 using System.CommandLine;
+using StableDiffusion.Ilgpu.Cli.Downloads;
 
 namespace StableDiffusion.Ilgpu.Cli;
 
@@ -8,19 +9,20 @@ internal static class InspectCommand
     public static Command Create(CommandContext context)
     {
         var model = SharedOptions.Model();
+        var cache = SharedOptions.Cache();
         var plan = new Option<bool>("--plan") { Description = "Compile the model, run it once and print every launch with its time" };
         var width = SharedOptions.Width();
         var height = SharedOptions.Height();
         var device = SharedOptions.Device();
         var command = new Command("inspect", "Print a model's components and its compiled program.")
         {
-            model, plan, width, height, device, SharedOptions.Verbose(),
+            model, cache, plan, width, height, device, SharedOptions.Verbose(),
         };
         command.SetAction(parsed =>
         {
             GenerationRequest.CheckSize("width", parsed.GetValue(width));
             GenerationRequest.CheckSize("height", parsed.GetValue(height));
-            var name = parsed.GetValue(model);
+            var name = ModelCache.Open(parsed.GetValue(cache), context.Environment).Find(parsed.GetValue(model));
             PrintComponents(context, StableDiffusionPipeline.Inspect(name));
             if (parsed.GetValue(plan))
             {

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
+using StableDiffusion.Ilgpu.Cli.Downloads;
 using StableDiffusion.Ilgpu.Imaging;
 using StableDiffusion.Ilgpu.Sampling;
 
@@ -9,6 +10,7 @@ namespace StableDiffusion.Ilgpu.Cli;
 internal sealed class TextToImageCommand(CommandContext context)
 {
     private readonly Option<string?> model = SharedOptions.Model();
+    private readonly Option<string?> cache = SharedOptions.Cache();
     private readonly Option<string> prompt = new("--prompt", "-p")
     {
         Description = "What the picture shows; may be empty", HelpName = "text", Required = true,
@@ -56,7 +58,7 @@ internal sealed class TextToImageCommand(CommandContext context)
     {
         var command = new Command("txt2img", "Make pictures from a prompt.")
         {
-            model, prompt, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, sampler, scheduler, noiseGenerator,
+            model, cache, prompt, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, sampler, scheduler, noiseGenerator,
             output, device, verbose,
         };
         command.SetAction(Run);
@@ -76,8 +78,9 @@ internal sealed class TextToImageCommand(CommandContext context)
         }
 
         var target = ComputeDevice.Find(parsed.GetValue(device)!);
+        var modelName = ModelCache.Open(parsed.GetValue(cache), context.Environment).Find(parsed.GetValue(model));
         string[] times = [];
-        ProgressDisplay.Run(context, display => times = Generate(request, files, parsed.GetValue(model), target, display));
+        ProgressDisplay.Run(context, display => times = Generate(request, files, modelName, target, display));
 
         // Below the bar's place: a line that the terminal has to break would leave parts of the bar behind.
         foreach (var line in times.Where(_ => parsed.GetValue(verbose)))
