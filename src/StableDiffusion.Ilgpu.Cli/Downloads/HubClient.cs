@@ -18,7 +18,7 @@ internal sealed class HubClient : IDisposable
     public const string DefaultEndpoint = "https://huggingface.co";
     private const int MostRedirects = 10;
     private const int MostListingBytes = 32 << 20;
-    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(15);
 
     /// <summary>A server that sends nothing for so long counts as gone.</summary>
     private static readonly TimeSpan Silence = TimeSpan.FromSeconds(60);
@@ -243,7 +243,7 @@ internal sealed class HubClient : IDisposable
             429 => new TransientException($"{what}: too many requests (429)", null, RetryAfter(response)),
             408 or >= 500 => new TransientException($"{what}: the server failed ({status} {response.ReasonPhrase})", null, RetryAfter(response)),
             416 => new StableDiffusionException($"{what}: the server's file is shorter than it says (416)"),
-            _ => new StableDiffusionException($"{what}: unexpected reply {status} {response.ReasonPhrase}"),
+            _ => new StableDiffusionException($"{what}: the server answered {status} {response.ReasonPhrase}"),
         };
     }
 
