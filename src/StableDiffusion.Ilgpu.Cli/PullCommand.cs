@@ -18,7 +18,8 @@ internal static class PullCommand
             HelpName = "name",
         };
         var cache = SharedOptions.Cache();
-        var command = new Command("pull", $"Fetch a model into the cache: {ModelManifest.Default.Names}, or a repository of a Hugging Face hub.")
+        var command = new Command(
+            "pull", $"Fetch a model into the cache: {ShortNames()}, or a repository of a Hugging Face hub.")
         {
             name, variant, cache, SharedOptions.Verbose(),
         };
@@ -36,10 +37,24 @@ internal static class PullCommand
         return command;
     }
 
+    // The other commands, and hf:, work without a manifest.
+    private static string ShortNames()
+    {
+        try
+        {
+            return ModelManifest.Default.Names;
+        }
+        catch (StableDiffusionException)
+        {
+            return "a short name";
+        }
+    }
+
     private static void Pull(CommandContext context, string name, string? variant, ModelCache cache)
     {
-        var model = ModelManifest.Default.Find(name);
-        if (model is null && !name.StartsWith(HubReference.Prefix, StringComparison.Ordinal))
+        var byAddress = name.StartsWith(HubReference.Prefix, StringComparison.Ordinal);
+        var model = byAddress ? null : ModelManifest.Default.Find(name);
+        if (model is null && !byAddress)
         {
             throw new StableDiffusionException(
                 $"unknown model '{name}': choose one of {ModelManifest.Default.Names}, or hf:OWNER/REPOSITORY[@REVISION][:FILE]");

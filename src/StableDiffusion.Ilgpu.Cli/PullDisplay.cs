@@ -20,13 +20,24 @@ internal sealed class PullDisplay
             return;
         }
 
-        var console = context.CreateConsole();
+        // Below the bar's place: a line that the terminal has to break would leave parts of the bar behind.
+        var lines = new List<string>();
+        try
+        {
+            Draw(context.CreateConsole(), work, lines);
+        }
+        finally
+        {
+            lines.ForEach(context.Output.WriteLine);
+        }
+    }
+
+    private static void Draw(IAnsiConsole console, Action<PullDisplay> work, List<string> lines) =>
         console.Progress().AutoClear(true)
             .Columns(
                 new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new DownloadedColumn(),
                 new TransferSpeedColumn(), new RemainingTimeColumn())
-            .Start(bars => work(new PullDisplay(bars, line => console.Write(new Spectre.Console.Text(line + "\n")))));
-    }
+            .Start(bars => work(new PullDisplay(bars, lines.Add)));
 
     /// <summary>The bar stands for <paramref name="bytes"/> of something new.</summary>
     public void Begin(string name, long bytes)
@@ -38,8 +49,21 @@ internal sealed class PullDisplay
     /// <summary>Moves the bar; may be called from several threads.</summary>
     public void Advance(long bytes) => task?.Increment(bytes);
 
-    /// <summary>Prints a line above the bar.</summary>
+    /// <summary>Prints a result: at once, or when the bar is gone.</summary>
     public void WriteLine(string line) => writeLine(line);
+
+    /// <summary>Says at once what goes on.</summary>
+    public void Notice(string text)
+    {
+        if (progress is null)
+        {
+            writeLine(text);
+        }
+        else
+        {
+            Begin(text, 1);
+        }
+    }
 
     /// <summary>Takes the bar away.</summary>
     public void End()

@@ -24,6 +24,7 @@ internal sealed record Digest(DigestKind Kind, string Value, string Source)
     private const int BufferBytes = 1 << 20;
 
     /// <summary>The hash's name, as messages have it.</summary>
+    [JsonIgnore]
     public string Name => Kind == DigestKind.Sha256 ? "SHA-256" : "git SHA-1";
 
     /// <summary>The digest, or null where the text is none.</summary>

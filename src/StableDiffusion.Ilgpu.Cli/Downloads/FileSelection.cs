@@ -17,18 +17,18 @@ internal static partial class FileSelection
 
     /// <summary>The files to fetch.</summary>
     /// <param name="listing">Everything that there is.</param>
-    /// <param name="named">Files that the caller names; null to choose.</param>
+    /// <param name="named">The one file that the caller names; null to choose.</param>
     /// <param name="variant">The weights' variant that is wanted, as in <c>unet/diffusion_pytorch_model.fp16.safetensors</c>.</param>
     /// <param name="repository">For messages.</param>
     /// <exception cref="StableDiffusionException">Something is missing, or the choice is the user's.</exception>
-    public static IReadOnlyList<HubFile> Choose(HubListing listing, IReadOnlyList<string>? named, string? variant, string repository)
+    public static IReadOnlyList<HubFile> Choose(HubListing listing, string? named, string? variant, string repository)
     {
         var files = listing.Files.DistinctBy(f => f.Path).ToDictionary(f => f.Path);
         if (named is not null)
         {
-            return [.. named.Select(name => files.TryGetValue(name, out var file)
-                ? file
-                : throw new StableDiffusionException($"{repository}: there is no file '{name}'; {Offer(listing)}"))];
+            return files.TryGetValue(named, out var file)
+                ? [file]
+                : throw new StableDiffusionException($"{repository}: there is no file '{named}'; {Offer(listing)}");
         }
 
         return files.ContainsKey(IndexName) ? ChoosePipeline(files, variant, repository) : ChooseSingle(listing, files, variant, repository);
@@ -39,8 +39,8 @@ internal static partial class FileSelection
         List<HubFile> chosen =
         [
             files[IndexName],
-            .. files.Values.Where(f => Path.GetDirectoryName(f.Path) is "scheduler" or "tokenizer" && Path.GetExtension(f.Path) is ".json" or ".txt"
-                && f.Path.Contains('/', StringComparison.Ordinal)),
+            .. files.Values.Where(f =>
+                Path.GetDirectoryName(f.Path) is "scheduler" or "tokenizer" && Path.GetExtension(f.Path) is ".json" or ".txt"),
         ];
         var hasVariant = false;
         foreach (var component in WithWeights)
@@ -71,7 +71,8 @@ internal static partial class FileSelection
             (_, 1) => safe,
             (1, 0) => single,
             (0, _) => throw new StableDiffusionException($"{repository}: there is no model: neither {IndexName} nor a file of weights"),
-            _ => throw new StableDiffusionException($"{repository} has several files of weights: choose one with {repository}:FILE; {Offer(listing)}"),
+            _ => throw new StableDiffusionException(
+                $"{repository} has several files of weights: choose one with {repository}:FILE; {Offer(listing)}"),
         };
     }
 
@@ -113,13 +114,14 @@ internal static partial class FileSelection
     private static string Offer(HubListing listing)
     {
         string[] names = [.. listing.Files.Select(f => f.Path).Where(IsWeights).Order(StringComparer.Ordinal)];
+        var more = names.Length - MostNamesInMessage;
         return names.Length == 0 ? "it has no weights"
-            : $"it has {string.Join(", ", names.Take(MostNamesInMessage))}{(names.Length > MostNamesInMessage ? $" and {names.Length - MostNamesInMessage} more" : "")}";
+            : $"it has {string.Join(", ", names.Take(MostNamesInMessage))}{(more > 0 ? $" and {more} more" : "")}";
     }
 
     // Shards carry the variant in front of or behind their number, and their index behind "index".
     [GeneratedRegex(
-        @"^(diffusion_pytorch_model|pytorch_model|model)(?<variant>\.\w+)?(?<shard>-\d{5}-of-\d{5})?(?<variant>\.\w+)?\.(?<format>safetensors|bin)"
-        + @"(?<index>\.index(?<variant>\.\w+)?\.json)?$")]
+        @"^(diffusion_pytorch_model|pytorch_model|model)(?<variant>\.\w+)?(?<shard>-\d{5}-of-\d{5})?(?<variant>\.\w+)?"
+        + @"\.(?<format>safetensors|bin)(?<index>\.index(?<variant>\.\w+)?\.json)?$")]
     private static partial Regex WeightsPattern();
 }

@@ -106,7 +106,8 @@ internal sealed class HubClient : IDisposable
     }
 
     /// <summary>Begins to fetch the bytes <paramref name="from"/> to <paramref name="to"/>, or all without a range; the caller disposes.</summary>
-    public async Task<HttpResponseMessage> FetchAsync(Uri address, (long From, long To)? range, string what, CancellationToken cancellation)
+    public async Task<HttpResponseMessage> FetchAsync(
+        Uri address, (long From, long To)? range, string what, CancellationToken cancellation)
     {
         var header = range is var (from, to) ? new RangeHeaderValue(from, to) : null;
         return (await SendAsync(HttpMethod.Get, address, header, what, null, cancellation)).Response;
@@ -174,7 +175,8 @@ internal sealed class HubClient : IDisposable
                 var next = new Uri(address, location);
                 if (!IsWeb(next) || (address.Scheme == Uri.UriSchemeHttps && next.Scheme != Uri.UriSchemeHttps))
                 {
-                    throw new StableDiffusionException($"{what}: the server redirects to '{next.GetLeftPart(UriPartial.Authority)}', which is not safe");
+                    throw new StableDiffusionException(
+                        $"{what}: the server redirects to '{next.GetLeftPart(UriPartial.Authority)}', which is not safe");
                 }
 
                 address = next;
@@ -233,7 +235,8 @@ internal sealed class HubClient : IDisposable
             // Addresses behind the hub's redirects carry a signature that ages; a new one is asked for with the next try.
             401 or 403 when !fromHub => new TransientException($"{what}: access denied behind the hub's redirect ({status})"),
             401 when token is null => new StableDiffusionException(
-                $"{what}: access denied (401): there is no such public repository, or it needs a token (set HF_TOKEN) and its licence accepted on {page}"),
+                $"{what}: access denied (401): there is no such public repository, "
+                + $"or it needs a token (set HF_TOKEN) and its licence accepted on {page}"),
             401 => new StableDiffusionException(
                 $"{what}: access denied (401): the token was not accepted, or it does not reach this repository"),
             403 => new StableDiffusionException(

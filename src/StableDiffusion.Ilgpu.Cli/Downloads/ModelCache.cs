@@ -36,9 +36,9 @@ internal sealed class ModelCache(string root)
             return model;
         }
 
-        var reference = ModelManifest.Default.Find(model) is { } named ? named.Reference
-            : model.StartsWith(HubReference.Prefix, StringComparison.Ordinal) ? HubReference.Parse(model)
-            : null;
+        var reference = model.StartsWith(HubReference.Prefix, StringComparison.Ordinal)
+            ? HubReference.Parse(model)
+            : ModelManifest.Default.Find(model)?.Reference;
         return reference is null
             ? model
             : FindPulled(reference)

@@ -7,13 +7,13 @@ namespace StableDiffusion.Ilgpu.Cli.Downloads;
 /// <param name="Title">What it is.</param>
 /// <param name="Repository">Owner and name on the hub.</param>
 /// <param name="Revision">Branch, tag or commit.</param>
-/// <param name="Files">The files to fetch, where they are named one by one; null to choose them as for any repository.</param>
+/// <param name="File">The one file that is the model; null to choose the files as for any repository.</param>
 /// <param name="Hashes">Published hashes of its files.</param>
 internal sealed record ManifestModel(
-    string Name, string Title, string Repository, string? Revision = null, IReadOnlyList<string>? Files = null,
+    string Name, string Title, string Repository, string? Revision = null, string? File = null,
     IReadOnlyList<ManifestHash>? Hashes = null)
 {
-    public HubReference Reference => new(Repository, Revision ?? HubReference.DefaultRevision);
+    public HubReference Reference => new(Repository, Revision ?? HubReference.DefaultRevision, File);
 
     /// <summary>The published hash of a file, or null.</summary>
     public Digest? DigestOf(string file) =>

@@ -29,8 +29,7 @@ internal sealed class ModelPull(
     private async Task<string> PullAsync(CancellationToken cancellation)
     {
         var listing = await hub.ListAsync(reference, cancellation);
-        var named = reference.File is { } file ? [file] : model?.Files;
-        var chosen = FileSelection.Choose(listing, named, variant, $"{reference with { File = null }}");
+        var chosen = FileSelection.Choose(listing, reference.File, variant, $"{reference with { File = null }}");
         var record = CacheRecord.Read(folder);
         var files = new List<(string Path, long Size, Digest? Digest)>();
         foreach (var entry in chosen)
@@ -88,7 +87,8 @@ internal sealed class ModelPull(
         return published is null || file.Digest is null || published.Agrees(file.Digest)
             ? published ?? file.Digest
             : throw new StableDiffusionException(
-                $"{reference with { File = file.Path }}: the hub offers SHA-256 {file.Digest.Value}, but {published.Source} says {published.Value}");
+                $"{reference with { File = file.Path }}: the hub offers SHA-256 {file.Digest.Value}, "
+                + $"but {published.Source} says {published.Value}");
     }
 
     private async Task<long> SizeOfAsync(HubFile file, string commit, CancellationToken cancellation)
@@ -142,7 +142,8 @@ internal sealed class ModelPull(
         {
             var source = reference with { File = path };
             await new FileDownload(hub, source, commit, size, digest, target, display.Advance).RunAsync(cancellation);
-            if (digest is not null && await HashAsync(FileDownload.PartOf(target), size, digest, cancellation) is var hash && hash != digest.Value)
+            var hash = digest is null ? null : await HashAsync(FileDownload.PartOf(target), size, digest, cancellation);
+            if (digest is not null && hash != digest.Value)
             {
                 File.Delete(FileDownload.StateOf(target));
                 File.Delete(FileDownload.PartOf(target));
@@ -179,7 +180,7 @@ internal sealed class ModelPull(
             {
                 if (!told)
                 {
-                    display.WriteLine($"another process is pulling {reference with { File = null }}; waiting for it");
+                    display.Notice($"another process is pulling {reference with { File = null }}; waiting for it");
                 }
 
                 await Task.Delay(LockPoll, cancellation);

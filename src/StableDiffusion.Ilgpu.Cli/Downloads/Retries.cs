@@ -43,7 +43,8 @@ internal sealed class Retries(TimeSpan firstDelay)
         var wait = failure.RetryAfter ?? firstDelay * Math.Pow(2, failures - 1);
         if (wait > LongestWait)
         {
-            throw new StableDiffusionException($"{failure.Message}, and the server asks to wait {wait.TotalSeconds:0} s: try again later", failure);
+            throw new StableDiffusionException(
+                $"{failure.Message}, and the server asks to wait {wait.TotalSeconds:0} s: try again later", failure);
         }
 
         await Task.Delay(wait, cancellation);
