@@ -51,7 +51,8 @@ internal sealed class FileDownload(
         // A digest in the tag of a large file is the hub's word too.
         if (digest is not null && Digest.OrNull(digest.Kind, location.Tag, Digest.FromHub) is { } tagged && !digest.Agrees(tagged))
         {
-            throw new StableDiffusionException($"{what}: the hub offers {tagged.Name} {tagged.Value}, but {digest.Source} says {digest.Value}");
+            throw new StableDiffusionException(
+                $"{what}: the hub offers {tagged.Name} {tagged.Value}, but {digest.Source} says {digest.Value}");
         }
 
         address = location.Address;

@@ -31,7 +31,9 @@ internal static partial class FileSelection
                 : throw new StableDiffusionException($"{repository}: there is no file '{named}'; {Offer(listing)}");
         }
 
-        return files.ContainsKey(IndexName) ? ChoosePipeline(files, variant, repository) : ChooseSingle(listing, files, variant, repository);
+        return files.ContainsKey(IndexName)
+            ? ChoosePipeline(files, variant, repository)
+            : ChooseSingle(listing, files, variant, repository);
     }
 
     private static List<HubFile> ChoosePipeline(Dictionary<string, HubFile> files, string? variant, string repository)

@@ -62,7 +62,8 @@ internal sealed class HubClient : IDisposable
     /// <summary>The files of a repository, with sizes and digests where the hub gives them.</summary>
     public Task<HubListing> ListAsync(HubReference reference, CancellationToken cancellation)
     {
-        var address = new Uri(endpoint, $"api/models/{reference.Repository}/revision/{Uri.EscapeDataString(reference.Revision)}?blobs=true");
+        var address = new Uri(
+            endpoint, $"api/models/{reference.Repository}/revision/{Uri.EscapeDataString(reference.Revision)}?blobs=true");
         var what = $"{reference with { File = null }}";
         return Retries.RunAsync(
             FirstDelay,
@@ -105,7 +106,7 @@ internal sealed class HubClient : IDisposable
             cancellation);
     }
 
-    /// <summary>Begins to fetch the bytes <paramref name="from"/> to <paramref name="to"/>, or all without a range; the caller disposes.</summary>
+    /// <summary>Begins to fetch the bytes <paramref name="from"/> to <paramref name="to"/>, or all.</summary>
     public async Task<HttpResponseMessage> FetchAsync(
         Uri address, (long From, long To)? range, string what, CancellationToken cancellation)
     {
@@ -132,7 +133,8 @@ internal sealed class HubClient : IDisposable
         }
     }
 
-    private static string? Plain(string? tag) => tag?.StartsWith("W/", StringComparison.Ordinal) == true ? tag[2..].Trim('"') : tag?.Trim('"');
+    private static string? Plain(string? tag) =>
+        tag?.StartsWith("W/", StringComparison.Ordinal) == true ? tag[2..].Trim('"') : tag?.Trim('"');
 
     private static string? Header(HttpResponseMessage response, string name) =>
         response.Headers.TryGetValues(name, out var values) || response.Content.Headers.TryGetValues(name, out values)
@@ -244,7 +246,8 @@ internal sealed class HubClient : IDisposable
             404 when code == "RevisionNotFound" => new StableDiffusionException($"{what}: not found (404): there is no such revision"),
             404 => new StableDiffusionException($"{what}: not found (404)"),
             429 => new TransientException($"{what}: too many requests (429)", null, RetryAfter(response)),
-            408 or >= 500 => new TransientException($"{what}: the server failed ({status} {response.ReasonPhrase})", null, RetryAfter(response)),
+            408 or >= 500 => new TransientException(
+                $"{what}: the server failed ({status} {response.ReasonPhrase})", null, RetryAfter(response)),
             416 => new StableDiffusionException($"{what}: the server's file is shorter than it says (416)"),
             _ => new StableDiffusionException($"{what}: the server answered {status} {response.ReasonPhrase}"),
         };

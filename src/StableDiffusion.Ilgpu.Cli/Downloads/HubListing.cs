@@ -7,7 +7,9 @@ namespace StableDiffusion.Ilgpu.Cli.Downloads;
 /// <param name="Files">Every file.</param>
 internal sealed record HubListing(string Commit, IReadOnlyList<HubFile> Files)
 {
-    /// <summary>Reads <c>{"sha": …, "siblings": [{"rfilename": …, "size": …, "blobId": …, "lfs": {"sha256": …, "size": …}}]}</c>.</summary>
+    /// <summary>
+    /// Reads <c>{"sha": …, "siblings": [{"rfilename": …, "size": …, "blobId": …, "lfs": {"sha256": …, "size": …}}]}</c>.
+    /// </summary>
     /// <exception cref="StableDiffusionException">The reply has another form, or names a file that would leave its folder.</exception>
     public static HubListing Parse(ReadOnlyMemory<byte> json, string repository)
     {

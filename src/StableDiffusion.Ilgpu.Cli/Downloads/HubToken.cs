@@ -11,7 +11,9 @@ internal static class HubToken
             return Usable(given, "HF_TOKEN");
         }
 
-        var home = environment("HF_HOME") is { Length: > 0 } folder ? folder : Path.Combine(ModelCache.UserCaches(environment), "huggingface");
+        var home = environment("HF_HOME") is { Length: > 0 } folder
+            ? folder
+            : Path.Combine(ModelCache.UserCaches(environment), "huggingface");
         var file = Path.Combine(home, "token");
         try
         {

@@ -11,7 +11,7 @@ internal sealed class ModelPull(
     private readonly string folder = cache.FolderOf(reference, variant);
 
     /// <summary>Fetches and returns the path that <c>-m</c> will open.</summary>
-    /// <exception cref="StableDiffusionException">Something could not be fetched or checked; what came is kept for the next run.</exception>
+    /// <exception cref="StableDiffusionException">Something could not be fetched or checked; what came is kept.</exception>
     public async Task<string> RunAsync(CancellationToken cancellation)
     {
         try

@@ -132,8 +132,11 @@ public sealed class PullFailureTests
         run.Pull("hf:a/b").AssertFailed(1, [Weights, "SHA-256", new string('0', 64)]);
         Assert.Empty(run.Files);
 
-        string[] files = ["model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder/model.safetensors",
-            "unet/config.json", "unet/diffusion_pytorch_model.safetensors", "vae/config.json", "vae/diffusion_pytorch_model.safetensors"];
+        string[] files =
+        [
+            "model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder/model.safetensors",
+            "unet/config.json", "unet/diffusion_pytorch_model.safetensors", "vae/config.json", "vae/diffusion_pytorch_model.safetensors",
+        ];
         using var other = new PullServer("stable-diffusion-v1-5/stable-diffusion-v1-5", [.. files.Select(f => (f, PullRun.Content(10)))]);
         using var named = new PullRun(other);
         named.Pull("sd15").AssertFailed(1, ["vae/diffusion_pytorch_model.safetensors", "https://huggingface.co/", "a2b5134f4dbc"]);
@@ -190,7 +193,8 @@ public sealed class PullFailureTests
         server.Misbehave = (_, reply) => Busy(reply, "3600");
         run.Pull("hf:a/b").AssertFailed(1, ["429", "3600 s"]);
 
-        static PullReply Busy(PullReply reply, string seconds) => reply with { Status = 429, Body = [], Headers = new() { ["Retry-After"] = seconds } };
+        static PullReply Busy(PullReply reply, string seconds) =>
+            reply with { Status = 429, Body = [], Headers = new() { ["Retry-After"] = seconds } };
     }
 
     [Fact]

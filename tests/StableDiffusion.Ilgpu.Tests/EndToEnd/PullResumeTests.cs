@@ -118,7 +118,8 @@ public sealed class PullResumeTests
         Assert.Equal((0, 0), (first.ExitCode, second.ExitCode));
         Assert.Equal(server.Files[Weights], File.ReadAllBytes(run.PathOf(Weights)));
         Assert.Equal(LargeBytes, server.SentBytes);
-        Assert.Single(outputs, o => o.Contains("waiting for it", StringComparison.Ordinal) && o.Contains("already there", StringComparison.Ordinal));
+        Assert.Single(
+            outputs, o => o.Contains("waiting for it", StringComparison.Ordinal) && o.Contains("already there", StringComparison.Ordinal));
     }
 
     [Fact]

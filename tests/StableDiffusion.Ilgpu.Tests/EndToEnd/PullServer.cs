@@ -153,7 +153,8 @@ internal sealed partial class PullServer : IDisposable
 
         var lines = text.ToString().Split("\r\n");
         var words = lines[0].Split(' ');
-        string? Header(string name) => lines.FirstOrDefault(l => l.StartsWith(name + ":", StringComparison.OrdinalIgnoreCase))?[(name.Length + 1)..].Trim();
+        string? Header(string name) => lines
+            .FirstOrDefault(l => l.StartsWith(name + ":", StringComparison.OrdinalIgnoreCase))?[(name.Length + 1)..].Trim();
         var range = RangePattern().Match(Header("Range") ?? "");
         return new PullRequest(
             words[0], Uri.UnescapeDataString(words[1].Split('?')[0]), Header("Authorization"),
@@ -164,17 +165,22 @@ internal sealed partial class PullServer : IDisposable
     {
         if (request.Path.StartsWith($"/api/models/{Repository}/revision/", StringComparison.Ordinal))
         {
-            return new PullReply(200, JsonSerializer.SerializeToUtf8Bytes(new { sha = Commit, siblings = Files.Select(f => Listed(f.Key, f.Value)) }));
+            var siblings = Files.Select(f => Listed(f.Key, f.Value));
+            return new PullReply(200, JsonSerializer.SerializeToUtf8Bytes(new { sha = Commit, siblings }));
         }
 
         var prefix = $"/{Repository}/resolve/{Commit}/";
-        if (!request.Path.StartsWith(prefix, StringComparison.Ordinal) || !Files.TryGetValue(request.Path[prefix.Length..], out var content))
+        if (!request.Path.StartsWith(prefix, StringComparison.Ordinal)
+            || !Files.TryGetValue(request.Path[prefix.Length..], out var content))
         {
             return new PullReply(404, []);
         }
 
         var reply = request.Range is var (from, to)
-            ? new PullReply(206, content[(int)from..((int)to + 1)]) { Headers = { ["Content-Range"] = $"bytes {from}-{to}/{content.Length}" } }
+            ? new PullReply(206, content[(int)from..((int)to + 1)])
+            {
+                Headers = { ["Content-Range"] = $"bytes {from}-{to}/{content.Length}" },
+            }
             : new PullReply(200, content);
         if (!Untagged)
         {
@@ -193,7 +199,8 @@ internal sealed partial class PullServer : IDisposable
             : new { rfilename = path, size, blobId = GitId(content) };
     }
 
-    private static bool IsLarge(string path) => path.EndsWith(".safetensors", StringComparison.Ordinal) || path.EndsWith(".bin", StringComparison.Ordinal);
+    private static bool IsLarge(string path) =>
+        path.EndsWith(".safetensors", StringComparison.Ordinal) || path.EndsWith(".bin", StringComparison.Ordinal);
 
 #pragma warning disable CA5350 // git's ids are SHA-1
     private static string GitId(byte[] content) =>
@@ -202,7 +209,8 @@ internal sealed partial class PullServer : IDisposable
 
     private async Task SendAsync(NetworkStream stream, PullRequest request, PullReply reply)
     {
-        var head = new StringBuilder($"HTTP/1.1 {reply.Status} X\r\nConnection: close\r\nContent-Length: {reply.ClaimedLength ?? reply.Body.Length}\r\n");
+        var head = new StringBuilder(
+            $"HTTP/1.1 {reply.Status} X\r\nConnection: close\r\nContent-Length: {reply.ClaimedLength ?? reply.Body.Length}\r\n");
         foreach (var (name, value) in reply.Headers)
         {
             head.Append($"{name}: {value}\r\n");

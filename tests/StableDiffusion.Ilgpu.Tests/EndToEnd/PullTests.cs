@@ -64,7 +64,8 @@ public sealed class PullTests
         [
             ".gitattributes", "README.md", "v1-5-pruned.ckpt", "v1-5-pruned-emaonly.safetensors", "safety_checker/config.json",
             "safety_checker/model.safetensors", "feature_extractor/preprocessor_config.json", "text_encoder/pytorch_model.bin",
-            "unet/diffusion_pytorch_model.fp16.safetensors", "unet/diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.non_ema.safetensors",
+            "unet/diffusion_pytorch_model.fp16.safetensors", "unet/diffusion_pytorch_model.bin",
+            "unet/diffusion_pytorch_model.non_ema.safetensors",
             "vae/diffusion_pytorch_model.bin",
         ];
         using var server = new PullServer("a/b", [.. Pipeline.Concat(surplus).Select((f, i) => (f, PullRun.Content(100 + i, i)))]);
@@ -102,7 +103,8 @@ public sealed class PullTests
     [Fact]
     public void One_file_of_a_repository_can_be_named_and_opened()
     {
-        using var server = new PullServer("a/b", ("x/one.safetensors", PullRun.Content(10)), ("two.safetensors", PullRun.Content(20)), ("three.ckpt", []));
+        using var server = new PullServer(
+            "a/b", ("x/one.safetensors", PullRun.Content(10)), ("two.safetensors", PullRun.Content(20)), ("three.ckpt", []));
         using var run = new PullRun(server);
         Assert.Equal(0, run.Pull("hf:a/b:x/one.safetensors").Exit);
         Assert.Equal(run.PathOf("x/one.safetensors"), new ModelCache(run.Cache).Find("hf:a/b:x/one.safetensors"));
@@ -123,7 +125,8 @@ public sealed class PullTests
     [Fact]
     public void A_short_name_pulls_and_then_opens()
     {
-        using var server = new PullServer("madebyollin/taesd", ("config.json", PullRun.Content(9)), ("diffusion_pytorch_model.safetensors", PullRun.Content(10)),
+        using var server = new PullServer(
+            "madebyollin/taesd", ("config.json", PullRun.Content(9)), ("diffusion_pytorch_model.safetensors", PullRun.Content(10)),
             ("diffusion_pytorch_model.bin", PullRun.Content(10)), ("taesd_decoder.safetensors", PullRun.Content(10)));
         using var run = new PullRun(server);
         var before = Assert.Throws<StableDiffusionException>(() => new ModelCache(run.Cache).Find("taesd"));
@@ -155,12 +158,14 @@ public sealed class PullTests
             .Select(f => (Path.GetRelativePath(demo, f).Replace('\\', '/'), File.ReadAllBytes(f)));
         using var server = new PullServer("stabilityai/sd-turbo", [.. files]);
         using var run = new PullRun(server);
-        string[] draw = ["txt2img", "-p", "cat", "--steps", "1", "-m", "sd-turbo", "-o", Path.Combine(Path.GetDirectoryName(run.Cache)!, "a.png")];
+        var picture = Path.Combine(Path.GetDirectoryName(run.Cache)!, "a.png");
+        string[] draw = ["txt2img", "-p", "cat", "--steps", "1", "-m", "sd-turbo", "-o", picture];
         run.Run(TestContext.Current.CancellationToken, draw).AssertFailed(1, ["sdilgpu pull sd-turbo", run.Cache]);
         Assert.Equal(0, run.Pull("sd-turbo").Exit);
         var drawn = run.Run(TestContext.Current.CancellationToken, draw);
         Assert.Equal((0, ""), (drawn.Exit, drawn.Error));
-        Assert.Contains("unet", run.Run(TestContext.Current.CancellationToken, "inspect", "-m", "hf:stabilityai/sd-turbo").Output, StringComparison.Ordinal);
+        var inspected = run.Run(TestContext.Current.CancellationToken, "inspect", "-m", "hf:stabilityai/sd-turbo");
+        Assert.Contains("unet", inspected.Output, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -224,7 +229,8 @@ public sealed class PullTests
         Assert.All(manifest.Models, model =>
         {
             Assert.Equal(model.Reference, HubReference.Parse(model.Reference.ToString()));
-            Assert.All(model.Hashes ?? [], hash => Assert.StartsWith("https://", model.DigestOf(hash.File)!.Source, StringComparison.Ordinal));
+            Assert.All(
+                model.Hashes ?? [], hash => Assert.StartsWith("https://", model.DigestOf(hash.File)!.Source, StringComparison.Ordinal));
         });
     }
 }
