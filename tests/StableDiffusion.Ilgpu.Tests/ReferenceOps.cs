@@ -85,7 +85,8 @@ internal static class ReferenceOps
         Axes.Permute(Tensors.Value.Floats($"{name}.y"), Tensors.Value.Shape($"{name}.y"), 0, 2, 1, 3));
 
     /// <summary>
-    /// There is no softmax by itself: attention gives it with the identity for keys (times sqrt d, d = 4^n) and for values.
+    /// There is no softmax by itself: attention gives it with [1 1] for keys (times sqrt d, d = 4^n) and [1 0] for values, 1 being the
+    /// identity. The logits, which attention holds in fp32, are given as two fp16 numbers each, so that no storage rounds them.
     /// </summary>
     private static (Func<Graph, Value> Record, float[] Expected) Softmax(string name)
     {
@@ -157,13 +158,17 @@ internal static class ReferenceOps
         var values = new float[length];
         if (key == "softmax.q")
         {
-            CopyRows(Tensors.Value.Floats($"{name}.x"), count, values, size);
+            var logits = Tensors.Value.Floats($"{name}.x");
+            float[] high = [.. logits.Select(x => (float)(Half)x)];
+            CopyRows(high, count, values, size);
+            CopyRows([.. logits.Zip(high, (x, h) => x - h)], count, values.AsSpan(count), size);
             return values;
         }
 
         for (var i = 0; i < count; i++)
         {
             values[(i * size) + i] = key == "softmax.k" ? (float)Math.Sqrt(size) : 1;
+            values[(i * size) + count + i] = key == "softmax.k" ? (float)Math.Sqrt(size) : 0;
         }
 
         return values;
@@ -172,7 +177,7 @@ internal static class ReferenceOps
     private static int SoftmaxSize(int count)
     {
         var size = 1;
-        while (size < count)
+        while (size < 2 * count)
         {
             size *= 4;
         }
@@ -180,11 +185,11 @@ internal static class ReferenceOps
         return size;
     }
 
-    private static void CopyRows(float[] source, int sourcePitch, float[] target, int targetPitch)
+    private static void CopyRows(float[] source, int sourcePitch, Span<float> target, int targetPitch)
     {
         for (var row = 0; row < source.Length / sourcePitch; row++)
         {
-            source.AsSpan(row * sourcePitch, sourcePitch).CopyTo(target.AsSpan(row * targetPitch));
+            source.AsSpan(row * sourcePitch, sourcePitch).CopyTo(target[(row * targetPitch)..]);
         }
     }
 }
