@@ -38,7 +38,7 @@ internal sealed record UNetConfig(
         c.Require("resnet_time_scale_shift", "default");
         var config = new UNetConfig(
             c.Size("in_channels", ModelLimits.Channels, 4), c.Size("out_channels", ModelLimits.Channels, 4), channels, c.Names("down_block_types"),
-            c.Names("up_block_types"), c.Size("layers_per_block", ModelLimits.Layers, 2), c.PerLevel("attention_head_dim", channels.Length, 8),
+            c.Names("up_block_types"), c.Size("layers_per_block", ModelLimits.BlockLayers, 2), c.PerLevel("attention_head_dim", channels.Length, 8),
             c.Size("cross_attention_dim", ModelLimits.Channels, 1280), c.Int("norm_num_groups", 32), c.Positive("norm_eps", 1e-5),
             c.Flag("flip_sin_to_cos", true), c.Number("freq_shift", 0), c.Flag("use_linear_projection", false),
             c.Size("sample_size", ModelLimits.Sample, 64));
@@ -89,7 +89,7 @@ internal sealed record AutoencoderKlConfig(
         var channels = c.Sizes("block_out_channels", ModelLimits.Channels, ModelLimits.Levels);
         var config = new AutoencoderKlConfig(
             c.Size("in_channels", ModelLimits.Channels, 3), c.Size("out_channels", ModelLimits.Channels, 3), channels,
-            c.Size("layers_per_block", ModelLimits.Layers, 1), c.Size("latent_channels", ModelLimits.Channels, 4), c.Int("norm_num_groups", 32),
+            c.Size("layers_per_block", ModelLimits.BlockLayers, 1), c.Size("latent_channels", ModelLimits.Channels, 4), c.Int("norm_num_groups", 32),
             c.Positive("scaling_factor", 0.18215));
         foreach (var size in channels)
         {

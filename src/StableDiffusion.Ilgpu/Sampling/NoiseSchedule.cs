@@ -35,7 +35,7 @@ internal sealed class NoiseSchedule
     private const double SmallestAlpha = 1.0 / (1 << 24);
 
     /// <summary>A damaged configuration must not decide how much is allocated.</summary>
-    private const int MostTrainSteps = 1_000_000;
+    private const int MostTrainSteps = 100_000;
 
     private readonly string description;
     private readonly double[] trained;

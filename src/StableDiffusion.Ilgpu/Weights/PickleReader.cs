@@ -210,10 +210,10 @@ internal sealed class PickleReader
                 Push(objects.Storage(Pop()));
                 break;
             case PickleOpcode.Reduce:
-                Make(objects.Call);
+                Make(isNew: false);
                 break;
             case PickleOpcode.NewObj:
-                Make(objects.New);
+                Make(isNew: true);
                 break;
             case PickleOpcode.Build:
                 var state = Pop();
@@ -418,9 +418,13 @@ internal sealed class PickleReader
     private void Recall(long index) =>
         Push(memo.TryGetValue(index, out var value) ? value : throw new InvalidDataException($"the memo has no entry {index}"));
 
-    private void PushGlobal(string module, string name) =>
-        Push(TorchGlobals.Find($"{module}.{name}") ?? throw new InvalidDataException(
-            $"names {module}.{name}, which is not among the names that tensors need; refused, nothing was run"));
+    private void PushGlobal(string module, string name)
+    {
+        budget.Take(TextBytes + (2L * (module.Length + name.Length + 1)));
+        var joined = $"{module}.{name}";
+        Push(TorchGlobals.Find(joined) ?? throw new InvalidDataException(
+            $"names {joined}, which is not among the names that tensors need; refused, nothing was run"));
+    }
 
     private void PushGlobal(object?[] moduleAndName)
     {
@@ -432,11 +436,15 @@ internal sealed class PickleReader
         PushGlobal(module, name);
     }
 
-    private void Make(Func<TorchGlobal, object?[], object?> make)
+    private void Make(bool isNew)
     {
         var arguments = Pop();
         var callee = Pop();
-        Push(callee is TorchGlobal global && arguments is object?[] tuple ? make(global, tuple)
-            : throw new InvalidDataException($"{TorchObjects.Describe(callee)} is called with {TorchObjects.Describe(arguments)}"));
+        if (callee is not TorchGlobal global || arguments is not object?[] tuple)
+        {
+            throw new InvalidDataException($"{TorchObjects.Describe(callee)} is called with {TorchObjects.Describe(arguments)}");
+        }
+
+        Push(isNew ? objects.New(global, tuple) : objects.Call(global, tuple));
     }
 }

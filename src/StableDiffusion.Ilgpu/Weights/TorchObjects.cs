@@ -109,8 +109,15 @@ internal sealed class TorchObjects(Func<string, (long Offset, long Length)?> loc
         return new TorchTensor(storage, start, Numbers(shape), Numbers(strides));
     }
 
-    private static long[] Numbers(object?[] values) =>
-        values.Length <= TorchTensor.LargestRank && values.All(v => v is long)
-            ? [.. values.Select(v => (long)v!)]
-            : throw new InvalidDataException($"a tensor's shape or strides are not at most {TorchTensor.LargestRank} integers");
+    private static long[] Numbers(object?[] values)
+    {
+        var numbers = new long[values.Length];
+        for (var i = 0; i < numbers.Length; i++)
+        {
+            numbers[i] = i < TorchTensor.LargestRank && values[i] is long number ? number
+                : throw new InvalidDataException($"a tensor's shape or strides are not at most {TorchTensor.LargestRank} integers");
+        }
+
+        return numbers;
+    }
 }

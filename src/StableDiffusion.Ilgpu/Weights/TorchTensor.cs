@@ -13,29 +13,34 @@ internal sealed class TorchTensor
     public TorchTensor(TorchStorage storage, long start, long[] shape, long[] strides)
     {
         (Storage, Start, Shape, Strides) = (storage, start, shape, strides);
-        var text = $"[{string.Join(", ", shape)}] with strides [{string.Join(", ", strides)}] from {start}";
-        if (shape.Length > LargestRank || shape.Length != strides.Length || start < 0 || shape.Any(d => d < 0) || strides.Any(s => s < 0))
+        if (shape.Length > LargestRank || shape.Length != strides.Length || start < 0)
         {
-            throw new InvalidDataException($"of shape {text}");
+            throw Error("");
         }
 
         try
         {
-            Count = shape.Aggregate(1L, (a, b) => checked(a * b));
-            Extent = Count == 0 ? 0 : shape.Zip(strides).Aggregate(1L, (sum, d) => checked(sum + ((d.First - 1) * d.Second)));
+            (Count, var reach) = (1, 0L);
+            for (var d = 0; d < shape.Length; d++)
+            {
+                Count = shape[d] >= 0 && strides[d] >= 0 ? checked(Count * shape[d]) : throw Error("");
+                reach = checked(reach + ((shape[d] - 1) * strides[d]));
+            }
+
+            Extent = Count == 0 ? 0 : checked(reach + 1);
             if (checked(start + Extent) > storage.Count)
             {
-                throw new InvalidDataException($"of shape {text}, but its storage {storage.Key} has {storage.Count} elements");
+                throw Error($", but its storage {storage.Key} has {storage.Count} elements");
             }
         }
         catch (OverflowException)
         {
-            throw new InvalidDataException($"of shape {text}, more than any file holds");
+            throw Error(", more than any file holds");
         }
 
-        if (Count > Math.Max(Extent, 1))
+        if (Count > Extent)
         {
-            throw new InvalidDataException($"of shape {text}, {Count} elements of which some are the same {Extent}");
+            throw Error($", {Count} elements of which some are the same of {Extent}");
         }
     }
 
@@ -80,4 +85,7 @@ internal sealed class TorchTensor
             return true;
         }
     }
+
+    private InvalidDataException Error(string problem) =>
+        new($"a tensor has shape [{string.Join(", ", Shape)}] with strides [{string.Join(", ", Strides)}] from {Start}{problem}");
 }
