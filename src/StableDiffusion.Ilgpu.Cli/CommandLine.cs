@@ -63,6 +63,7 @@ internal static class CommandLine
         TextToImageCommand.Create(context),
         DevicesCommand.Create(context),
         InspectCommand.Create(context),
+        ConvertCommand.Create(context),
     };
 
     private static string UsageMessage(ParseResult parsed)

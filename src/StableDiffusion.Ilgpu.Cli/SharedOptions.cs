@@ -11,8 +11,8 @@ internal static class SharedOptions
 
     public static Option<string?> Model() => new("--model", "-m")
     {
-        Description = "Folder in diffusers' layout, or synthetic:sd15 for full-size weights without meaning [default: the bundled model]",
-        HelpName = "folder",
+        Description = "Folder in diffusers' layout, single file, or synthetic:sd15 for full-size weights without meaning [default: the bundled model]",
+        HelpName = "path",
     };
 
     public static Option<string> Device() => new("--device")
@@ -57,6 +57,24 @@ internal static class SharedOptions
             try
             {
                 find(result.GetValueOrDefault<string>());
+            }
+            catch (StableDiffusionException e)
+            {
+                result.AddError(e.Message);
+            }
+        });
+        return option;
+    }
+
+    /// <summary>The same without a default.</summary>
+    public static Option<string?> OptionalChoice(string name, string description, Func<string, object> find)
+    {
+        var option = new Option<string?>(name) { Description = description, HelpName = "name" };
+        option.Validators.Add(result =>
+        {
+            try
+            {
+                find(result.Tokens.Count > 0 ? result.Tokens[0].Value : "");
             }
             catch (StableDiffusionException e)
             {

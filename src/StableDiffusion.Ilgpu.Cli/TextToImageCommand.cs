@@ -8,7 +8,7 @@ namespace StableDiffusion.Ilgpu.Cli;
 /// <summary><c>sdilgpu txt2img</c>: makes pictures from a prompt. Names and defaults are those of stable-diffusion.cpp.</summary>
 internal sealed class TextToImageCommand(CommandContext context)
 {
-    private readonly Option<string?> model = SharedOptions.Model();
+    private readonly ModelOptionSet models = new();
     private readonly Option<string> prompt = new("--prompt", "-p")
     {
         Description = "What the picture shows; may be empty", HelpName = "text", Required = true,
@@ -56,9 +56,10 @@ internal sealed class TextToImageCommand(CommandContext context)
     {
         var command = new Command("txt2img", "Make pictures from a prompt.")
         {
-            model, prompt, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, sampler, scheduler, noiseGenerator,
+            prompt, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, sampler, scheduler, noiseGenerator,
             output, device, verbose,
         };
+        models.AddTo(command);
         command.SetAction(Run);
         return command;
     }
@@ -77,7 +78,7 @@ internal sealed class TextToImageCommand(CommandContext context)
 
         var target = ComputeDevice.Find(parsed.GetValue(device)!);
         string[] times = [];
-        ProgressDisplay.Run(context, display => times = Generate(request, files, parsed.GetValue(model), target, display));
+        ProgressDisplay.Run(context, display => times = Generate(request, files, models.Read(parsed), target, display));
 
         // Below the bar's place: a line that the terminal has to break would leave parts of the bar behind.
         foreach (var line in times.Where(_ => parsed.GetValue(verbose)))
@@ -108,11 +109,11 @@ internal sealed class TextToImageCommand(CommandContext context)
     }
 
     /// <returns>Where the time went.</returns>
-    private string[] Generate(GenerationRequest request, string[] files, string? modelName, ComputeDevice target, ProgressDisplay display)
+    private string[] Generate(GenerationRequest request, string[] files, ModelOptions model, ComputeDevice target, ProgressDisplay display)
     {
         var start = SinceProcessStart();
         var saving = TimeSpan.Zero;
-        using var pipeline = StableDiffusionPipeline.Load(modelName, target, context.Cancellation);
+        using var pipeline = StableDiffusionPipeline.Load(model, target, context.Cancellation);
 
         // One request a picture, so that each file is there as soon as its picture is.
         for (var i = 0; i < files.Length; i++)

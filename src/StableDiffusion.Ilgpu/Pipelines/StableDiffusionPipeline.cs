@@ -6,6 +6,7 @@ using StableDiffusion.Ilgpu.Imaging;
 using StableDiffusion.Ilgpu.Kernels;
 using StableDiffusion.Ilgpu.Sampling;
 using StableDiffusion.Ilgpu.Sampling.Noise;
+using StableDiffusion.Ilgpu.Weights;
 
 namespace StableDiffusion.Ilgpu;
 
@@ -153,6 +154,14 @@ public sealed class StableDiffusionPipeline : IDisposable
     {
         using var loaded = LoadedModel.Open(options);
         return loaded.Describe();
+    }
+
+    /// <summary>Writes a model to a file or folder; no device is touched.</summary>
+    /// <exception cref="StableDiffusionException">The model cannot be read, or the output not be written; nothing is left of it.</exception>
+    internal static void Convert(ModelOptions options, string output, TensorType? type, CancellationToken cancellationToken)
+    {
+        using var loaded = LoadedModel.Open(options);
+        loaded.Save(output, type, cancellationToken);
     }
 
     /// <summary>The launches of a generation of this size; with times of one run of each if asked for.</summary>
