@@ -102,11 +102,11 @@ internal sealed class SingleFileSample
         var bytes = new byte[info.Count * SafetensorsHeader.BytesOf(info.Type)];
         if (info.Type == TensorType.F16)
         {
-            file.Read(name, MemoryMarshal.Cast<byte, ushort>(bytes));
+            file.Read(name, MemoryMarshal.Cast<byte, ushort>(bytes.AsSpan()));
         }
         else
         {
-            file.Read(name, MemoryMarshal.Cast<byte, float>(bytes));
+            file.Read(name, MemoryMarshal.Cast<byte, float>(bytes.AsSpan()));
         }
 
         return (info, bytes);

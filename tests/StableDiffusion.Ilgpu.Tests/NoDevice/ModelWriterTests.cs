@@ -77,7 +77,7 @@ public sealed class ModelWriterTests : IDisposable
     [InlineData(1f, 0x3f80)]
     [InlineData(1.00390625f, 0x3f80)]
     [InlineData(1.01171875f, 0x3f82)]
-    [InlineData(1.0039063f, 0x3f81)]
+    [InlineData(1.0039065f, 0x3f81)]
     [InlineData(-2.5f, 0xc020)]
     [InlineData(3.4e38f, 0x7f80)]
     [InlineData(float.PositiveInfinity, 0x7f80)]
