@@ -12,6 +12,12 @@ internal sealed record CommandContext(TextWriter Output, TextWriter Error, bool 
     // Tables in files and pipes keep one line a row.
     private const int WidthWhenRedirected = 400;
 
+    /// <summary>Variables of the environment.</summary>
+    public Func<string, string?> Environment { get; init; } = System.Environment.GetEnvironmentVariable;
+
+    /// <summary>The wait before the second try of a request over the network.</summary>
+    public TimeSpan FirstRetryDelay { get; init; } = TimeSpan.FromSeconds(1);
+
     /// <summary>A console for tables and progress; plain text where nobody watches.</summary>
     public IAnsiConsole CreateConsole()
     {

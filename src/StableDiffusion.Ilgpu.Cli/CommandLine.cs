@@ -64,6 +64,7 @@ internal static class CommandLine
         DevicesCommand.Create(context),
         InspectCommand.Create(context),
         ConvertCommand.Create(context),
+        PullCommand.Create(context),
     };
 
     private static string UsageMessage(ParseResult parsed)

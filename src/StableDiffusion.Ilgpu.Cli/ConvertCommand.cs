@@ -13,7 +13,7 @@ internal static class ConvertCommand
 
     public static Command Create(CommandContext context)
     {
-        var models = new ModelOptionSet();
+        var models = new ModelOptionSet(context);
         var output = new Option<string>("--output", "-o")
         {
             Description = "A name that ends in .safetensors becomes a single file with the original names, any other one a folder in diffusers' layout",

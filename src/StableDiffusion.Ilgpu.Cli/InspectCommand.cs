@@ -7,7 +7,7 @@ internal static class InspectCommand
 {
     public static Command Create(CommandContext context)
     {
-        var models = new ModelOptionSet();
+        var models = new ModelOptionSet(context);
         var plan = new Option<bool>("--plan") { Description = "Compile the model, run it once and print every launch with its time" };
         var width = SharedOptions.Width();
         var height = SharedOptions.Height();

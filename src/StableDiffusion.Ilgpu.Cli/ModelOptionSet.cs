@@ -1,13 +1,15 @@
 using System.CommandLine;
+using StableDiffusion.Ilgpu.Cli.Downloads;
 
 namespace StableDiffusion.Ilgpu.Cli;
 
 /// <summary>The options that say which model is meant, and what replaces or completes what it holds.</summary>
-internal sealed class ModelOptionSet
+internal sealed class ModelOptionSet(CommandContext context)
 {
     private static readonly (string Name, PredictionType Type)[] Predictions = [("eps", PredictionType.Epsilon), ("v", PredictionType.V)];
 
     private readonly Option<string?> model = SharedOptions.Model();
+    private readonly Option<string?> cache = SharedOptions.Cache();
     private readonly Option<string?> unet = File("--unet", "UNet from another file, in any naming", "--diffusion-model");
     private readonly Option<string?> textEncoder = File("--text-encoder", "Text encoder from another file, in any naming", "--clip_l");
     private readonly Option<string?> vae = File("--vae", "Autoencoder from another file, in any naming");
@@ -23,21 +25,28 @@ internal sealed class ModelOptionSet
 
     public void AddTo(Command command)
     {
-        foreach (var option in new[] { model, unet, textEncoder, vae, config, prediction })
+        foreach (var option in new[] { model, cache, unet, textEncoder, vae, config, prediction })
         {
             command.Add(option);
         }
     }
 
-    public ModelOptions Read(ParseResult parsed) => new()
+    /// <exception cref="StableDiffusionException">A name stands for a model that was not pulled.</exception>
+    public ModelOptions Read(ParseResult parsed)
     {
-        Model = parsed.GetValue(model),
-        UNet = parsed.GetValue(unet),
-        TextEncoder = parsed.GetValue(textEncoder),
-        Vae = parsed.GetValue(vae),
-        ConfigFolder = parsed.GetValue(config),
-        Prediction = parsed.GetValue(prediction) is { } name ? FindPrediction(name) : null,
-    };
+        var pulled = ModelCache.Open(parsed.GetValue(cache), context.Environment);
+        return new ModelOptions
+        {
+            Model = Find(model),
+            UNet = Find(unet),
+            TextEncoder = Find(textEncoder),
+            Vae = Find(vae),
+            ConfigFolder = Find(config),
+            Prediction = parsed.GetValue(prediction) is { } name ? FindPrediction(name) : null,
+        };
+
+        string? Find(Option<string?> option) => pulled.Find(parsed.GetValue(option));
+    }
 
     private static PredictionType FindPrediction(string name)
     {

@@ -11,8 +11,15 @@ internal static class SharedOptions
 
     public static Option<string?> Model() => new("--model", "-m")
     {
-        Description = "Folder in diffusers' layout, single file, or synthetic:sd15 for full-size weights without meaning [default: the bundled model]",
+        Description = "Folder in diffusers' layout, single file, a name that 'sdilgpu pull' fetched (sd15, hf:owner/repo), "
+            + "or synthetic:sd15 for full-size weights without meaning [default: the bundled model]",
         HelpName = "path",
+    };
+
+    public static Option<string?> Cache() => new("--cache")
+    {
+        Description = "Folder of pulled models [default: sdilgpu in XDG_CACHE_HOME or ~/.cache]",
+        HelpName = "folder",
     };
 
     public static Option<string> Device() => new("--device")

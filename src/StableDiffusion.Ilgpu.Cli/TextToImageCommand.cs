@@ -8,7 +8,7 @@ namespace StableDiffusion.Ilgpu.Cli;
 /// <summary><c>sdilgpu txt2img</c>: makes pictures from a prompt. Names and defaults are those of stable-diffusion.cpp.</summary>
 internal sealed class TextToImageCommand(CommandContext context)
 {
-    private readonly ModelOptionSet models = new();
+    private readonly ModelOptionSet models = new(context);
     private readonly Option<string> prompt = new("--prompt", "-p")
     {
         Description = "What the picture shows; may be empty", HelpName = "text", Required = true,
@@ -77,8 +77,9 @@ internal sealed class TextToImageCommand(CommandContext context)
         }
 
         var target = ComputeDevice.Find(parsed.GetValue(device)!);
+        var model = models.Read(parsed);
         string[] times = [];
-        ProgressDisplay.Run(context, display => times = Generate(request, files, models.Read(parsed), target, display));
+        ProgressDisplay.Run(context, display => times = Generate(request, files, model, target, display));
 
         // Below the bar's place: a line that the terminal has to break would leave parts of the bar behind.
         foreach (var line in times.Where(_ => parsed.GetValue(verbose)))

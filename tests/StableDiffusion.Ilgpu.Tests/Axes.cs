@@ -2,7 +2,9 @@ using StableDiffusion.Ilgpu.Graphs;
 
 namespace StableDiffusion.Ilgpu.Tests;
 
-/// <summary>Between the layouts of stored tensors (NCHW; tokens as (batch, position, channel)) and the library's channels-last one.</summary>
+/// <summary>
+/// Between the layouts of stored tensors (NCHW; tokens as (batch, position, channel)) and the library's channels-last one.
+/// </summary>
 internal static class Axes
 {
     /// <summary>Axis i of the result is axis order[i] of the source.</summary>

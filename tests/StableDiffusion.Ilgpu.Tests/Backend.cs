@@ -9,7 +9,8 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
 {
     /// <summary>What this machine can run; the fastest leaf first.</summary>
     public static IReadOnlyList<Backend> All { get; } =
-        [.. Enum.GetValues<LeafKind>().Where(leaf => Missing(leaf) is null).Reverse().SelectMany(leaf => new[] { true, false }, (l, half) => new Backend(l, half))];
+        [.. Enum.GetValues<LeafKind>().Where(leaf => Missing(leaf) is null).Reverse()
+            .SelectMany(leaf => new[] { true, false }, (l, half) => new Backend(l, half))];
 
     /// <summary>The leaves that this machine lacks, with the reason.</summary>
     public static IReadOnlyList<string> LeftOut { get; } =

@@ -31,7 +31,7 @@ public sealed class DeviceFixture : IDisposable
     }
 
     /// <summary>Kernels of their own for another device.</summary>
-    internal static KernelSet<T> Compile<T>(DeviceSession device, Backend backend) where T : unmanaged => (KernelSet<T>)(typeof(T) == typeof(ushort)
+    internal static KernelSet<T> Compile<T>(DeviceSession device, Backend backend) where T : unmanaged => (KernelSet<T>)(backend.Half
         ? (object)BackendProfile.HalfKernels(device, backend.Leaf)
         : BackendProfile.FloatKernels(device, backend.Leaf));
 

@@ -158,7 +158,8 @@ internal sealed class GuardedRun<T> : IDisposable where T : unmanaged
         return values;
     }
 
-    private void ForEachRow(Value value, Action<(int Index, int Start, int Count)> action) => ForEachRow(placement[value], value.Shape, action);
+    private void ForEachRow(Value value, Action<(int Index, int Start, int Count)> action) =>
+        ForEachRow(placement[value], value.Shape, action);
 
     /// <summary>What the launches of a value write: of a concatenation, the operands that have no place in it of their own.</summary>
     private void ForEachTarget(Value value, Action<(int Index, int Start, int Count)> action)

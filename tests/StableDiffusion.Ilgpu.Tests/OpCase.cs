@@ -23,7 +23,8 @@ internal sealed class OpCase(string name, Action<Graph> record)
     public string Name => name;
 
     /// <summary>
-    /// Largest relative L2 error of each operation with fp32 storage. The default is what the reference data's README allows fp32 arithmetic.
+    /// Largest relative L2 error of each operation with fp32 storage. The default is what the reference data's README allows fp32
+    /// arithmetic.
     /// </summary>
     public double FloatLimit { get; init; } = 1e-6;
 
@@ -99,7 +100,8 @@ internal sealed class OpCase(string name, Action<Graph> record)
                     values = [.. Enumerable.Range(1, (int)count).Select(i => function(Uniform(seed + ((ulong)i * 0x9e3779b97f4a7c15))))];
                 }
 
-                made.Add(tensor, values.Length == count ? values : throw new InvalidOperationException($"{name}: {tensor} has {count} values"));
+                made.Add(tensor, values.Length == count ? values
+                    : throw new InvalidOperationException($"{name}: {tensor} has {count} values"));
             }
 
             return values;

@@ -37,7 +37,10 @@ internal static class OpCases
 
     private static IEnumerable<OpCase> Convolutions()
     {
-        foreach (var (n, h, w, from, to) in new[] { (1, 1, 1, 1, 1), (1, 1, 70, 3, 33), (2, 9, 1, 17, 4), (2, 3, 5, 64, 70), (1, 17, 19, 8, 8), (3, 6, 7, 300, 16) })
+        foreach (var (n, h, w, from, to) in new[]
+        {
+            (1, 1, 1, 1, 1), (1, 1, 70, 3, 33), (2, 9, 1, 17, 4), (2, 3, 5, 64, 70), (1, 17, 19, 8, 8), (3, 6, 7, 300, 16),
+        })
         {
             yield return Conv($"{n}x{h}x{w}x{from} to {to}", n, h, w, from, to, Window.Same(3));
             yield return Conv($"{n}x{h}x{w}x{from} to {to} stride 2", n, h, w, from, to, Window.Same(3, stride: 2));
@@ -61,7 +64,10 @@ internal static class OpCases
     /// <summary>Each rule's own graph; run unfused they test the kernels that it saves.</summary>
     private static IEnumerable<OpCase> Fusions()
     {
-        foreach (var (n, h, w, c, th, tw) in new[] { (2, 3, 4, 8, 6, 8), (1, 3, 2, 5, 5, 3), (1, 1, 2, 40, 1, 3), (2, 2, 3, 33, 4, 5), (1, 4, 4, 16, 7, 8), (1, 5, 35, 3, 10, 70) })
+        foreach (var (n, h, w, c, th, tw) in new[]
+        {
+            (2, 3, 4, 8, 6, 8), (1, 3, 2, 5, 5, 3), (1, 1, 2, 40, 1, 3), (2, 2, 3, 33, 4, 5), (1, 4, 4, 16, 7, 8), (1, 5, 35, 3, 10, 70),
+        })
         {
             yield return Case($"resize {h}x{w}x{c} to {th}x{tw} into conv", g => (Root(g) / "c").Conv(X(g, n, h, w, c).Resize(th, tw), 20));
         }
@@ -70,29 +76,34 @@ internal static class OpCases
         {
             foreach (var columns in new[] { 7, 32, 70 })
             {
-                yield return Case($"linear to {columns} and {activation}", g => (Root(g) / "l").Linear(X(g, 1, 1, 9, 40), columns).Activate(activation));
+                yield return Case($"linear to {columns} and {activation}",
+                    g => (Root(g) / "l").Linear(X(g, 1, 1, 9, 40), columns).Activate(activation));
             }
         }
 
         foreach (var (rows, columns, depth) in new[] { (1, 16, 8), (9, 48, 33), (5, 80, 600), (300, 16, 20), (4, 20, 12) })
         {
-            yield return Case($"geglu {rows}x{depth} to {columns}", g => (Root(g) / "l").Linear(X(g, 1, 1, rows, depth), 2 * columns).Geglu());
+            yield return Case($"geglu {rows}x{depth} to {columns}",
+                g => (Root(g) / "l").Linear(X(g, 1, 1, rows, depth), 2 * columns).Geglu());
         }
 
         foreach (var biases in new[] { 1, 3 })
         {
             foreach (var columns in new[] { 6, 40 })
             {
-                yield return Case($"conv to {columns}, plus {biases} rows of bias", g => (Root(g) / "c").Conv(X(g, 3, 4, 5, 12), columns) + X(g, biases, 1, 1, columns, "t"));
+                yield return Case($"conv to {columns}, plus {biases} rows of bias",
+                    g => (Root(g) / "c").Conv(X(g, 3, 4, 5, 12), columns) + X(g, biases, 1, 1, columns, "t"));
                 yield return Case(
                     $"conv to {columns}, plus {biases} rows of bias, Silu, plus residual",
-                    g => ((Root(g) / "c").Conv(X(g, 3, 4, 5, 12), columns) + X(g, biases, 1, 1, columns, "t")).Silu() + X(g, 3, 4, 5, columns, "y"));
+                    g => ((Root(g) / "c").Conv(X(g, 3, 4, 5, 12), columns) + X(g, biases, 1, 1, columns, "t")).Silu()
+                        + X(g, 3, 4, 5, columns, "y"));
             }
         }
 
         foreach (var columns in new[] { 1, 15, 16, 17, 64, 70 })
         {
-            yield return Case($"linear to {columns}, plus residual", g => (Root(g) / "l").Linear(X(g, 2, 1, 7, 20), columns) + X(g, 2, 1, 7, columns, "y"));
+            yield return Case($"linear to {columns}, plus residual",
+                g => (Root(g) / "l").Linear(X(g, 2, 1, 7, 20), columns) + X(g, 2, 1, 7, columns, "y"));
         }
 
         yield return Case("linear, plus what it reads", g =>
@@ -115,7 +126,9 @@ internal static class OpCases
         });
     }
 
-    /// <summary>Every kernel with a source and with a target whose rows are apart: a slice of merged siblings, a place in a concatenation.</summary>
+    /// <summary>
+    /// Every kernel with a source and with a target whose rows are apart: a slice of merged siblings, a place in a concatenation.
+    /// </summary>
     private static IEnumerable<OpCase> Pitches()
     {
         var ops = new (string Name, Func<Scope, Value, Value> Apply)[]
@@ -161,21 +174,29 @@ internal static class OpCases
     {
         foreach (var (n, heads, size, queries, keys) in new[]
         {
-            (1, 1, 4, 1, 1), (1, 8, 4, 8, 77), (2, 3, 8, 33, 5), (1, 2, 8, 130, 130), (2, 8, 40, 9, 77), (1, 1, 40, 1, 64), (1, 2, 40, 65, 63),
-            (1, 4, 80, 31, 129), (1, 2, 160, 32, 65), (1, 1, 512, 24, 70), (1, 1, 257, 3, 3), (1, 1, 520, 2, 5), (2, 5, 64, 20, 77), (1, 3, 1, 7, 9), (1, 1, 8, 300, 10),
+            (1, 1, 4, 1, 1), (1, 8, 4, 8, 77), (2, 3, 8, 33, 5), (1, 2, 8, 130, 130), (2, 8, 40, 9, 77), (1, 1, 40, 1, 64),
+            (1, 2, 40, 65, 63),
+            (1, 4, 80, 31, 129), (1, 2, 160, 32, 65), (1, 1, 512, 24, 70), (1, 1, 257, 3, 3), (1, 1, 520, 2, 5), (2, 5, 64, 20, 77),
+            (1, 3, 1, 7, 9), (1, 1, 8, 300, 10),
         })
         {
-            yield return Attention($"attention {n} x {heads} heads of {size}, {queries} on {keys}", n, heads, size, queries, keys, causal: false);
+            yield return Attention($"attention {n} x {heads} heads of {size}, {queries} on {keys}", n, heads, size, queries, keys,
+                causal: false);
         }
 
-        foreach (var (n, heads, size, tokens) in new[] { (1, 2, 64, 77), (2, 3, 8, 5), (1, 1, 4, 1), (1, 1, 40, 130), (2, 1, 8, 300), (1, 1, 8, 64), (1, 1, 8, 65) })
+        foreach (var (n, heads, size, tokens) in new[]
         {
-            yield return Attention($"causal attention {n} x {heads} heads of {size}, {tokens} tokens", n, heads, size, tokens, tokens, causal: true);
+            (1, 2, 64, 77), (2, 3, 8, 5), (1, 1, 4, 1), (1, 1, 40, 130), (2, 1, 8, 300), (1, 1, 8, 64), (1, 1, 8, 65),
+        })
+        {
+            yield return Attention($"causal attention {n} x {heads} heads of {size}, {tokens} tokens", n, heads, size, tokens, tokens,
+                causal: true);
         }
 
         static OpCase Attention(string what, int n, int heads, int size, int queries, int keys, bool causal) => Case(what, g =>
         {
-            var (q, k, v) = (X(g, n, 1, queries, heads * size, "q"), X(g, n, 1, keys, heads * size, "k"), X(g, n, 1, keys, heads * size, "v"));
+            var (q, k, v) = (X(g, n, 1, queries, heads * size, "q"), X(g, n, 1, keys, heads * size, "k"),
+                X(g, n, 1, keys, heads * size, "v"));
             return Root(g).Attention(q, k, v, heads, causal);
         });
     }
@@ -184,11 +205,13 @@ internal static class OpCases
     {
         foreach (var (n, h, w, c, groups) in new[]
         {
-            (1, 1, 1, 32, 32), (2, 3, 5, 64, 32), (1, 7, 1, 24, 8), (2, 3, 3, 320, 32), (3, 5, 5, 10, 2), (1, 33, 31, 32, 32), (2, 16, 33, 48, 4),
+            (1, 1, 1, 32, 32), (2, 3, 5, 64, 32), (1, 7, 1, 24, 8), (2, 3, 3, 320, 32), (3, 5, 5, 10, 2), (1, 33, 31, 32, 32),
+            (2, 16, 33, 48, 4),
             (1, 50, 41, 20, 4), (2, 64, 64, 8, 4), (1, 46, 56, 96, 32), (1, 1, 2577, 3, 1),
         })
         {
-            yield return Case($"group norm {n}x{h}x{w}x{c}, {groups} groups, Silu", g => (Root(g) / "n").GroupNorm(X(g, n, h, w, c), groups, 1e-6).Silu());
+            yield return Case($"group norm {n}x{h}x{w}x{c}, {groups} groups, Silu",
+                g => (Root(g) / "n").GroupNorm(X(g, n, h, w, c), groups, 1e-6).Silu());
         }
 
         yield return Case("group norm, Silu elsewhere", g =>
@@ -196,8 +219,10 @@ internal static class OpCases
             var x = (Root(g) / "n").GroupNorm(X(g, 1, 4, 5, 16), 4, 1e-5);
             return x.Concat(x.Silu());
         });
-        yield return Moved("group norm of values around 100", 1e-4, "fp32 holds 100 + u to 4e-6 of u's size, and so do the means", g => (Root(g) / "n").GroupNorm(X(g, 2, 20, 30, 32), 8, 1e-5));
-        yield return Moved("group norm of 2200 rows around 100", 1e-4, "as above", g => (Root(g) / "n").GroupNorm(X(g, 1, 44, 50, 32), 8, 1e-5));
+        yield return Moved("group norm of values around 100", 1e-4, "fp32 holds 100 + u to 4e-6 of u's size, and so do the means",
+            g => (Root(g) / "n").GroupNorm(X(g, 2, 20, 30, 32), 8, 1e-5));
+        yield return Moved("group norm of 2200 rows around 100", 1e-4, "as above",
+            g => (Root(g) / "n").GroupNorm(X(g, 1, 44, 50, 32), 8, 1e-5));
         yield return Moved("layer norm of values around 100", 1e-4, "as above", g => (Root(g) / "n").LayerNorm(X(g, 1, 1, 40, 70), 1e-5));
 
         foreach (var (rows, c) in new[] { (1, 1), (77, 32), (5, 17), (33, 70), (9, 320), (3, 768), (65, 15) })
@@ -212,7 +237,8 @@ internal static class OpCases
             {
                 FloatLimit = limit,
                 LimitReason = reason,
-                Values = (name, _) => name == "x" ? [.. plain.InputValues(plain.Record().Inputs.Last()).Select(v => 100 + (float)Math.Round(v * 16) / 16)] : null,
+                Values = (name, _) => name == "x"
+                    ? [.. plain.InputValues(plain.Record().Inputs.Last()).Select(v => 100 + (float)Math.Round(v * 16) / 16)] : null,
             };
         }
     }
@@ -266,15 +292,18 @@ internal static class OpCases
         yield return Filled("gelu of 65000", g => X(g, 1, 1, 3, 20).Activate(Activation.Gelu), ("x", Sign));
         yield return Filled("quick gelu of 65000", g => X(g, 1, 1, 3, 20).Activate(Activation.QuickGelu), ("x", Sign));
         yield return Filled("geglu of 65000 gated by -65000", g => X(g, 1, 1, 3, 40).Geglu(), ("x", i => i % 40 < 20 ? Large : -Large));
-        yield return Filled("sum of 65000 and -65000", g => X(g, 1, 1, 4, 33) + X(g, 1, 1, 1, 33, "y"), ("x", _ => Large), ("y", i => i % 3 == 0 ? -Large : 100));
+        yield return Filled("sum of 65000 and -65000", g => X(g, 1, 1, 4, 33) + X(g, 1, 1, 1, 33, "y"), ("x", _ => Large),
+            ("y", i => i % 3 == 0 ? -Large : 100));
         yield return Filled("group norm of 65000", g => (Root(g) / "n").GroupNorm(X(g, 1, 20, 30, 32), 8, 1e-5).Silu(), ("x", Sign));
         yield return Filled("layer norm of 65000", g => (Root(g) / "n").LayerNorm(X(g, 1, 1, 5, 40), 1e-5), ("x", Sign));
         yield return Filled(
-            "linear of 65000", g => (Root(g) / "l").Linear(X(g, 1, 1, 9, 300), 33), ("x", Sign), ("l.weight", i => ((i * 37 % 201) - 100) / 16384f));
+            "linear of 65000", g => (Root(g) / "l").Linear(X(g, 1, 1, 9, 300), 33), ("x", Sign),
+            ("l.weight", i => ((i * 37 % 201) - 100) / 16384f));
 
         // Equal logits of 1e10, and one that stands as far above the rest.
         yield return Filled("attention with equal logits", g => Attention(g, 5, 70), ("q", _ => Large), ("k", _ => Large));
-        yield return Filled("attention with one logit of 1e9", g => Attention(g, 8, 8), ("q", i => i % 9 == 0 ? Large : 0), ("k", i => i % 9 == 0 ? Large : 0));
+        yield return Filled("attention with one logit of 1e9", g => Attention(g, 8, 8), ("q", i => i % 9 == 0 ? Large : 0),
+            ("k", i => i % 9 == 0 ? Large : 0));
 
         static Value Attention(Graph g, int queries, int keys) =>
             Root(g).Attention(X(g, 1, 1, queries, 8, "q"), X(g, 1, 1, keys, 8, "k"), X(g, 1, 1, keys, 8, "v"), heads: 1);
@@ -282,7 +311,8 @@ internal static class OpCases
         static OpCase Filled(string what, Func<Graph, Value> record, params (string Name, Func<int, float> Value)[] fills) =>
             new(what, g => g.Output("out", record(g)))
             {
-                Values = (name, count) => fills.Where(f => f.Name == name).Select(f => Enumerable.Range(0, count).Select(f.Value).ToArray()).FirstOrDefault(),
+                Values = (name, count) => fills.Where(f => f.Name == name)
+                    .Select(f => Enumerable.Range(0, count).Select(f.Value).ToArray()).FirstOrDefault(),
             };
     }
 

@@ -20,7 +20,8 @@ internal static class OpRun
     public static Func<string, float[]> StoredData(OpCase op, bool half)
     {
         var graph = op.Record();
-        var data = graph.Inputs.ToDictionary(i => ((Input)i.Op).Key, i => Round(op.InputValues(i), half && i.Type == ElementType.Activation));
+        var data = graph.Inputs.ToDictionary(i => ((Input)i.Op).Key,
+            i => Round(op.InputValues(i), half && i.Type == ElementType.Activation));
         foreach (var weight in graph.Weights)
         {
             data.Add(weight.Name, Round(op.WeightValues(weight.Name, weight.Shape), half && weight.Shape.Length > 1));

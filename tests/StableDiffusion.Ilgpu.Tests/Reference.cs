@@ -79,7 +79,8 @@ internal static class Reference
             if (!weights.TryGetValue((n, head, query), out var w))
             {
                 weights.Add((n, head, query), w = Softmax([.. Enumerable.Range(0, op.Causal ? query + 1 : keys.RowsPerItem).Select(key =>
-                    Enumerable.Range(head * size, size).Sum(i => q[Row(queries, n, query) + i] * k[Row(keys, n, key) + i]) / Math.Sqrt(size))]));
+                    Enumerable.Range(head * size, size)
+                        .Sum(i => q[Row(queries, n, query) + i] * k[Row(keys, n, key) + i]) / Math.Sqrt(size))]));
             }
 
             return w.Select((weight, key) => weight * v[Row(keys, n, key) + c]).Sum();
@@ -109,7 +110,8 @@ internal static class Reference
         for (var group = 0; group < value.Shape.N * op.Groups; group++)
         {
             var first = (group / op.Groups * rows * value.C) + (group % op.Groups * width);
-            Normalize(x, y, [.. Enumerable.Range(0, rows * width).Select(i => first + (i / width * value.C) + (i % width))], op.Epsilon, scale, offset);
+            Normalize(x, y, [.. Enumerable.Range(0, rows * width).Select(i => first + (i / width * value.C) + (i % width))], op.Epsilon,
+                scale, offset);
         }
 
         return y;

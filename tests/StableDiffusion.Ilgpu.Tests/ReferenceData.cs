@@ -26,7 +26,8 @@ internal static class ReferenceData
         $"{what}: error {error:0.0e+0} (limit {limit:0.0e+0}){(error <= limit ? "" : " FAILED")}";
 
     /// <summary>Names a part of the reference that is not compared.</summary>
-    public static void LeaveOut(string what, string reason) => TestContext.Current.TestOutputHelper?.WriteLine($"left out: {what}: {reason}");
+    public static void LeaveOut(string what, string reason) =>
+        TestContext.Current.TestOutputHelper?.WriteLine($"left out: {what}: {reason}");
 
     private static string FindFolder() =>
         Environment.GetEnvironmentVariable("SD_REFERENCE") is { Length: > 0 } named

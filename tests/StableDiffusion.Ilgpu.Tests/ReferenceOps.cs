@@ -43,7 +43,8 @@ internal static class ReferenceOps
             },
             expected);
 
-        Value Linear(Scope s, Value x, int outputs) => s.Linear(x, Tensors.Value.Shape($"{name}.weight")[0], Tensors.Value.Has($"{name}.bias"));
+        Value Linear(Scope s, Value x, int outputs) =>
+            s.Linear(x, Tensors.Value.Shape($"{name}.weight")[0], Tensors.Value.Has($"{name}.bias"));
     }
 
     /// <summary>The part of a case's name that says what it is.</summary>
@@ -52,7 +53,8 @@ internal static class ReferenceOps
     private static (Func<Graph, Value> Record, float[] Expected) Conv(string name, JsonElement json)
     {
         var pad = json.GetProperty("pad_left_right_top_bottom").EnumerateArray().Select(p => p.GetInt32()).ToArray();
-        var window = new Window(json.GetProperty("kernel").GetInt32(), json.GetProperty("stride").GetInt32(), pad[0], pad[1], pad[2], pad[3]);
+        var window = new Window(json.GetProperty("kernel").GetInt32(), json.GetProperty("stride").GetInt32(), pad[0], pad[1], pad[2],
+            pad[3]);
         var channels = Tensors.Value.Shape($"{name}.weight")[0];
         return (g => new Scope(g).Conv(Input(g, name, "x"), channels, window, Tensors.Value.Has($"{name}.bias")), Expected(name));
     }
@@ -60,7 +62,8 @@ internal static class ReferenceOps
     private static (Func<Graph, Value> Record, float[] Expected) GroupNorm(string name, JsonElement json)
     {
         var (groups, epsilon) = (json.GetProperty("groups").GetInt32(), json.GetProperty("eps").GetDouble());
-        return Layer(name, (s, x, _) => json.GetProperty("silu").GetBoolean() ? s.GroupNorm(x, groups, epsilon).Silu() : s.GroupNorm(x, groups, epsilon));
+        return Layer(name, (s, x, _) => json.GetProperty("silu").GetBoolean() ? s.GroupNorm(x, groups, epsilon).Silu()
+            : s.GroupNorm(x, groups, epsilon));
     }
 
     private static (Func<Graph, Value> Record, float[] Expected) Layer(string name, Func<Scope, Value, int, Value> layer) =>
@@ -81,7 +84,10 @@ internal static class ReferenceOps
         },
         Axes.Permute(Tensors.Value.Floats($"{name}.y"), Tensors.Value.Shape($"{name}.y"), 0, 2, 1, 3));
 
-    /// <summary>There is no softmax by itself: attention gives it with the identity for keys (times sqrt d, d = 4^n) and for values.</summary>
+    /// <summary>
+    /// There is no softmax by itself: attention gives it with [1 1] for keys (times sqrt d, d = 4^n) and [1 0] for values, 1 being the
+    /// identity. The logits, which attention holds in fp32, are given as two fp16 numbers each, so that no storage rounds them.
+    /// </summary>
     private static (Func<Graph, Value> Record, float[] Expected) Softmax(string name)
     {
         var shape = Tensors.Value.Shape($"{name}.x");
@@ -97,7 +103,8 @@ internal static class ReferenceOps
             expected);
     }
 
-    private static (Func<Graph, Value> Record, float[] Expected) Concat(string name) => (g => Input(g, name, "a").Concat(Input(g, name, "b")), Expected(name));
+    private static (Func<Graph, Value> Record, float[] Expected) Concat(string name) =>
+        (g => Input(g, name, "a").Concat(Input(g, name, "b")), Expected(name));
 
     private static (Func<Graph, Value> Record, float[] Expected) Upsample(string name)
     {
@@ -116,7 +123,8 @@ internal static class ReferenceOps
     private static Value Input(Graph g, string name, string key) =>
         g.Input(key, Axes.ChannelsLastShape(Tensors.Value.Shape($"{name}.{key}")), ElementType.Activation, Rate.Step);
 
-    private static float[] Expected(string name) => Axes.ToChannelsLast(Tensors.Value.Floats($"{name}.y"), Tensors.Value.Shape($"{name}.y"));
+    private static float[] Expected(string name) =>
+        Axes.ToChannelsLast(Tensors.Value.Floats($"{name}.y"), Tensors.Value.Shape($"{name}.y"));
 
     private static float[] Values(string name, string key, int count)
     {
@@ -150,13 +158,17 @@ internal static class ReferenceOps
         var values = new float[length];
         if (key == "softmax.q")
         {
-            CopyRows(Tensors.Value.Floats($"{name}.x"), count, values, size);
+            var logits = Tensors.Value.Floats($"{name}.x");
+            float[] high = [.. logits.Select(x => (float)(Half)x)];
+            CopyRows(high, count, values, size);
+            CopyRows([.. logits.Zip(high, (x, h) => x - h)], count, values.AsSpan(count), size);
             return values;
         }
 
         for (var i = 0; i < count; i++)
         {
             values[(i * size) + i] = key == "softmax.k" ? (float)Math.Sqrt(size) : 1;
+            values[(i * size) + count + i] = key == "softmax.k" ? (float)Math.Sqrt(size) : 0;
         }
 
         return values;
@@ -165,7 +177,7 @@ internal static class ReferenceOps
     private static int SoftmaxSize(int count)
     {
         var size = 1;
-        while (size < count)
+        while (size < 2 * count)
         {
             size *= 4;
         }
@@ -173,11 +185,11 @@ internal static class ReferenceOps
         return size;
     }
 
-    private static void CopyRows(float[] source, int sourcePitch, float[] target, int targetPitch)
+    private static void CopyRows(float[] source, int sourcePitch, Span<float> target, int targetPitch)
     {
         for (var row = 0; row < source.Length / sourcePitch; row++)
         {
-            source.AsSpan(row * sourcePitch, sourcePitch).CopyTo(target.AsSpan(row * targetPitch));
+            source.AsSpan(row * sourcePitch, sourcePitch).CopyTo(target[(row * targetPitch)..]);
         }
     }
 }

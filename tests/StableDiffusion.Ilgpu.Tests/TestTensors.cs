@@ -5,7 +5,8 @@ using System.Text.Json;
 namespace StableDiffusion.Ilgpu.Tests;
 
 /// <summary>
-/// The F32, I64 and U8 tensors of a reference file. It trusts the file and shares no code with the library's own reader, which it helps to test.
+/// The F32, I64 and U8 tensors of a reference file. It trusts the file and shares no code with the library's own reader, which it helps
+/// to test.
 /// </summary>
 internal sealed class TestTensors
 {

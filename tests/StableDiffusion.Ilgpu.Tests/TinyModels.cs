@@ -19,7 +19,8 @@ internal static class TinyModels
     public static IEnumerable<string> Names => Found.Where(m => m.Reason is null).Select(m => m.Name);
 
     /// <summary>The other ones, with the reason.</summary>
-    public static IEnumerable<(string Name, string Reason)> LeftOut => Found.Where(m => m.Reason is not null).Select(m => (m.Name, m.Reason!));
+    public static IEnumerable<(string Name, string Reason)> LeftOut => Found.Where(m => m.Reason is not null)
+        .Select(m => (m.Name, m.Reason!));
 
     /// <summary>The single-file forms of those that have a key map.</summary>
     public static IEnumerable<string> SingleFiles => SingleFileSample.Models.Select(m => m + SingleFileSuffix);

@@ -4,7 +4,9 @@ using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.EachBackend;
 
-/// <summary>The activations value by value, as a kernel of their own and in a contraction's epilogue, which computes them in registers.</summary>
+/// <summary>
+/// The activations value by value, as a kernel of their own and in a contraction's epilogue, which computes them in registers.
+/// </summary>
 [Collection(SharedDevice.Name)]
 public sealed class ActivationTests(DeviceFixture fixture)
 {
@@ -41,7 +43,8 @@ public sealed class ActivationTests(DeviceFixture fixture)
             comparisons.Report($"{op.Name}, {backend}, {fusion}, largest absolute", pairs.Max(p => p.Error), 1e-5);
 
             // What the reference's README asks of GELU, for all of them.
-            comparisons.Report($"{op.Name}, {backend}, {fusion}, largest relative above 1e-3", pairs.Where(p => p.Size > 1e-3).Max(p => p.Error / p.Size), 1e-6);
+            comparisons.Report($"{op.Name}, {backend}, {fusion}, largest relative above 1e-3",
+                pairs.Where(p => p.Size > 1e-3).Max(p => p.Error / p.Size), 1e-6);
         }
 
         comparisons.Verify();

@@ -12,7 +12,8 @@ public sealed class DemoModelTests(DeviceFixture fixture)
 {
     private static readonly string Folder = Path.Combine(ReferenceData.Repository, "weights", "demo");
 
-    private static readonly Lazy<TestTensors> Tensors = new(() => TestTensors.Open(Path.Combine(Folder, "reference", "reference.safetensors")));
+    private static readonly Lazy<TestTensors> Tensors = new(() =>
+        TestTensors.Open(Path.Combine(Folder, "reference", "reference.safetensors")));
 
     private static readonly Lazy<JsonElement> Settings = new(
         () => JsonSerializer.Deserialize<JsonElement>(File.ReadAllBytes(Path.Combine(Folder, "reference", "reference.json"))));
@@ -41,7 +42,8 @@ public sealed class DemoModelTests(DeviceFixture fixture)
 
         var (texts, unconditional) = (engine.Encode(ids), engine.Encode(unconditionalIds));
         comparisons.Compare("demo text_embeddings", texts, Tensors.Value.Floats("text_embeddings"), Limits.Text(half: false));
-        comparisons.Compare("demo uncond_text_embeddings", unconditional, Tensors.Value.Floats("uncond_text_embeddings"), Limits.Text(half: false));
+        comparisons.Compare("demo uncond_text_embeddings", unconditional, Tensors.Value.Floats("uncond_text_embeddings"),
+            Limits.Text(half: false));
 
         var shape = Tensors.Value.Shape("initial_latents");
         var initial = Tensors.Value.Floats("initial_latents");
@@ -63,10 +65,13 @@ public sealed class DemoModelTests(DeviceFixture fixture)
 
         // From the stored latents, so that only the decoder's own error counts.
         var (stored, size) = (Tensors.Value.Floats("final_latents"), shape[1] * shape[2] * shape[3]);
-        float[] decoded = [.. Enumerable.Range(0, shape[0]).SelectMany(i => engine.Decode(stored.AsSpan(i * size, size), shape[2], shape[3]))];
-        byte[] bytes = [.. Enumerable.Range(0, shape[0]).SelectMany(i => engine.DecodeToBytes(stored.AsSpan(i * size, size), shape[2], shape[3]))];
+        float[] decoded = [.. Enumerable.Range(0, shape[0])
+            .SelectMany(i => engine.Decode(stored.AsSpan(i * size, size), shape[2], shape[3]))];
+        byte[] bytes = [.. Enumerable.Range(0, shape[0])
+            .SelectMany(i => engine.DecodeToBytes(stored.AsSpan(i * size, size), shape[2], shape[3]))];
         comparisons.Compare(
-            "demo decoded", decoded, Axes.ToChannelsLast(Tensors.Value.Floats("decoded"), Tensors.Value.Shape("decoded")), Limits.Decoder(half: false));
+            "demo decoded", decoded, Axes.ToChannelsLast(Tensors.Value.Floats("decoded"), Tensors.Value.Shape("decoded")),
+            Limits.Decoder(half: false));
         var expected = Tensors.Value.Bytes("images_u8_nhwc");
         Assert.Equal(expected.Length, bytes.Length);
         comparisons.Report("demo images_u8_nhwc, largest difference", bytes.Zip(expected, (a, b) => Math.Abs(a - b)).Max(), 1);
@@ -79,14 +84,16 @@ public sealed class DemoModelTests(DeviceFixture fixture)
         using var model = LoadedModel.Open(Folder);
         using var engine = new DiffusionEngine<ushort>(model, fixture.Device, fixture.Kernels<ushort>(backend), FusionOptions.All);
         var comparisons = new Comparisons();
-        var latents = Sample(model, engine, engine.Encode(Prompts.SelectMany(model.Tokenize).ToArray()), engine.Encode(model.Tokenize(Negative)));
+        var latents = Sample(model, engine, engine.Encode(Prompts.SelectMany(model.Tokenize).ToArray()),
+            engine.Encode(model.Tokenize(Negative)));
         var (shape, bytes) = (Tensors.Value.Shape("final_latents"), Tensors.Value.Bytes("images_u8_nhwc"));
         var (size, pixels) = (latents.Length / shape[0], bytes.Length / shape[0]);
         for (var i = 0; i < shape[0]; i++)
         {
             var picture = engine.DecodeToBytes(latents.AsSpan(i * size, size), shape[2], shape[3]);
             comparisons.ComparePictures(
-                $"demo picture '{Prompts[i]}', fp16", [.. picture.Select(b => b / 255f)], [.. bytes.Skip(i * pixels).Take(pixels).Select(b => b / 255f)], 40);
+                $"demo picture '{Prompts[i]}', fp16", [.. picture.Select(b => b / 255f)],
+                [.. bytes.Skip(i * pixels).Take(pixels).Select(b => b / 255f)], 40);
         }
 
         comparisons.Verify();
@@ -97,10 +104,12 @@ public sealed class DemoModelTests(DeviceFixture fixture)
     {
         var plan = Samplers.Find(Settings.Value.GetProperty("sampler").GetString()!.Split(' ')[0])
             .Plan(model.Schedule, Settings.Value.GetProperty("steps").GetInt32(), Scheduler.Discrete);
-        Assert.Equal(Settings.Value.GetProperty("timesteps").EnumerateArray().Select(t => t.GetDouble()), plan.Steps.Select(s => s.Timestep));
+        Assert.Equal(Settings.Value.GetProperty("timesteps").EnumerateArray().Select(t => t.GetDouble()),
+            plan.Steps.Select(s => s.Timestep));
         var (initial, shape) = (Tensors.Value.Floats("initial_latents"), Tensors.Value.Shape("initial_latents"));
         var (size, text) = (initial.Length / shape[0], unconditional.Length);
         return [.. Enumerable.Range(0, shape[0]).SelectMany(i => engine.Sample(
-            (float[])[.. unconditional, .. texts.AsSpan(i * text, text)], Guidance, shape[2], shape[3], plan, () => initial[(i * size)..((i + 1) * size)]))];
+            (float[])[.. unconditional, .. texts.AsSpan(i * text, text)], Guidance, shape[2], shape[3], plan,
+            () => initial[(i * size)..((i + 1) * size)]))];
     }
 }

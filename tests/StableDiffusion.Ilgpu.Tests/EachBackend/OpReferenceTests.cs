@@ -22,7 +22,8 @@ public sealed class OpReferenceTests(DeviceFixture fixture)
         var actual = Reference.Evaluate(op.Case.Record(), OpRun.StoredData(op.Case, half: false))["out"].Select(v => (float)v).ToArray();
 
         // Doubles, rounded to fp32 at the end as the stored results are; the sinusoid's angles were fp32 there.
-        ReferenceData.Report($"ops {name}, Reference", Comparisons.RelativeL2(actual, op.Expected), ReferenceOps.Kind(name) == "timestep_embedding" ? 2e-5 : 1e-7);
+        ReferenceData.Report($"ops {name}, Reference", Comparisons.RelativeL2(actual, op.Expected),
+            ReferenceOps.Kind(name) == "timestep_embedding" ? 2e-5 : 1e-7);
     }
 
     [Theory]
@@ -55,7 +56,8 @@ public sealed class OpReferenceTests(DeviceFixture fixture)
             {
                 var pairs = actual.Zip(op.Expected, (a, e) => (Error: Math.Abs((double)a - e), Size: Math.Abs((double)e))).ToArray();
                 comparisons.Report($"{what}, largest absolute", pairs.Max(p => p.Error), 1e-5);
-                comparisons.Report($"{what}, largest relative above 1e-3", pairs.Where(p => p.Size > 1e-3).Max(p => p.Error / p.Size), 1e-6);
+                comparisons.Report(
+                    $"{what}, largest relative above 1e-3", pairs.Where(p => p.Size > 1e-3).Max(p => p.Error / p.Size), 1e-6);
             }
             else
             {

@@ -13,7 +13,8 @@ public sealed class OpTests(DeviceFixture fixture)
     [Fact]
     public void Which_leaves_run()
     {
-        TestContext.Current.TestOutputHelper?.WriteLine($"fastest leaf: {BackendProfile.Best}; backends: {string.Join(", ", Backend.Names)}");
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            $"fastest leaf: {BackendProfile.Best}; backends: {string.Join(", ", Backend.Names)}");
         foreach (var missing in Backend.LeftOut)
         {
             TestContext.Current.TestOutputHelper?.WriteLine($"left out: leaf {missing}");
@@ -56,7 +57,8 @@ public sealed class OpTests(DeviceFixture fixture)
     {
         foreach (var op in OpCases.All)
         {
-            using var run = new GuardedRun<float>(op.Record(), FusionOptions.All, fixture.Device, fixture.Kernels<float>(Backend.All[1]), op.OpenWeights());
+            using var run = new GuardedRun<float>(op.Record(), FusionOptions.All, fixture.Device, fixture.Kernels<float>(Backend.All[1]),
+                op.OpenWeights());
             Assert.Equal(op.Flops, run.Launches.Sum(l => l.Flops));
         }
     }

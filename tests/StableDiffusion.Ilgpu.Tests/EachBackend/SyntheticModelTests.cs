@@ -5,16 +5,13 @@ using Xunit;
 namespace StableDiffusion.Ilgpu.Tests.EachBackend;
 
 /// <summary>
-/// Full-size models with synthetic weights against diffusers' fp32 outputs: all cases with fp16 storage, the smaller ones with fp32, whose
-/// weights take twice the memory. Each model is made once for each storage.
+/// Full-size models with synthetic weights against diffusers' fp32 outputs, with fp16 and with fp32 storage. Each model is made once for
+/// each storage.
 /// </summary>
 [Collection(SharedDevice.Name)]
 [Trait("Kind", "Reference")]
 public sealed class SyntheticModelTests(DeviceFixture fixture)
 {
-    /// <summary>Latent pixels of the largest case that is also run with fp32 storage.</summary>
-    private const int MostFloatPixels = 2 * 32 * 32;
-
     private const string InfoSuffix = "-info.json";
 
     public static IEnumerable<TheoryDataRow<string, string>> Models =>
@@ -51,7 +48,8 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
         }
     }
 
-    private sealed class Check<T>(DeviceFixture fixture, string name, LoadedModel model, JsonElement info, Backend backend) where T : unmanaged
+    private sealed class Check<T>(DeviceFixture fixture, string name, LoadedModel model, JsonElement info, Backend backend)
+        where T : unmanaged
     {
         private readonly TestTensors tensors = TestTensors.Open("synthetic", $"{name}-outputs.safetensors");
         private readonly Comparisons comparisons = new();
@@ -70,15 +68,17 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
                 Decoder(engine, tag);
             }
 
-            if (tensors.Has("pipeline.initial_noise") && !IsLeftOut("pipeline", backend.Half ? 0 : int.MaxValue))
+            if (tensors.Has("pipeline.initial_noise"))
             {
                 Pipeline(engine);
             }
 
-            foreach (var encoder in tensors.Names.Where(n => n.StartsWith("vae.encode", StringComparison.Ordinal)).Append("te.pooler_output"))
+            foreach (var encoder in tensors.Names.Where(n => n.StartsWith("vae.encode", StringComparison.Ordinal))
+                .Append("te.pooler_output"))
             {
                 ReferenceData.LeaveOut(
-                    $"synthetic {name} {encoder}", encoder[0] == 't' ? "Stable Diffusion reads last_hidden_state only" : "the encoder is not built yet");
+                    $"synthetic {name} {encoder}",
+                    encoder[0] == 't' ? "Stable Diffusion reads last_hidden_state only" : "the encoder is not built yet");
             }
 
             comparisons.Verify();
@@ -95,11 +95,6 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
         private void UNet(DiffusionEngine<T> engine, string tag)
         {
             var shape = tensors.Shape($"{tag}.sample");
-            if (IsLeftOut(tag, shape[0] * shape[2] * shape[3]))
-            {
-                return;
-            }
-
             // Batch 2 has both prompts, batch 1 the first one.
             var (texts, textShape) = (tensors.Floats("te.last_hidden_state"), tensors.Shape("te.last_hidden_state"));
             var unet = engine.UNet(shape[0], shape[2], shape[3]);
@@ -111,17 +106,13 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
                 program.Run();
             }
 
-            Compare($"{tag}.out", unet.Read("out"), Axes.ToChannelsLast(tensors.Floats($"{tag}.out"), shape), Limits.SyntheticUNet(backend.Half));
+            Compare($"{tag}.out", unet.Read("out"), Axes.ToChannelsLast(tensors.Floats($"{tag}.out"), shape),
+                Limits.SyntheticUNet(backend.Half));
         }
 
         private void Decoder(DiffusionEngine<T> engine, string tag)
         {
             var shape = tensors.Shape($"{tag}.z");
-            if (IsLeftOut(tag, shape[2] * shape[3]))
-            {
-                return;
-            }
-
             // The engine divides by the scaling factor, which z has behind it.
             float[] latent = [.. tensors.Floats($"{tag}.z").Select(z => (float)(z * model.VaeConfig.ScalingFactor))];
             ComparePicture($"{tag}.out", engine.Decode(latent, shape[2], shape[3]), shape[2..], Limits.SyntheticDecoder(backend.Half));
@@ -138,13 +129,15 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
             // Prompt 0 is the positive one; the engine takes the negative one first.
             var prompts = info.GetProperty("prompts").EnumerateArray().Select(p => p.GetString()!).Reverse();
             var latents = engine.Sample(
-                engine.Encode(prompts.SelectMany(model.Tokenize).ToArray()), settings.GetProperty("guidance_scale").GetDouble(), shape[2], shape[3], plan,
+                engine.Encode(prompts.SelectMany(model.Tokenize).ToArray()), settings.GetProperty("guidance_scale").GetDouble(),
+                shape[2], shape[3], plan,
                 () => noise);
             var limit = Limits.SyntheticLatents(backend.Half);
             Compare("pipeline.final_latents", latents, tensors.Floats("pipeline.final_latents"), limit);
 
             // The README gives no limit for the picture of the whole run: its latents' and its decoder's together.
-            ComparePicture("pipeline.decoded", engine.Decode(latents, shape[2], shape[3]), shape[2..], limit + Limits.SyntheticDecoder(backend.Half));
+            ComparePicture("pipeline.decoded", engine.Decode(latents, shape[2], shape[3]), shape[2..],
+                limit + Limits.SyntheticDecoder(backend.Half));
         }
 
         /// <summary>Pictures are stored as every second or fourth row and column, and as means of 8x8 blocks.</summary>
@@ -167,21 +160,11 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
                     select (double)picture[(((((y * step) + dy) * width) + (x * step) + dx) * channels) + c]).Average()];
         }
 
-        private bool IsLeftOut(string tag, int pixels)
-        {
-            var leftOut = !backend.Half && pixels > MostFloatPixels;
-            if (leftOut)
-            {
-                ReferenceData.LeaveOut($"synthetic {name} {tag}, fp32", "only the smaller cases are run with fp32 storage");
-            }
-
-            return leftOut;
-        }
-
         private void Compare(string tensor, float[] actual, float[] expected, double limit) =>
             comparisons.Compare($"synthetic {name} {tensor}, {backend}", actual, expected, limit);
 
         private IEnumerable<string> Tags(string prefix, string suffix) => tensors.Names
-            .Where(n => n.StartsWith(prefix, StringComparison.Ordinal) && n.EndsWith(suffix, StringComparison.Ordinal)).Select(n => n[..^suffix.Length]);
+            .Where(n => n.StartsWith(prefix, StringComparison.Ordinal) && n.EndsWith(suffix, StringComparison.Ordinal))
+            .Select(n => n[..^suffix.Length]);
     }
 }

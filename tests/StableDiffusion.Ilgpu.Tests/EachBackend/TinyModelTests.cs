@@ -25,7 +25,8 @@ public sealed class TinyModelTests(DeviceFixture fixture)
 
     private const int MostPortableDecoderPixels = 64;
 
-    private static IEnumerable<(string Name, FusionOptions Options)> Fusions => [("unfused", FusionOptions.None), ("fused", FusionOptions.All)];
+    private static IEnumerable<(string Name, FusionOptions Options)> Fusions =>
+        [("unfused", FusionOptions.None), ("fused", FusionOptions.All)];
 
     [Fact]
     public void Models_of_other_kinds_are_named()
@@ -71,8 +72,10 @@ public sealed class TinyModelTests(DeviceFixture fixture)
         using var model = TinyModels.Load(name);
         var (tensors, comparisons) = (TinyModels.Tensors(name, "text_encoder"), new Comparisons());
         int[] ids = [.. tensors.Longs("input_ids").Select(id => (int)id)];
-        int[] made = [.. TinyModels.Json(name, "prompts").GetProperty("prompts").EnumerateArray().SelectMany(p => model.Tokenize(p.GetString()!))];
-        comparisons.Report($"{name} text_encoder input_ids, number that differs", ids.Zip(made).Count(p => p.First != p.Second) + Math.Abs(ids.Length - made.Length), 0);
+        int[] made = [.. TinyModels.Json(name, "prompts").GetProperty("prompts").EnumerateArray()
+            .SelectMany(p => model.Tokenize(p.GetString()!))];
+        comparisons.Report($"{name} text_encoder input_ids, number that differs",
+            ids.Zip(made).Count(p => p.First != p.Second) + Math.Abs(ids.Length - made.Length), 0);
         foreach (var (fusion, options) in Fusions)
         {
             var graph = model.RecordText(ids.Length / model.TextConfig.Tokens);
@@ -118,9 +121,11 @@ public sealed class TinyModelTests(DeviceFixture fixture)
                 var graph = UNet.Record(model.UNetConfig, sample[0], sample[2], sample[3], context[1], timesteps.Length);
                 using var run = new GraphRun<T>(fixture, backend, graph, options, model.OpenWeights(ModelPart.UNet));
                 run.Run(
-                    ("sample", tensors.Floats(tensor), sample), ("encoder_hidden_states", tensors.Floats($"{id}.encoder_hidden_states"), context),
+                    ("sample", tensors.Floats(tensor), sample),
+                    ("encoder_hidden_states", tensors.Floats($"{id}.encoder_hidden_states"), context),
                     ("timestep", timesteps, [timesteps.Length]));
-                Compare(comparisons, $"{name} unet {id}, {backend}, {fusion}", run.Read("out"), tensors, $"{id}.out", Limits.UNet(backend.Half));
+                Compare(comparisons, $"{name} unet {id}, {backend}, {fusion}", run.Read("out"), tensors, $"{id}.out",
+                    Limits.UNet(backend.Half));
             }
         }
 
@@ -144,7 +149,8 @@ public sealed class TinyModelTests(DeviceFixture fixture)
                 var graph = AutoencoderKl.RecordDecoder(model.VaeConfig, shape[0], shape[2], shape[3]);
                 using var run = new GraphRun<T>(fixture, backend, graph, options, model.OpenWeights(ModelPart.Vae));
                 run.Run(("z", tensors.Floats($"{id}.z"), shape));
-                Compare(comparisons, $"{name} vae {id}, {backend}, {fusion}", run.Read("out"), tensors, $"{id}.out", Limits.Decoder(backend.Half));
+                Compare(comparisons, $"{name} vae {id}, {backend}, {fusion}", run.Read("out"), tensors, $"{id}.out",
+                    Limits.Decoder(backend.Half));
             }
         }
 
@@ -169,13 +175,15 @@ public sealed class TinyModelTests(DeviceFixture fixture)
 
             using var run = new GraphRun<T>(fixture, backend, graph, options, model.OpenWeights(part));
             run.Run(part == ModelPart.UNet
-                ? [Input("sample"), Input("encoder_hidden_states"), ("timestep", [.. tensors.Longs("input.timestep").Select(t => (float)t)], [1])]
+                ? [Input("sample"), Input("encoder_hidden_states"),
+                    ("timestep", [.. tensors.Longs("input.timestep").Select(t => (float)t)], [1])]
                 : [Input("z")]);
             foreach (var module in modules)
             {
                 if (graph.Outputs.ContainsKey(module))
                 {
-                    Compare(comparisons, $"{name} {file} {module}, {backend}, {fusion}", run.Read(module), tensors, module, LimitOf(module, backend, limit));
+                    Compare(comparisons, $"{name} {file} {module}, {backend}, {fusion}", run.Read(module), tensors, module,
+                        LimitOf(module, backend, limit));
                 }
                 else
                 {

@@ -6,7 +6,9 @@ using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.EachBackend;
 
-/// <summary>Text-to-image runs of diffusers' pipelines on the small checkpoints: prompts in, latents after each step and pictures out.</summary>
+/// <summary>
+/// Text-to-image runs of diffusers' pipelines on the small checkpoints: prompts in, latents after each step and pictures out.
+/// </summary>
 [Collection(SharedDevice.Name)]
 [Trait("Kind", "Reference")]
 public sealed class TinyPipelineTests(DeviceFixture fixture)
@@ -47,7 +49,8 @@ public sealed class TinyPipelineTests(DeviceFixture fixture)
         using var engine = new DiffusionEngine<T>(model, fixture.Device, fixture.Kernels<T>(backend), FusionOptions.All);
         var (tensors, comparisons) = (TinyModels.Tensors(name, "pipelines"), new Comparisons());
         var scheduler = json.GetProperty("scheduler");
-        var spacing = scheduler.TryGetProperty("use_karras_sigmas", out var karras) && karras.GetBoolean() ? Scheduler.Karras : Scheduler.Discrete;
+        var spacing = scheduler.TryGetProperty("use_karras_sigmas", out var karras) && karras.GetBoolean() ? Scheduler.Karras
+            : Scheduler.Discrete;
         var plan = sampler.Plan(NoiseSchedule.Parse(scheduler, run), json.GetProperty("steps").GetInt32(), spacing);
         var scale = json.GetProperty("guidance_scale").GetDouble();
         double? guidance = scale == 1 ? null : scale;
@@ -101,7 +104,8 @@ public sealed class TinyPipelineTests(DeviceFixture fixture)
         })];
 
         void CompareLatents(string tensor, int index, float[] actual, string description) =>
-            comparisons.Compare(description, actual, tensors.Floats(tensor).AsSpan(index * actual.Length, actual.Length), Limits.FinalLatents(backend.Half));
+            comparisons.Compare(description, actual, tensors.Floats(tensor).AsSpan(index * actual.Length, actual.Length),
+                Limits.FinalLatents(backend.Half));
     }
 
     /// <summary>The prompts of each picture: the run's own, or those of the whole file.</summary>

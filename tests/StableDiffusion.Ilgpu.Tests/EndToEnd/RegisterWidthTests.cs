@@ -23,12 +23,11 @@ public sealed class RegisterWidthTests
 
     private static async Task Rerun(LeafKind expected, string setting)
     {
-        string[] classes = [.. new[] { typeof(OpTests), typeof(OpReferenceTests), typeof(ActivationTests), typeof(TinyModelTests) }.Select(t => t.FullName!)];
+        Type[] classes = [typeof(OpTests), typeof(OpReferenceTests), typeof(ActivationTests), typeof(TinyModelTests)];
         var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (var argument in classes.SelectMany(c => new[] { "-class", c }).Prepend(typeof(RegisterWidthTests).Assembly.Location).Append("-noColor").Append("-showLiveOutput"))
-        {
-            start.ArgumentList.Add(argument);
-        }
+        string[] arguments = [
+            typeof(RegisterWidthTests).Assembly.Location, "-noColor", "-showLiveOutput", .. classes.SelectMany(c => new[] { "-class", c.FullName! })];
+        Array.ForEach(arguments, start.ArgumentList.Add);
 
         start.Environment[setting] = "0";
         var clock = Stopwatch.StartNew();
@@ -42,7 +41,8 @@ public sealed class RegisterWidthTests
         used = used[Math.Max(0, used.IndexOf(LeafLine, StringComparison.Ordinal))..];
         var summary = lines.LastOrDefault(l => l.Contains("Total: ", StringComparison.Ordinal))?.Trim();
         TestContext.Current.TestOutputHelper?.WriteLine($"{setting}=0: {used}; {summary} ({clock.Elapsed.TotalSeconds:0} s)");
-        Assert.True(process.ExitCode == 0, string.Join('\n', lines.Where(l => l.Contains("FAIL", StringComparison.Ordinal))) + await errors);
+        Assert.True(process.ExitCode == 0,
+            string.Join('\n', lines.Where(l => l.Contains("FAIL", StringComparison.Ordinal))) + await errors);
         Assert.StartsWith($"{LeafLine}{expected};", used, StringComparison.Ordinal);
     }
 }

@@ -32,7 +32,8 @@ public sealed partial class LayerTests
     [MemberData(nameof(Folders))]
     public void Folder_names_only_the_layers_below_it(string folder)
     {
-        Assert.True(Allowed.TryGetValue(folder, out var allowed), $"{folder} has no layer: give it one in this test and in the architecture's picture");
+        Assert.True(Allowed.TryGetValue(folder, out var allowed),
+            $"{folder} has no layer: give it one in this test and in the architecture's picture");
         var files = Directory.GetFiles(Path.Combine(Source, folder), "*.cs", SearchOption.AllDirectories);
         Assert.NotEmpty(files);
         Assert.Empty(files.SelectMany(file => Named(file)
@@ -43,7 +44,8 @@ public sealed partial class LayerTests
     [Fact]
     public void The_command_line_does_not_name_ILGPU()
     {
-        var files = Directory.GetFiles(Path.Combine(ReferenceData.Repository, "src", $"{Library}.Cli"), "*.cs", SearchOption.TopDirectoryOnly);
+        var files = Directory.GetFiles(Path.Combine(ReferenceData.Repository, "src", $"{Library}.Cli"), "*.cs",
+            SearchOption.TopDirectoryOnly);
         Assert.NotEmpty(files);
         Assert.DoesNotContain(files, file => Named(file).Any(n => n is "ILGPU" or "Kernels" or "Devices"));
     }
