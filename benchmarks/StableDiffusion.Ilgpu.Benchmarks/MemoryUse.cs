@@ -47,12 +47,6 @@ internal sealed record MemoryUse(long PeakResidentBytes, long ArenaBytes)
         SharedOptions.Progress($"writing {folder}");
         using var source = ModelSource.Open(BenchmarkModel.SourceOf(name));
         using var model = LoadedModel.Open(BenchmarkModel.SourceOf(name));
-        DiffusersFolderWriter.Write(source, Enum.GetValues<ModelPart>().ToDictionary(part => part, Tensors), folder, TensorType.F16);
-
-        IReadOnlyList<TensorInfo> Tensors(ModelPart part)
-        {
-            using var weights = model.OpenWeights(part);
-            return [.. weights.Tensors.Values];
-        }
+        DiffusersFolderWriter.Write(source, model.OpenWeights, folder, TensorType.F16);
     }
 }

@@ -63,6 +63,7 @@ internal static class CommandLine
         TextToImageCommand.Create(context),
         DevicesCommand.Create(context),
         InspectCommand.Create(context),
+        ConvertCommand.Create(context),
         PullCommand.Create(context),
     };
 

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using StableDiffusion.Ilgpu.Cli.Downloads;
 
 namespace StableDiffusion.Ilgpu.Cli;
 
@@ -8,26 +7,26 @@ internal static class InspectCommand
 {
     public static Command Create(CommandContext context)
     {
-        var model = SharedOptions.Model();
-        var cache = SharedOptions.Cache();
+        var models = new ModelOptionSet(context);
         var plan = new Option<bool>("--plan") { Description = "Compile the model, run it once and print every launch with its time" };
         var width = SharedOptions.Width();
         var height = SharedOptions.Height();
         var device = SharedOptions.Device();
         var command = new Command("inspect", "Print a model's components and its compiled program.")
         {
-            model, cache, plan, width, height, device, SharedOptions.Verbose(),
+            plan, width, height, device, SharedOptions.Verbose(),
         };
+        models.AddTo(command);
         command.SetAction(parsed =>
         {
             GenerationRequest.CheckSize("width", parsed.GetValue(width));
             GenerationRequest.CheckSize("height", parsed.GetValue(height));
-            var name = ModelCache.Open(parsed.GetValue(cache), context.Environment).Find(parsed.GetValue(model));
-            PrintComponents(context, StableDiffusionPipeline.Inspect(name));
+            var model = models.Read(parsed);
+            PrintModel(context, StableDiffusionPipeline.Inspect(model));
             if (parsed.GetValue(plan))
             {
                 using var pipeline = StableDiffusionPipeline.Load(
-                    name, ComputeDevice.Find(parsed.GetValue(device)!), context.Cancellation);
+                    model, ComputeDevice.Find(parsed.GetValue(device)!), context.Cancellation);
                 PrintPlan(
                     context, pipeline, parsed.GetValue(width) ?? pipeline.NativeSize, parsed.GetValue(height) ?? pipeline.NativeSize);
             }
@@ -35,8 +34,18 @@ internal static class InspectCommand
         return command;
     }
 
-    private static void PrintComponents(CommandContext context, IReadOnlyList<ComponentInfo> components)
+    private static void PrintModel(CommandContext context, ModelInfo model)
     {
+        context.Output.WriteLine($"{model.Name}: {model.Variant}");
+        context.Output.WriteLine($"layout: {model.Layout}");
+        context.Output.WriteLine(
+            model.Sha256 is { } hash ? $"SHA-256: {hash}, model hash: {model.ShortHash}" : "SHA-256: none (no single file holds the UNet)");
+        if (model.Ignored.Count > 0)
+        {
+            context.Output.WriteLine($"not used: {string.Join(", ", model.Ignored)}");
+        }
+
+        var components = model.Components;
         var table = Tables.Create("Component", "Class", "Sizes", ">Tensors", ">Parameters", "Stored as");
         foreach (var component in components)
         {

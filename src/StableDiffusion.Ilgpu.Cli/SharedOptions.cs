@@ -11,9 +11,9 @@ internal static class SharedOptions
 
     public static Option<string?> Model() => new("--model", "-m")
     {
-        Description = "Folder in diffusers' layout, a name that 'sdilgpu pull' fetched (sd15, hf:owner/repo), "
+        Description = "Folder in diffusers' layout, single file, a name that 'sdilgpu pull' fetched (sd15, hf:owner/repo), "
             + "or synthetic:sd15 for full-size weights without meaning [default: the bundled model]",
-        HelpName = "folder",
+        HelpName = "path",
     };
 
     public static Option<string?> Cache() => new("--cache")
@@ -64,6 +64,24 @@ internal static class SharedOptions
             try
             {
                 find(result.GetValueOrDefault<string>());
+            }
+            catch (StableDiffusionException e)
+            {
+                result.AddError(e.Message);
+            }
+        });
+        return option;
+    }
+
+    /// <summary>The same without a default.</summary>
+    public static Option<string?> OptionalChoice(string name, string description, Func<string, object> find)
+    {
+        var option = new Option<string?>(name) { Description = description, HelpName = "name" };
+        option.Validators.Add(result =>
+        {
+            try
+            {
+                find(result.Tokens.Count > 0 ? result.Tokens[0].Value : "");
             }
             catch (StableDiffusionException e)
             {

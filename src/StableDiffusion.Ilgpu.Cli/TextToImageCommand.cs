@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Diagnostics;
-using StableDiffusion.Ilgpu.Cli.Downloads;
 using StableDiffusion.Ilgpu.Imaging;
 using StableDiffusion.Ilgpu.Sampling;
 
@@ -9,8 +8,7 @@ namespace StableDiffusion.Ilgpu.Cli;
 /// <summary><c>sdilgpu txt2img</c>: makes pictures from a prompt. Names and defaults are those of stable-diffusion.cpp.</summary>
 internal sealed class TextToImageCommand(CommandContext context)
 {
-    private readonly Option<string?> model = SharedOptions.Model();
-    private readonly Option<string?> cache = SharedOptions.Cache();
+    private readonly ModelOptionSet models = new(context);
     private readonly Option<string> prompt = new("--prompt", "-p")
     {
         Description = "What the picture shows; may be empty",
@@ -62,9 +60,10 @@ internal sealed class TextToImageCommand(CommandContext context)
     {
         var command = new Command("txt2img", "Make pictures from a prompt.")
         {
-            model, cache, prompt, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, sampler, scheduler, noiseGenerator,
+            prompt, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, sampler, scheduler, noiseGenerator,
             output, device, verbose,
         };
+        models.AddTo(command);
         command.SetAction(Run);
         return command;
     }
@@ -82,9 +81,9 @@ internal sealed class TextToImageCommand(CommandContext context)
         }
 
         var target = ComputeDevice.Find(parsed.GetValue(device)!);
-        var modelName = ModelCache.Open(parsed.GetValue(cache), context.Environment).Find(parsed.GetValue(model));
+        var model = models.Read(parsed);
         string[] times = [];
-        ProgressDisplay.Run(context, display => times = Generate(request, files, modelName, target, display));
+        ProgressDisplay.Run(context, display => times = Generate(request, files, model, target, display));
 
         // Below the bar's place: a line that the terminal has to break would leave parts of the bar behind.
         foreach (var line in times.Where(_ => parsed.GetValue(verbose)))
@@ -115,11 +114,11 @@ internal sealed class TextToImageCommand(CommandContext context)
     }
 
     /// <returns>Where the time went.</returns>
-    private string[] Generate(GenerationRequest request, string[] files, string? modelName, ComputeDevice target, ProgressDisplay display)
+    private string[] Generate(GenerationRequest request, string[] files, ModelOptions model, ComputeDevice target, ProgressDisplay display)
     {
         var start = SinceProcessStart();
         var saving = TimeSpan.Zero;
-        using var pipeline = StableDiffusionPipeline.Load(modelName, target, context.Cancellation);
+        using var pipeline = StableDiffusionPipeline.Load(model, target, context.Cancellation);
 
         // One request a picture, so that each file is there as soon as its picture is.
         for (var i = 0; i < files.Length; i++)

@@ -63,7 +63,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         CancellationToken cancellationToken = default)
     {
         var items = guidance is null ? 1 : 2;
-        var channels = model.UNetConfig.InChannels;
+        var channels = model.VaeConfig.LatentChannels;
         var graph = UNet(items, height, width, cancellationToken);
         float[] Draw() => Layout.ToChannelsLast(draw(), channels, height * width);
 

@@ -38,9 +38,14 @@ internal sealed class LoadedModel : IDisposable
     /// <summary>The folder of the bundled model, beside the program.</summary>
     public static string Bundled => Path.Combine(AppContext.BaseDirectory, "weights", "demo");
 
-    public static LoadedModel Open(string? model)
+    /// <summary>Whether the UNet also takes a mask and a masked picture.</summary>
+    public bool IsInpainting => UNetConfig.InChannels != VaeConfig.LatentChannels;
+
+    public static LoadedModel Open(string? model) => Open(new ModelOptions { Model = model });
+
+    public static LoadedModel Open(ModelOptions options)
     {
-        var source = ModelSource.Open(model ?? Bundled);
+        var source = ModelSource.Open(options.Model ?? Bundled, options);
         try
         {
             return new LoadedModel(source);
@@ -90,8 +95,14 @@ internal sealed class LoadedModel : IDisposable
         }
     }
 
-    /// <summary>The parts, for people to read; only the headers of the weight files are looked at.</summary>
-    public IReadOnlyList<ComponentInfo> Describe() => [.. Enum.GetValues<ModelPart>().Select(Describe)];
+    /// <summary>The model for people to read; of the weight files' tensors only the headers are looked at.</summary>
+    public ModelInfo Describe() => new(
+        Name, ModelVariant.TitleOf(source.Config(ModelPart.UNet), source.SchedulerConfig, source.ConfigDescription(ModelPart.UNet)),
+        source.Layout, source.Sha256, [.. Enum.GetValues<ModelPart>().Select(Describe)], source.Ignored);
+
+    /// <summary>Writes the model to a file or folder: everything that is stored, not only what the graphs use.</summary>
+    public void Save(string output, TensorType? type, CancellationToken cancellationToken) =>
+        ModelWriter.Write(source, OpenWeights, output, type, cancellationToken);
 
     public void Dispose() => source.Dispose();
 
@@ -125,9 +136,10 @@ internal sealed class LoadedModel : IDisposable
             _ => $"channels {string.Join(", ", VaeConfig.Channels)}, latent {VaeConfig.LatentChannels}, {VaeConfig.PixelsPerLatent} pixels per latent",
         };
         var (folder, type) = (DiffusersFolder.FolderOf(part), DiffusersFolder.ClassOf(part).Class);
-        var tensors = weights.Tensors.Values;
+        var tensors = weights.Tensors.Values.Where(t => FloatConversion.IsFloat(t.Type)).ToList();
         return new ComponentInfo(
-            folder, type, summary, weights.Tensors.Count, tensors.Sum(t => t.Count), string.Join(", ", tensors.Select(t => t.Type).Distinct().Order()));
+            folder, type, summary, tensors.Count, tensors.Sum(t => t.Count),
+            string.Join(", ", tensors.Select(t => t.Type).Distinct().Order()));
     }
 
     private void CheckThatPartsFit()
@@ -138,11 +150,13 @@ internal sealed class LoadedModel : IDisposable
                 $"{source.Description}: the UNet reads text of width {UNetConfig.CrossAttention}, the text encoder gives {TextConfig.Hidden}");
         }
 
-        if (UNetConfig.InChannels != VaeConfig.LatentChannels || UNetConfig.OutChannels != VaeConfig.LatentChannels)
+        // An inpainting UNet takes latents, a mask and the masked picture's latents.
+        var latent = VaeConfig.LatentChannels;
+        if ((UNetConfig.InChannels != latent && UNetConfig.InChannels != (2 * latent) + 1) || UNetConfig.OutChannels != latent)
         {
             throw new StableDiffusionException(
                 $"{source.Description}: the UNet takes {UNetConfig.InChannels} and gives {UNetConfig.OutChannels} channels, the autoencoder's latents have "
-                + $"{VaeConfig.LatentChannels}; text to image needs them to be the same");
+                + $"{latent}; the UNet must give as many, and take as many or {(2 * latent) + 1} (inpainting)");
         }
     }
 }

@@ -6,6 +6,7 @@ using StableDiffusion.Ilgpu.Imaging;
 using StableDiffusion.Ilgpu.Kernels;
 using StableDiffusion.Ilgpu.Sampling;
 using StableDiffusion.Ilgpu.Sampling.Noise;
+using StableDiffusion.Ilgpu.Weights;
 
 namespace StableDiffusion.Ilgpu;
 
@@ -40,18 +41,34 @@ public sealed class StableDiffusionPipeline : IDisposable
     /// <summary>Bytes of the arena of activations that all programs share.</summary>
     internal long ArenaBytes => engine.ArenaBytes;
 
+    // The first parameters' types tell the overloads apart, so that optional parameters on both cannot change what a call means.
+#pragma warning disable RS0026, RS0027
+
     /// <summary>Loads a model.</summary>
-    /// <param name="model">A folder in diffusers' layout, <c>synthetic:sd15</c>, or null for the bundled demo model.</param>
+    /// <param name="model">
+    /// A folder in diffusers' layout, a single file, <c>synthetic:sd15</c>, or null for the bundled demo model.
+    /// </param>
     /// <param name="device">Where to run; null for the default device.</param>
     /// <param name="cancellationToken">Stops the loading.</param>
     /// <exception cref="StableDiffusionException">The model is missing, damaged or of a kind that is not supported.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public static StableDiffusionPipeline Load(
-        string? model = null, ComputeDevice? device = null, CancellationToken cancellationToken = default)
+        string? model = null, ComputeDevice? device = null, CancellationToken cancellationToken = default) =>
+        Load(new ModelOptions { Model = model }, device, cancellationToken);
+
+    /// <summary>Loads a model with parts of others.</summary>
+    /// <param name="options">The model, and what replaces or completes what it holds.</param>
+    /// <param name="device">Where to run; null for the default device.</param>
+    /// <param name="cancellationToken">Stops the loading.</param>
+    /// <exception cref="StableDiffusionException">A file is missing, damaged or of a kind that is not supported.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public static StableDiffusionPipeline Load(
+        ModelOptions options, ComputeDevice? device = null, CancellationToken cancellationToken = default)
     {
+        ArgumentNullException.ThrowIfNull(options);
         var start = Stopwatch.GetTimestamp();
         var target = device ?? ComputeDevice.Default;
-        var loaded = LoadedModel.Open(model);
+        var loaded = LoadedModel.Open(options);
         DeviceSession? session = null;
         StableDiffusionPipeline? pipeline = null;
         BackgroundWork? compiling = null;
@@ -80,6 +97,8 @@ public sealed class StableDiffusionPipeline : IDisposable
         }
     }
 
+#pragma warning restore RS0026, RS0027
+
     /// <summary>Makes the pictures of a request, one after the other.</summary>
     /// <exception cref="StableDiffusionException">A value of the request cannot be used; nothing was computed.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step.</exception>
@@ -88,6 +107,13 @@ public sealed class StableDiffusionPipeline : IDisposable
     {
         ArgumentNullException.ThrowIfNull(request);
         request.Validate();
+        if (model.IsInpainting)
+        {
+            throw new StableDiffusionException(
+                $"{model.Name}: is an inpainting model (its UNet takes {model.UNetConfig.InChannels} channels); "
+                + "it needs a picture and a mask beside the prompt");
+        }
+
         var (width, height) = (request.Width ?? NativeSize, request.Height ?? NativeSize);
         var plan = request.Sampler.Plan(model.Schedule, request.Steps, request.Scheduler);
         void Report(GenerationStage stage, int image, int step) =>
@@ -123,12 +149,22 @@ public sealed class StableDiffusionPipeline : IDisposable
         return images;
     }
 
-    /// <summary>The parts of a model, read from its configuration and file headers; no device is touched.</summary>
+    /// <summary>What a model is, read from its configuration and file headers; no device is touched.</summary>
     /// <exception cref="StableDiffusionException">The model is missing, damaged or of a kind that is not supported.</exception>
-    internal static IReadOnlyList<ComponentInfo> Inspect(string? model)
+    internal static ModelInfo Inspect(ModelOptions options)
     {
-        using var loaded = LoadedModel.Open(model);
+        using var loaded = LoadedModel.Open(options);
         return loaded.Describe();
+    }
+
+    /// <summary>Writes a model to a file or folder; no device is touched.</summary>
+    /// <exception cref="StableDiffusionException">
+    /// The model cannot be read, or the output not be written; nothing is left of it.
+    /// </exception>
+    internal static void Convert(ModelOptions options, string output, TensorType? type, CancellationToken cancellationToken)
+    {
+        using var loaded = LoadedModel.Open(options);
+        loaded.Save(output, type, cancellationToken);
     }
 
     /// <summary>The launches of a generation of this size; with times of one run of each if asked for.</summary>
@@ -169,7 +205,7 @@ public sealed class StableDiffusionPipeline : IDisposable
 
     private float[] Draw(NormalStream noise, int pixels)
     {
-        var values = new float[model.UNetConfig.InChannels * pixels];
+        var values = new float[model.VaeConfig.LatentChannels * pixels];
         noise.Fill(values);
         return values;
     }

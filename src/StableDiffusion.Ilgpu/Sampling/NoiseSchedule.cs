@@ -2,16 +2,6 @@ using System.Text.Json;
 
 namespace StableDiffusion.Ilgpu.Sampling;
 
-/// <summary>What a model's output means.</summary>
-internal enum PredictionType
-{
-    /// <summary>The noise ε.</summary>
-    Epsilon,
-
-    /// <summary>v = √ᾱ ε - √(1 - ᾱ) x0.</summary>
-    V,
-}
-
 /// <summary>Which training steps a run visits.</summary>
 internal enum TimestepSpacing
 {

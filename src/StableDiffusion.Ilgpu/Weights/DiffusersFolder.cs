@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using System.Text.Json;
 
 namespace StableDiffusion.Ilgpu.Weights;
@@ -8,19 +7,24 @@ internal sealed class DiffusersFolder : IModelSource
 {
     public const string IndexName = "model_index.json";
 
-    private const string Layout =
+    private const string Expected =
         "a folder in diffusers' layout holds model_index.json and the folders text_encoder, unet and vae, " +
         "each with config.json and safetensors weights";
 
     private readonly string folder;
+    /// <summary>What model_index.json may name beside the three components: read elsewhere, or without use here.</summary>
+    private static readonly string[] OtherEntries =
+        ["scheduler", "tokenizer", "safety_checker", "feature_extractor", "image_encoder", "requires_safety_checker"];
+
     private readonly Dictionary<ModelPart, JsonElement> configs = [];
-    private readonly Lazy<string?> shortHash;
+    private readonly List<string> ignored = [];
+    private readonly Lazy<string?> hash;
 
     private DiffusersFolder(string folder)
     {
         this.folder = folder;
         Name = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)));
-        shortHash = new Lazy<string?>(Hash);
+        hash = new Lazy<string?>(Hash);
     }
 
     public string Description => folder;
@@ -28,7 +32,11 @@ internal sealed class DiffusersFolder : IModelSource
     public string Name { get; }
 
     /// <summary>Null for a UNet in several files: tools that print a hash know only single ones.</summary>
-    public string? ShortHash => shortHash.Value;
+    public string? Sha256 => hash.Value;
+
+    public string Layout => "folder in diffusers' layout";
+
+    public IReadOnlyList<string> Ignored => ignored;
 
     public JsonElement SchedulerConfig { get; private set; }
 
@@ -83,8 +91,8 @@ internal sealed class DiffusersFolder : IModelSource
 
     public IWeightSource Open(ModelPart part, IReadOnlyList<TensorInfo> declared)
     {
-        var path = WeightFile(part);
-        IWeightSource source = IsIndex(path) ? ShardedSafetensors.Open(path) : SafetensorsFile.Open(path);
+        var path = WeightPath(part);
+        var source = IsIndex(path) ? ShardedSafetensors.Open(path) : WeightFile.Open(path);
         try
         {
             return part == ModelPart.Vae ? RenamedWeights.WithCurrentAttentionNames(source) : source;
@@ -107,7 +115,7 @@ internal sealed class DiffusersFolder : IModelSource
         var path = Path.Combine(folder, IndexName);
         if (!File.Exists(path))
         {
-            throw new StableDiffusionException($"{folder}: holds no {IndexName}; {Layout}");
+            throw new StableDiffusionException($"{folder}: holds no {IndexName}; {Expected}");
         }
 
         var index = JsonFile.Read(path);
@@ -126,32 +134,58 @@ internal sealed class DiffusersFolder : IModelSource
             }
         }
 
-        if (index.TryGetProperty("text_encoder_2", out _))
+        // Components that are null are not there; what is no component is a setting of diffusers' pipeline.
+        foreach (var entry in index.EnumerateObject().Where(IsComponent))
         {
-            throw new StableDiffusionException($"{path}: names a second text encoder (text_encoder_2), which is not supported");
+            if (!OtherEntries.Contains(entry.Name))
+            {
+                throw new StableDiffusionException(
+                    $"{path}: names {entry.Name} ({entry.Value[1]}), which is not supported; supported: "
+                    + $"{string.Join(", ", Enum.GetValues<ModelPart>().Select(FolderOf))}, {string.Join(", ", OtherEntries[..^1])}");
+            }
+
+            if (entry.Name is not ("scheduler" or "tokenizer"))
+            {
+                ignored.Add(entry.Name);
+            }
         }
+
+        static bool IsComponent(JsonProperty entry) =>
+            entry.Value.ValueKind == JsonValueKind.Array && entry.Value.GetArrayLength() == 2
+            && entry.Value[1].ValueKind == JsonValueKind.String
+            && Enum.GetValues<ModelPart>().All(p => FolderOf(p) != entry.Name);
     }
 
-    /// <summary>diffusers' order: the plain name before its fp16 variant, a single file before shards.</summary>
-    private string WeightFile(ModelPart part)
+    /// <summary>
+    /// diffusers' order: the plain name before its variants (fp16 and bf16 before any other), a single file before shards, safetensors
+    /// before PyTorch's own format.
+    /// </summary>
+    private string WeightPath(ModelPart part)
     {
         var (name, at) = (WeightsOf(part), Path.Combine(folder, FolderOf(part)));
+
+        // transformers calls its PyTorch files differently.
+        var pickled = part == ModelPart.TextEncoder ? "pytorch_model" : name;
         string[] names =
         [
-            $"{name}.safetensors", $"{name}.safetensors.index.json",
-            $"{name}.fp16.safetensors", $"{name}.safetensors.index.fp16.json", $"{name}.fp16.safetensors.index.json",
+            .. Names(name, ""), .. Names(name, "fp16"), .. Names(name, "bf16"), $"{pickled}.bin", $"{pickled}.fp16.bin",
         ];
         if (names.FirstOrDefault(n => File.Exists(Path.Combine(at, n))) is { } found)
         {
             return Path.Combine(at, found);
         }
 
-        var pickled = File.Exists(Path.Combine(at, $"{name}.bin")) ? $" ({name}.bin is PyTorch's own format, which is not read)" : "";
-        throw new StableDiffusionException($"{at}: holds no weight file{pickled}; looked for {string.Join(", ", names)}");
+        var other = Directory.Exists(at) ? Directory.GetFiles(at, $"{name}.*.safetensors") : [];
+        return other is [var only] ? only
+            : throw new StableDiffusionException($"{at}: holds no weight file; looked for {string.Join(", ", names)}");
+
+        static IEnumerable<string> Names(string name, string variant) => variant.Length == 0
+            ? [$"{name}.safetensors", $"{name}.safetensors.index.json"]
+            : [$"{name}.{variant}.safetensors", $"{name}.safetensors.index.{variant}.json", $"{name}.{variant}.safetensors.index.json"];
     }
 
     private static string Existing(string path) =>
-        File.Exists(path) ? path : throw new StableDiffusionException($"{path}: is missing; {Layout}");
+        File.Exists(path) ? path : throw new StableDiffusionException($"{path}: is missing; {Expected}");
 
     private TokenizerFiles? FindTokenizer()
     {
@@ -193,20 +227,7 @@ internal sealed class DiffusersFolder : IModelSource
 
     private string? Hash()
     {
-        var path = WeightFile(ModelPart.UNet);
-        if (IsIndex(path))
-        {
-            return null;
-        }
-
-        try
-        {
-            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20, FileOptions.SequentialScan);
-            return Convert.ToHexStringLower(SHA256.HashData(stream))[..10];
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new StableDiffusionException($"{path}: cannot be read: {e.Message}", e);
-        }
+        var path = WeightPath(ModelPart.UNet);
+        return IsIndex(path) ? null : FileHash.Sha256(path);
     }
 }

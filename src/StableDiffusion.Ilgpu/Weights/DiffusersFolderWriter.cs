@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using System.Text.Json;
 
 namespace StableDiffusion.Ilgpu.Weights;
@@ -8,33 +7,36 @@ internal static class DiffusersFolderWriter
 {
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
 
-    /// <summary>
-    /// Writes the configurations, the tokenizer's files and the tensors named in <paramref name="tensors"/>, model_index.json last.
-    /// </summary>
+    /// <summary>Writes the configurations, the tokenizer's files and all tensors of the opened weights, model_index.json last.</summary>
     /// <param name="source">The model.</param>
-    /// <param name="tensors">Each component's tensors; their element types say nothing.</param>
+    /// <param name="open">Opens a component's weights.</param>
     /// <param name="folder">Made where it is missing; files in it are replaced.</param>
-    /// <param name="type">F16 or F32.</param>
+    /// <param name="type">F16, F32 or BF16; null for the types that the tensors have.</param>
+    /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="StableDiffusionException">A file cannot be written, or a tensor cannot be read.</exception>
     public static void Write(
-        IModelSource source, IReadOnlyDictionary<ModelPart, IReadOnlyList<TensorInfo>> tensors, string folder, TensorType type)
+        IModelSource source, Func<ModelPart, IWeightSource> open, string folder, TensorType? type,
+        CancellationToken cancellationToken = default)
     {
         try
         {
-            foreach (var (part, declared) in tensors)
+            foreach (var part in Enum.GetValues<ModelPart>())
             {
                 var at = Directory.CreateDirectory(Path.Combine(folder, DiffusersFolder.FolderOf(part))).FullName;
                 WriteJson(Path.Combine(at, "config.json"), source.Config(part));
-                using var weights = source.Open(part, declared);
-                SafetensorsWriter.Write(
-                    Path.Combine(at, $"{DiffusersFolder.WeightsOf(part)}.safetensors"), [.. declared.Select(t => t with { Type = type })],
-                    (tensor, bytes) => Fill(weights, tensor, bytes));
+                using var weights = open(part);
+                var path = Path.Combine(at, $"{DiffusersFolder.WeightsOf(part)}.safetensors");
+                SafetensorsWriter.Write(path, TensorCopy.Written(weights, type), (tensor, bytes) =>
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    TensorCopy.Fill(weights, tensor, bytes);
+                });
             }
 
             Directory.CreateDirectory(Path.Combine(folder, "scheduler"));
             WriteJson(Path.Combine(folder, "scheduler", "scheduler_config.json"), source.SchedulerConfig);
             WriteTokenizer(source.Tokenizer, Path.Combine(folder, "tokenizer"));
-            WriteJson(Path.Combine(folder, DiffusersFolder.IndexName), Index(tensors.Keys));
+            WriteJson(Path.Combine(folder, DiffusersFolder.IndexName), Index(source));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -42,29 +44,24 @@ internal static class DiffusersFolderWriter
         }
     }
 
-    private static void Fill(IWeightSource weights, TensorInfo tensor, Span<byte> bytes)
+    private static Dictionary<string, object> Index(IModelSource source)
     {
-        if (tensor.Type == TensorType.F16)
+        var unet = new ConfigReader(source.Config(ModelPart.UNet), source.ConfigDescription(ModelPart.UNet));
+        var index = new Dictionary<string, object>
         {
-            weights.Read(tensor.Name, MemoryMarshal.Cast<byte, ushort>(bytes));
-        }
-        else if (tensor.Type == TensorType.F32)
-        {
-            weights.Read(tensor.Name, MemoryMarshal.Cast<byte, float>(bytes));
-        }
-        else
-        {
-            throw new ArgumentOutOfRangeException(nameof(tensor), tensor.Type, "F16 or F32");
-        }
-    }
-
-    private static Dictionary<string, object> Index(IEnumerable<ModelPart> parts)
-    {
-        var index = new Dictionary<string, object> { ["_class_name"] = "StableDiffusionPipeline" };
-        foreach (var part in parts)
+            ["_class_name"] = unet.Int("in_channels", 4) == 9 ? "StableDiffusionInpaintPipeline" : "StableDiffusionPipeline",
+        };
+        foreach (var part in Enum.GetValues<ModelPart>())
         {
             var (library, name) = DiffusersFolder.ClassOf(part);
             index[DiffusersFolder.FolderOf(part)] = new[] { library, name };
+        }
+
+        var scheduler = source.SchedulerConfig.TryGetProperty("_class_name", out var written) ? written.ToString() : "PNDMScheduler";
+        index["scheduler"] = new[] { "diffusers", scheduler };
+        if (source.Tokenizer is not null)
+        {
+            index["tokenizer"] = new[] { "transformers", "CLIPTokenizer" };
         }
 
         return index;

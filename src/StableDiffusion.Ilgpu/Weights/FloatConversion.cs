@@ -62,6 +62,20 @@ internal static class FloatConversion
         }
     }
 
+    /// <summary>fp32 to bit patterns of bf16; what is not a number stays so.</summary>
+    public static void ToBrain(ReadOnlySpan<float> source, Span<ushort> destination)
+    {
+        for (var i = 0; i < source.Length; i++)
+        {
+            var bits = BitConverter.SingleToUInt32Bits(source[i]);
+
+            // Half of the dropped bits' weight, less one unless the last kept bit is set: to nearest even.
+            destination[i] = float.IsNaN(source[i])
+                ? (ushort)((bits >> 16) | 0x40)
+                : (ushort)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+        }
+    }
+
     /// <summary>bf16 is fp32's upper half.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void WidenBrain(ReadOnlySpan<ushort> source, Span<float> destination)

@@ -15,10 +15,19 @@ internal interface IModelSource : IDisposable
     string Name { get; }
 
     /// <summary>
-    /// First 10 hex digits of the SHA-256 of the single file, or of the UNet's weight file; null where there is no such file (synthetic
+    /// SHA-256 of the single file, or of the UNet's weight file, 64 hex digits; null where there is no such file (synthetic
     /// weights, a UNet in several files). Computed when first asked for.
     /// </summary>
-    string? ShortHash { get; }
+    string? Sha256 { get; }
+
+    /// <summary>The form that AUTOMATIC1111's web UI writes into pictures: the first 10 digits.</summary>
+    string? ShortHash => Sha256?[..10];
+
+    /// <summary>The layout, for people to read.</summary>
+    string Layout { get; }
+
+    /// <summary>What is stored but not used, by name or pattern of names, for people to read.</summary>
+    IReadOnlyList<string> Ignored { get; }
 
     /// <summary>A component's configuration in diffusers' terms; <see cref="ConfigDescription"/> is what messages call it.</summary>
     JsonElement Config(ModelPart part);

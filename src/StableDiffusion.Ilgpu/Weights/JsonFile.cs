@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 
 namespace StableDiffusion.Ilgpu.Weights;
 
@@ -39,6 +40,14 @@ internal static class JsonFile
 
     public static JsonElement ParseObject(string json, string description) =>
         ParseObject(description, () => JsonDocument.Parse(json, Options));
+
+    /// <summary>The same object with one property set to a text.</summary>
+    public static JsonElement With(JsonElement json, string key, string value, string description)
+    {
+        var node = JsonObject.Create(json)!;
+        node[key] = value;
+        return ParseObject(node.ToJsonString(), description);
+    }
 
     /// <param name="json">UTF-8 without a byte order mark.</param>
     /// <param name="description">What messages call the text.</param>

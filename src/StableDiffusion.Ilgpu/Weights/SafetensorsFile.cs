@@ -15,6 +15,9 @@ internal sealed class SafetensorsFile : IWeightSource
 
     public IReadOnlyDictionary<string, TensorInfo> Tensors => header.Tensors;
 
+    /// <summary>The texts of the header's __metadata__.</summary>
+    public IReadOnlyDictionary<string, string> Metadata => header.Metadata;
+
     /// <exception cref="StableDiffusionException">The file cannot be read or is not a valid safetensors file.</exception>
     public static SafetensorsFile Open(string path)
     {

@@ -32,6 +32,9 @@ internal sealed class SafetensorsHeader
 
     public IReadOnlyDictionary<string, TensorInfo> Tensors => tensors;
 
+    /// <summary>The texts of __metadata__; empty where there is none.</summary>
+    public IReadOnlyDictionary<string, string> Metadata { get; private set; } = new Dictionary<string, string>();
+
     /// <summary>Where each tensor starts, in bytes from the start of the file.</summary>
     public IReadOnlyDictionary<string, long> Offsets => offsets;
 
@@ -92,7 +95,7 @@ internal sealed class SafetensorsHeader
         {
             if (entry.Name == MetadataKey)
             {
-                CheckMetadata(entry.Value);
+                Metadata = ReadMetadata(entry.Value);
                 continue;
             }
 
@@ -127,13 +130,10 @@ internal sealed class SafetensorsHeader
         }
     }
 
-    private void CheckMetadata(JsonElement metadata)
-    {
-        if (metadata.ValueKind != JsonValueKind.Object || metadata.EnumerateObject().Any(p => p.Value.ValueKind != JsonValueKind.String))
-        {
-            throw Error($"{MetadataKey} is not an object of texts");
-        }
-    }
+    private Dictionary<string, string> ReadMetadata(JsonElement metadata) =>
+        metadata.ValueKind == JsonValueKind.Object && metadata.EnumerateObject().All(p => p.Value.ValueKind == JsonValueKind.String)
+            ? metadata.EnumerateObject().ToDictionary(p => p.Name, p => p.Value.GetString()!)
+            : throw Error($"{MetadataKey} is not an object of texts");
 
     private TensorType TypeOf(JsonProperty entry)
     {

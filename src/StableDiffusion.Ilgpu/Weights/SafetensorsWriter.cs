@@ -15,15 +15,20 @@ internal static class SafetensorsWriter
     /// <summary>
     /// Writes the tensors in the order given, to a temporary name beside <paramref name="path"/>, which then takes its place.
     /// </summary>
+    /// <param name="path">The file.</param>
+    /// <param name="tensors">Names, types and shapes.</param>
+    /// <param name="fill">Fills a tensor's bytes.</param>
+    /// <param name="metadata">Texts for the header beside the format's own.</param>
     /// <exception cref="StableDiffusionException">The file cannot be written; nothing is left of it.</exception>
-    public static void Write(string path, IReadOnlyList<TensorInfo> tensors, TensorFiller fill)
+    public static void Write(
+        string path, IReadOnlyList<TensorInfo> tensors, TensorFiller fill, IReadOnlyDictionary<string, string>? metadata = null)
     {
         var temporary = $"{path}.{Environment.ProcessId}.tmp";
         try
         {
             using (var stream = File.Create(temporary))
             {
-                stream.Write(Header(tensors));
+                stream.Write(Header(tensors, metadata));
                 WriteTensors(stream, tensors, fill);
             }
 
@@ -63,7 +68,7 @@ internal static class SafetensorsWriter
 
     private static long BytesOf(TensorInfo tensor) => tensor.Count * SafetensorsHeader.BytesOf(tensor.Type);
 
-    private static byte[] Header(IReadOnlyList<TensorInfo> tensors)
+    private static byte[] Header(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string>? metadata)
     {
         using var text = new MemoryStream();
         text.Write(stackalloc byte[SafetensorsHeader.LengthBytes]);
@@ -72,6 +77,11 @@ internal static class SafetensorsWriter
             json.WriteStartObject();
             json.WriteStartObject("__metadata__");
             json.WriteString("format", "pt");
+            foreach (var (key, value) in metadata ?? new Dictionary<string, string>())
+            {
+                json.WriteString(key, value);
+            }
+
             json.WriteEndObject();
             var begin = 0L;
             foreach (var tensor in tensors)

@@ -13,32 +13,36 @@ internal sealed class SyntheticModel : IModelSource
     private const string DefaultSalt = "public";
 
     /// <summary>For messages.</summary>
-    public static readonly string ValidNames = string.Join(", ", SyntheticConfigs.All.Keys.Select(n => $"{Prefix}{n}[:SALT]"));
+    public static readonly string ValidNames = string.Join(", ", ModelVariant.All.Select(v => $"{Prefix}{v.Id}[:SALT]"));
 
     private readonly string model;
     private readonly string salt;
-    private readonly SyntheticConfigs configs;
+    private readonly ModelVariant variant;
 
-    private SyntheticModel(string model, string salt, SyntheticConfigs configs) =>
-        (this.model, this.salt, this.configs) = (model, salt, configs);
+    private SyntheticModel(string model, string salt, ModelVariant variant) =>
+        (this.model, this.salt, this.variant) = (model, salt, variant);
 
     public string Description => $"{Prefix}{model}";
 
     public string Name => $"synthetic-{model}";
 
-    public string? ShortHash => null;
+    public string? Sha256 => null;
 
-    public JsonElement SchedulerConfig => JsonFile.ParseObject(configs.Scheduler, SchedulerConfigDescription);
+    public string Layout => $"synthetic weights, salt {salt}; configurations published for {variant.Title}";
+
+    public IReadOnlyList<string> Ignored => [];
+
+    public JsonElement SchedulerConfig => JsonFile.ParseObject(variant.Scheduler, SchedulerConfigDescription);
 
     public string SchedulerConfigDescription => $"{Description} scheduler";
 
-    public TokenizerFiles? Tokenizer => null;
+    public TokenizerFiles? Tokenizer => variant.PadToken is { } pad ? new(null, null, pad) : null;
 
     /// <exception cref="StableDiffusionException">There is no such architecture.</exception>
     public static SyntheticModel Open(string description)
     {
         var parts = description[Prefix.Length..].Split(':', 2);
-        if (!SyntheticConfigs.All.TryGetValue(parts[0], out var configs))
+        if (ModelVariant.Find(parts[0]) is not { } variant)
         {
             throw new StableDiffusionException(
                 $"{description}: no such synthetic model; valid: {ValidNames}");
@@ -46,13 +50,11 @@ internal sealed class SyntheticModel : IModelSource
 
         var salt = parts.Length > 1 ? parts[1] : DefaultSalt;
         return salt.Length > 0
-            ? new SyntheticModel(parts[0], salt, configs)
+            ? new SyntheticModel(parts[0], salt, variant)
             : throw new StableDiffusionException($"{description}: the salt is empty; leave the last ':' out for the salt {DefaultSalt}");
     }
 
-    public JsonElement Config(ModelPart part) => JsonFile.ParseObject(
-        part switch { ModelPart.TextEncoder => configs.TextEncoder, ModelPart.UNet => configs.UNet, _ => configs.Vae },
-        ConfigDescription(part));
+    public JsonElement Config(ModelPart part) => variant.Config(part);
 
     public string ConfigDescription(ModelPart part) => $"{Description} {DiffusersFolder.FolderOf(part)}";
 

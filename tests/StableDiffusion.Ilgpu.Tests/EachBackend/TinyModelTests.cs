@@ -13,6 +13,16 @@ public sealed class TinyModelTests(DeviceFixture fixture)
 {
     public static MatrixTheoryData<string, string> Models => new(TinyModels.Names, Backend.Names);
 
+    /// <summary>The single files too, on the leaf that users get: their weights are the folders'.</summary>
+    public static IEnumerable<TheoryDataRow<string, string>> ModelsAndSingleFiles =>
+        from models in new[]
+        {
+            (Names: TinyModels.Names, Backends: Backend.Names), (Names: TinyModels.SingleFiles, Backends: Backend.BestNames),
+        }
+        from model in models.Names
+        from backend in models.Backends
+        select new TheoryDataRow<string, string>(model, backend);
+
     /// <summary>The portable leaf is slow on the CPU: it takes the cases of up to so many latent pixels.</summary>
     private const int MostPortablePixels = 256;
 
@@ -33,12 +43,12 @@ public sealed class TinyModelTests(DeviceFixture fixture)
     }
 
     [Theory]
-    [MemberData(nameof(Models))]
+    [MemberData(nameof(ModelsAndSingleFiles))]
     public void Text_encoder(string model, string backend) =>
         Dispatch(backend, b => Encode<ushort>(model, b), b => Encode<float>(model, b));
 
     [Theory]
-    [MemberData(nameof(Models))]
+    [MemberData(nameof(ModelsAndSingleFiles))]
     public void Denoiser(string model, string backend) =>
         Dispatch(backend, b => Denoise<ushort>(model, b), b => Denoise<float>(model, b));
 
@@ -48,7 +58,7 @@ public sealed class TinyModelTests(DeviceFixture fixture)
         backend, b => Intermediates<ushort>(model, b, ModelPart.UNet), b => Intermediates<float>(model, b, ModelPart.UNet));
 
     [Theory]
-    [MemberData(nameof(Models))]
+    [MemberData(nameof(ModelsAndSingleFiles))]
     public void Decoder(string model, string backend) =>
         Dispatch(backend, b => Decode<ushort>(model, b), b => Decode<float>(model, b));
 

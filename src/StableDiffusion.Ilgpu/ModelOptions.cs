@@ -1,0 +1,28 @@
+namespace StableDiffusion.Ilgpu;
+
+/// <summary>Which model to open, and what replaces or completes what it holds.</summary>
+public sealed record ModelOptions
+{
+    /// <summary>
+    /// A folder in diffusers' layout, a single file (.safetensors, .ckpt), or <c>synthetic:sd15</c>; null for the bundled demo model.
+    /// </summary>
+    public string? Model { get; init; }
+
+    /// <summary>A file whose UNet takes the place of the model's own: diffusers' or the original names, or a whole single file.</summary>
+    public string? UNet { get; init; }
+
+    /// <summary>The same for the text encoder.</summary>
+    public string? TextEncoder { get; init; }
+
+    /// <summary>The same for the autoencoder.</summary>
+    public string? Vae { get; init; }
+
+    /// <summary>
+    /// A folder in diffusers' layout whose configurations are used instead of the model's own or the published ones; its weights are not
+    /// looked at. Needed for single files of sizes that are not published.
+    /// </summary>
+    public string? ConfigFolder { get; init; }
+
+    /// <summary>What the UNet predicts, where the model does not say it or says it wrongly.</summary>
+    public PredictionType? Prediction { get; init; }
+}

@@ -1,0 +1,22 @@
+using System.Security.Cryptography;
+
+namespace StableDiffusion.Ilgpu.Weights;
+
+/// <summary>The hash that tools know a model file by.</summary>
+internal static class FileHash
+{
+    /// <summary>SHA-256 of a file's bytes, 64 hex digits.</summary>
+    /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
+    public static string Sha256(string path)
+    {
+        try
+        {
+            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20, FileOptions.SequentialScan);
+            return Convert.ToHexStringLower(SHA256.HashData(stream));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new StableDiffusionException($"{path}: cannot be read: {e.Message}", e);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+using StableDiffusion.Ilgpu.Weights;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.NoDevice;
+
+/// <summary>Models written in either layout and read back.</summary>
+public sealed class ModelWriterTests : IDisposable
+{
+    private readonly WeightsTestFiles files = new();
+
+    public static IEnumerable<TheoryDataRow<string>> Models =>
+        Directory.GetDirectories(ReferenceData.Folder, "tiny-*").Select(f => new TheoryDataRow<string>(Path.GetFileName(f)));
+
+    public void Dispose() => files.Dispose();
+
+    /// <summary>
+    /// The weight files come out byte for byte, also those that the folder had before: they are sorted by name, as ours are.
+    /// </summary>
+    [Theory]
+    [Trait("Kind", "Reference")]
+    [MemberData(nameof(Models))]
+    public void Folder_to_file_to_folder_gives_the_same_bytes(string model)
+    {
+        var start = ReferenceData.PathOf(model);
+        var configs = new ModelOptions { ConfigFolder = start };
+        var (file, folder) = (files.PathOf("a.safetensors"), files.PathOf("b"));
+        var (again, first) = (files.PathOf("c.safetensors"), files.PathOf("first"));
+        Convert(new ModelOptions { Model = start }, file);
+        Convert(configs with { Model = file }, folder);
+        Convert(new ModelOptions { Model = folder }, again);
+        Convert(new ModelOptions { Model = start }, first);
+        Assert.True(File.ReadAllBytes(file).AsSpan().SequenceEqual(File.ReadAllBytes(again)), "the single files differ");
+        foreach (var part in Enum.GetValues<ModelPart>())
+        {
+            var name = Path.Combine(DiffusersFolder.FolderOf(part), $"{DiffusersFolder.WeightsOf(part)}.safetensors");
+            var expected = File.ReadAllBytes(Path.Combine(start, name));
+            Assert.True(expected.AsSpan().SequenceEqual(File.ReadAllBytes(Path.Combine(folder, name))), $"{name} differs by way of a file");
+            Assert.True(expected.AsSpan().SequenceEqual(File.ReadAllBytes(Path.Combine(first, name))), $"{name} differs");
+            Assert.Equal(
+                File.ReadAllText(Path.Combine(first, DiffusersFolder.FolderOf(part), "config.json")),
+                File.ReadAllText(Path.Combine(folder, DiffusersFolder.FolderOf(part), "config.json")));
+            ReferenceData.Report($"{model} {name}: {expected.Length} bytes, bytes that differ", 0, 0);
+        }
+
+        Assert.Empty(Directory.GetFileSystemEntries(files.Folder, "*.tmp", SearchOption.AllDirectories));
+    }
+
+    [Theory]
+    [InlineData("F16")]
+    [InlineData("F32")]
+    [InlineData("BF16")]
+    public void Types_are_converted_once(string name)
+    {
+        var type = Enum.Parse<TensorType>(name);
+        foreach (var model in Models.Select(m => m.Data))
+        {
+            var (file, folder) = (files.PathOf($"{model}.safetensors"), files.PathOf(model));
+            using var source = LoadedModel.Open(ReferenceData.PathOf(model));
+            source.Save(file, type, CancellationToken.None);
+            Convert(new ModelOptions { Model = file, ConfigFolder = ReferenceData.PathOf(model) }, folder);
+            using var written = LoadedModel.Open(folder);
+            foreach (var part in Enum.GetValues<ModelPart>())
+            {
+                using var before = source.OpenWeights(part);
+                using var after = written.OpenWeights(part);
+                foreach (var tensor in before.Tensors.Values.Where(t => t.Name != WeightCheck.PositionIds))
+                {
+                    Assert.Equal(type, after.Tensors[tensor.Name].Type);
+                    var (x, y) = (new float[tensor.Count], new float[tensor.Count]);
+                    before.Read(tensor.Name, x);
+                    after.Read(tensor.Name, y);
+                    Assert.All(x.Zip(y), pair => Assert.Equal(Rounded(pair.First, type), pair.Second));
+                }
+            }
+        }
+    }
+
+    /// <summary>Rounding to bf16 against the definition: the nearer neighbour, the even one of two.</summary>
+    [Theory]
+    [InlineData(1f, 0x3f80)]
+    [InlineData(1.00390625f, 0x3f80)]
+    [InlineData(1.01171875f, 0x3f82)]
+    [InlineData(1.0039065f, 0x3f81)]
+    [InlineData(-2.5f, 0xc020)]
+    [InlineData(3.4e38f, 0x7f80)]
+    [InlineData(float.PositiveInfinity, 0x7f80)]
+    [InlineData(float.NaN, 0xffc0)]
+    [InlineData(1e-45f, 0x0000)]
+    public void Bf16_rounds_to_nearest_even(float value, int bits)
+    {
+        var result = new ushort[1];
+        FloatConversion.ToBrain([value], result);
+        Assert.Equal(bits, result[0]);
+    }
+
+    [Fact]
+    public void An_output_that_is_in_the_way_is_kept()
+    {
+        using var model = LoadedModel.Open((string?)null);
+        var file = files.Write("file", "kept");
+        var folder = Directory.CreateDirectory(files.PathOf("folder.safetensors")).FullName;
+        files.Write("full/x", "kept");
+        WeightsTestFiles.Refused(() => model.Save(file, null, CancellationToken.None), file, "it is a file", ".safetensors");
+        WeightsTestFiles.Refused(() => model.Save(folder, null, CancellationToken.None), folder, "it is a folder");
+        WeightsTestFiles.Refused(() => model.Save(files.PathOf("full"), null, CancellationToken.None), "full", "not empty");
+        WeightsTestFiles.Refused(() => model.Save(files.PathOf("no", "folder"), null, CancellationToken.None), "there is no folder");
+        WeightsTestFiles.Refused(() => model.Save("", null, CancellationToken.None), "cannot write ''");
+    }
+
+    [Theory]
+    [InlineData("out")]
+    [InlineData("out.safetensors")]
+    public void A_cancelled_conversion_leaves_nothing(string name)
+    {
+        using var model = LoadedModel.Open((string?)null);
+        Assert.Throws<OperationCanceledException>(() => model.Save(files.PathOf(name), null, new CancellationToken(canceled: true)));
+        Assert.Empty(Directory.GetFileSystemEntries(files.Folder));
+    }
+
+    private static void Convert(ModelOptions options, string output)
+    {
+        using var model = LoadedModel.Open(options);
+        model.Save(output, null, CancellationToken.None);
+    }
+
+    private static float Rounded(float value, TensorType type)
+    {
+        if (type == TensorType.F32)
+        {
+            return value;
+        }
+
+        if (type == TensorType.F16)
+        {
+            return (float)(Half)value;
+        }
+
+        var bits = BitConverter.SingleToUInt32Bits(value);
+        var low = BitConverter.UInt32BitsToSingle(bits & 0xffff0000);
+        var high = BitConverter.UInt32BitsToSingle((bits & 0xffff0000) + 0x10000);
+        var (down, up) = (Math.Abs((double)value - low), Math.Abs((double)high - value));
+        return down < up || (down == up && (bits & 0x10000) == 0) ? low : high;
+    }
+}
