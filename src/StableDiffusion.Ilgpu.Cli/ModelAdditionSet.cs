@@ -1,4 +1,5 @@
 using System.CommandLine;
+using StableDiffusion.Ilgpu.Cli.Downloads;
 using StableDiffusion.Ilgpu.Weights.Lora;
 
 namespace StableDiffusion.Ilgpu.Cli;
@@ -33,17 +34,18 @@ internal sealed class ModelAdditionSet
     }
 
     /// <summary>The model with the additions. LoRAs are merged when it is loaded, so the prompts are looked at before.</summary>
-    /// <exception cref="StableDiffusionException">An option or a prompt names no LoRA.</exception>
-    public ModelOptions Read(ParseResult parsed, ModelOptions model, GenerationRequest request) => model with
+    /// <exception cref="StableDiffusionException">An option or a prompt names no LoRA, or something that was not pulled.</exception>
+    public ModelOptions Read(ParseResult parsed, ModelOptions model, ModelCache pulled, GenerationRequest request)
     {
-        Loras =
-        [
-            .. parsed.GetValue(loras)!,
-            .. LoraFolder.Resolve(parsed.GetValue(loraFolder), request.Prompt, request.NegativePrompt).Select(l => l.ToString()),
-        ],
-        Embeddings = parsed.GetValue(embeddings)!,
-        Taesd = parsed.GetValue(taesd),
-    };
+        var named = parsed.GetValue(loras)!.Select(LoraReference.Parse).Select(l => l with { Path = pulled.Find(l.Path)! })
+            .Concat(LoraFolder.Resolve(parsed.GetValue(loraFolder), request.Prompt, request.NegativePrompt));
+        return model with
+        {
+            Loras = [.. named.Select(l => l.ToString())],
+            Embeddings = [.. parsed.GetValue(embeddings)!.Select(e => pulled.Find(e)!)],
+            Taesd = pulled.Find(parsed.GetValue(taesd)),
+        };
+    }
 
     /// <summary>Tells what LoRA files hold without effect: always their number, the names if asked for.</summary>
     public static void Print(IReadOnlyList<LoraReport> reports, ProgressDisplay display, bool verbosely)

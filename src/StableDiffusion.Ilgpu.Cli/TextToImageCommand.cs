@@ -79,7 +79,7 @@ internal sealed class TextToImageCommand(CommandContext context)
         }
 
         var target = ComputeDevice.Find(parsed.GetValue(device)!);
-        var model = additions.Read(parsed, models.Read(parsed), request);
+        var model = additions.Read(parsed, models.Read(parsed), models.OpenCache(parsed), request);
         string[] times = [];
         ProgressDisplay.Run(context, display => times = Generate(request, files, model, target, display, parsed.GetValue(verbose)));
 
@@ -113,11 +113,11 @@ internal sealed class TextToImageCommand(CommandContext context)
 
     /// <returns>Where the time went.</returns>
     private string[] Generate(
-        GenerationRequest request, string[] files, ModelOptions options, ComputeDevice target, ProgressDisplay display, bool verbosely)
+        GenerationRequest request, string[] files, ModelOptions model, ComputeDevice target, ProgressDisplay display, bool verbosely)
     {
         var start = SinceProcessStart();
         var saving = TimeSpan.Zero;
-        using var pipeline = StableDiffusionPipeline.Load(options, target, context.Cancellation);
+        using var pipeline = StableDiffusionPipeline.Load(model, target, context.Cancellation);
         ModelAdditionSet.Print(pipeline.Loras, display, verbosely);
 
         // One request a picture, so that each file is there as soon as its picture is.
