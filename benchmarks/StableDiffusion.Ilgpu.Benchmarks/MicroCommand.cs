@@ -13,7 +13,8 @@ internal static class MicroCommand
     {
         var filter = new Option<string>("--filter")
         {
-            Description = "Benchmarks to run, for example *Leaf*", DefaultValueFactory = _ => "*",
+            Description = "Benchmarks to run, for example *Leaf*",
+            DefaultValueFactory = _ => "*",
         };
         var command = new Command("micro", "Time host code and SIMD leaves with BenchmarkDotNet (a short job).") { filter };
         command.SetAction(parsed =>

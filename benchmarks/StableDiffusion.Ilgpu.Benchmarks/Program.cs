@@ -9,6 +9,7 @@ var root = new RootCommand("Benchmarks. Every number comes with the device, the 
     StartCommand.Create(),
     MicroCommand.Create(),
     MemoryCommand.Create(),
+    FuzzCommand.Create(),
 };
 try
 {

@@ -7,17 +7,20 @@ internal static class SharedOptions
 {
     public static Argument<string> Model() => new("name")
     {
-        Description = "Synthetic model", DefaultValueFactory = _ => "sd15",
+        Description = "Synthetic model",
+        DefaultValueFactory = _ => "sd15",
     };
 
     public static Option<int> Size() => new("--size")
     {
-        Description = "Width and height of the picture in pixels", DefaultValueFactory = _ => 512,
+        Description = "Width and height of the picture in pixels",
+        DefaultValueFactory = _ => 512,
     };
 
     public static Option<string> Device() => new("--device")
     {
-        Description = "Where to run, as sdilgpu names it", DefaultValueFactory = _ => "cpu",
+        Description = "Where to run, as sdilgpu names it",
+        DefaultValueFactory = _ => "cpu",
     };
 
     public static Option<int> Runs()

@@ -11,12 +11,16 @@ internal sealed class TextToImageCommand(CommandContext context)
     private readonly ModelOptionSet models = new(context);
     private readonly Option<string> prompt = new("--prompt", "-p")
     {
-        Description = "What the picture shows; may be empty", HelpName = "text", Required = true,
+        Description = "What the picture shows; may be empty",
+        HelpName = "text",
+        Required = true,
     };
 
     private readonly Option<string> negativePrompt = new("--negative-prompt", "-n")
     {
-        Description = "What the picture should not show", HelpName = "text", DefaultValueFactory = _ => "",
+        Description = "What the picture should not show",
+        HelpName = "text",
+        DefaultValueFactory = _ => "",
     };
 
     private readonly Option<int?> width = SharedOptions.Width();

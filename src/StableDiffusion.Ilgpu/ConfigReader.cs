@@ -7,6 +7,26 @@ internal sealed class ConfigReader(JsonElement json, string description)
 {
     public int Int(string key, int? fallback = null) => Read(key, "an integer", e => e.GetInt32(), fallback);
 
+    /// <summary>An integer from 1; what a damaged file says must not decide how much is computed.</summary>
+    public int Size(string key, int most, int? fallback = null) => InRange(key, Int(key, fallback), 1, most);
+
+    /// <summary>A list of them, of at least one and at most <paramref name="length"/>.</summary>
+    public int[] Sizes(string key, int most, int length)
+    {
+        var sizes = Ints(key);
+        return sizes.Length >= 1 && sizes.Length <= length
+            ? [.. sizes.Select(size => InRange(key, size, 1, most))]
+            : throw Error(key, $"has {sizes.Length} entries; valid: 1 to {length}");
+    }
+
+    /// <summary>The value, where it lies in a range.</summary>
+    public int InRange(string key, int value, int least, int most) =>
+        value >= least && value <= most ? value : throw Error(key, $"is {value}; valid: {least} to {most}");
+
+    /// <summary>A number above 0.</summary>
+    public double Positive(string key, double fallback) =>
+        Number(key, fallback) is var value && value > 0 && double.IsFinite(value) ? value : throw Error(key, $"is {value}; it must be above 0");
+
     public double Number(string key, double? fallback = null) => Read(key, "a number", e => e.GetDouble(), fallback);
 
     public bool Flag(string key, bool fallback) => Read<bool>(key, "true or false", e => e.GetBoolean(), fallback);
@@ -15,7 +35,7 @@ internal sealed class ConfigReader(JsonElement json, string description)
 
     public double[] Numbers(string key) => ReadValue(key, "a list of numbers", e => e.EnumerateArray().Select(i => i.GetDouble()).ToArray());
 
-    public string[] Names(string key) => ReadValue(key, "a list of names", e => e.EnumerateArray().Select(i => i.GetString()!).ToArray());
+    public string[] Names(string key) => ReadValue(key, "a list of names", e => e.EnumerateArray().Select(i => i.GetString() ?? throw new FormatException()).ToArray());
 
     public string Text(string key, string fallback) => Has(key) ? ReadValue(key, "a text", e => e.GetString()!) : fallback;
 

@@ -6,9 +6,32 @@ namespace StableDiffusion.Ilgpu;
 /// </summary>
 public sealed class StableDiffusionException : Exception
 {
+    /// <summary>Longer than any message that we write; what is longer quotes a damaged file.</summary>
+    private const int LongestMessage = 2000;
+
     /// <summary>Creates the error with its one-line message.</summary>
-    public StableDiffusionException(string message) : base(message) { }
+    public StableDiffusionException(string message) : base(OneLine(message)) { }
 
     /// <summary>Creates the error with its one-line message and what caused it.</summary>
-    public StableDiffusionException(string message, Exception inner) : base(message, inner) { }
+    public StableDiffusionException(string message, Exception inner) : base(OneLine(message), inner) { }
+
+    /// <summary>Messages quote foreign files: what comes from them must neither break the line, steer a terminal nor fill it.</summary>
+    private static string OneLine(string message)
+    {
+        if (message.Length <= LongestMessage && !message.Any(BreaksLine))
+        {
+            return message;
+        }
+
+        var cut = message.Length <= LongestMessage ? message : $"{message.AsSpan(0, LongestMessage)}…";
+        return string.Create(cut.Length, cut, static (line, text) =>
+        {
+            for (var i = 0; i < line.Length; i++)
+            {
+                line[i] = BreaksLine(text[i]) ? ' ' : text[i];
+            }
+        });
+    }
+
+    private static bool BreaksLine(char c) => char.IsControl(c) || c is '\u2028' or '\u2029';
 }

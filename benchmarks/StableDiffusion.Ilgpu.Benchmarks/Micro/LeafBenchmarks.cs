@@ -60,7 +60,8 @@ public class LeafBenchmarks
                         epilogue, ref sums[row * Tile.Columns], ref bias[0], ref target,
                         ref stored[(Rows + row) * Tile.Columns], ref target, Tile.Columns);
                 }
-            });
+            }
+        );
     }
 
     private static float[] Filled(int count) => [.. Enumerable.Range(0, count).Select(i => (i % 17 / 17f) - 0.5f)];

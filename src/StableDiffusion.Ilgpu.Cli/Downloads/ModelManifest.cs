@@ -31,7 +31,8 @@ internal sealed record ModelManifest(IReadOnlyList<ManifestModel> Models)
 {
     private static readonly JsonSerializerOptions Options = new(JsonSerializerDefaults.Web)
     {
-        RespectRequiredConstructorParameters = true, RespectNullableAnnotations = true,
+        RespectRequiredConstructorParameters = true,
+        RespectNullableAnnotations = true,
     };
 
     private static readonly Lazy<ModelManifest> Loaded = new(() => Read(DefaultPath));

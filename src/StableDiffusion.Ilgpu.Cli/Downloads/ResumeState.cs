@@ -25,7 +25,10 @@ internal sealed class ResumeState
 
     public static ResumeState Create(long size, string? tag, long pieceBytes) => new()
     {
-        Tag = tag, Size = size, PieceBytes = pieceBytes, Done = new long[(size + pieceBytes - 1) / pieceBytes],
+        Tag = tag,
+        Size = size,
+        PieceBytes = pieceBytes,
+        Done = new long[(size + pieceBytes - 1) / pieceBytes],
     };
 
     /// <summary>The state of an earlier run, or null where there is none for this very content.</summary>

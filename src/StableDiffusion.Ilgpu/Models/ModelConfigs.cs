@@ -10,9 +10,11 @@ internal sealed record ClipTextConfig(
     {
         var c = new ConfigReader(json, description);
         var config = new ClipTextConfig(
-            c.Int("vocab_size", 49408), c.Int("max_position_embeddings", 77), c.Int("hidden_size", 512), c.Int("intermediate_size", 2048),
-            c.Int("num_hidden_layers", 12), c.Int("num_attention_heads", 8), c.Text("hidden_act", "quick_gelu"),
-            c.Number("layer_norm_eps", 1e-5));
+            c.Size("vocab_size", ModelLimits.Vocabulary, 49408), c.InRange("max_position_embeddings", c.Int("max_position_embeddings", 77), 2, ModelLimits.Tokens),
+            c.Size("hidden_size", ModelLimits.Channels, 512), c.Size("intermediate_size", 4 * ModelLimits.Channels, 2048),
+            c.Size("num_hidden_layers", ModelLimits.Layers, 12), c.Int("num_attention_heads", 8), c.Text("hidden_act", "quick_gelu"),
+            c.Positive("layer_norm_eps", 1e-5));
+        ModelLimits.RequireDivisible(c, "num_attention_heads", config.Heads, "hidden_size", config.Hidden);
         return config.Activation is "quick_gelu" or "gelu" ? config
             : throw c.Error("hidden_act", $"is {config.Activation}; valid: quick_gelu, gelu");
     }
@@ -26,7 +28,7 @@ internal sealed record UNetConfig(
     public static UNetConfig Parse(JsonElement json, string description)
     {
         var c = new ConfigReader(json, description);
-        var channels = c.Ints("block_out_channels");
+        var channels = c.Sizes("block_out_channels", ModelLimits.Channels, ModelLimits.Levels);
         c.Require("act_fn", "silu");
         c.Require("mid_block_scale_factor", "1");
         c.Require("downsample_padding", "1");
@@ -35,12 +37,27 @@ internal sealed record UNetConfig(
         c.Require("only_cross_attention", "false");
         c.Require("resnet_time_scale_shift", "default");
         var config = new UNetConfig(
-            c.Int("in_channels", 4), c.Int("out_channels", 4), channels, c.Names("down_block_types"), c.Names("up_block_types"),
-            c.Int("layers_per_block", 2), c.PerLevel("attention_head_dim", channels.Length, 8), c.Int("cross_attention_dim", 1280),
-            c.Int("norm_num_groups", 32), c.Number("norm_eps", 1e-5), c.Flag("flip_sin_to_cos", true), c.Number("freq_shift", 0),
-            c.Flag("use_linear_projection", false), c.Int("sample_size", 64));
+            c.Size("in_channels", ModelLimits.Channels, 4), c.Size("out_channels", ModelLimits.Channels, 4), channels, c.Names("down_block_types"),
+            c.Names("up_block_types"), c.Size("layers_per_block", ModelLimits.BlockLayers, 2), c.PerLevel("attention_head_dim", channels.Length, 8),
+            c.Size("cross_attention_dim", ModelLimits.Channels, 1280), c.Int("norm_num_groups", 32), c.Positive("norm_eps", 1e-5),
+            c.Flag("flip_sin_to_cos", true), c.Number("freq_shift", 0), c.Flag("use_linear_projection", false),
+            c.Size("sample_size", ModelLimits.Sample, 64));
         CheckBlocks(c, "down_block_types", config.DownBlocks, channels.Length, ["CrossAttnDownBlock2D", "DownBlock2D"]);
         CheckBlocks(c, "up_block_types", config.UpBlocks, channels.Length, ["CrossAttnUpBlock2D", "UpBlock2D"]);
+        if (channels[0] % 2 != 0)
+        {
+            throw c.Error("block_out_channels", $"starts with {channels[0]}; the first must be even");
+        }
+
+        for (var level = 0; level < channels.Length; level++)
+        {
+            ModelLimits.RequireDivisible(c, "norm_num_groups", config.Groups, "a level's size", channels[level]);
+            if (level == channels.Length - 1 || config.DownBlocks[level] == "CrossAttnDownBlock2D" || config.UpBlocks[^(level + 1)] == "CrossAttnUpBlock2D")
+            {
+                ModelLimits.RequireDivisible(c, "attention_head_dim", config.Heads[level], "the level's size", channels[level]);
+            }
+        }
+
         return config;
     }
 
@@ -69,8 +86,16 @@ internal sealed record AutoencoderKlConfig(
     {
         var c = new ConfigReader(json, description);
         c.Require("act_fn", "silu");
-        return new AutoencoderKlConfig(
-            c.Int("in_channels", 3), c.Int("out_channels", 3), c.Ints("block_out_channels"), c.Int("layers_per_block", 1),
-            c.Int("latent_channels", 4), c.Int("norm_num_groups", 32), c.Number("scaling_factor", 0.18215));
+        var channels = c.Sizes("block_out_channels", ModelLimits.Channels, ModelLimits.Levels);
+        var config = new AutoencoderKlConfig(
+            c.Size("in_channels", ModelLimits.Channels, 3), c.Size("out_channels", ModelLimits.Channels, 3), channels,
+            c.Size("layers_per_block", ModelLimits.BlockLayers, 1), c.Size("latent_channels", ModelLimits.Channels, 4), c.Int("norm_num_groups", 32),
+            c.Positive("scaling_factor", 0.18215));
+        foreach (var size in channels)
+        {
+            ModelLimits.RequireDivisible(c, "norm_num_groups", config.Groups, "a level's size", size);
+        }
+
+        return config;
     }
 }

@@ -24,6 +24,9 @@ internal sealed class NoiseSchedule
     // Infinite noise has no place in a list of sigmas; diffusers takes this ᾱ for a last one of 0 there.
     private const double SmallestAlpha = 1.0 / (1 << 24);
 
+    /// <summary>A damaged configuration must not decide how much is allocated.</summary>
+    private const int MostTrainSteps = 100_000;
+
     private readonly string description;
     private readonly double[] trained;
     private readonly double[] alphas;
@@ -83,7 +86,7 @@ internal sealed class NoiseSchedule
                     ("linspace", TimestepSpacing.Linspace),
                     ("trailing", TimestepSpacing.Trailing))
                 : null,
-            StepsOffset = reader.Int("steps_offset", 0),
+            StepsOffset = reader.InRange("steps_offset", reader.Int("steps_offset", 0), 0, MostTrainSteps),
             SetAlphaToOne = reader.Has("set_alpha_to_one") ? reader.Flag("set_alpha_to_one", false) : null,
             SkipPrkSteps = reader.Flag("skip_prk_steps", false),
             FinalSigma = Choose(
@@ -156,11 +159,7 @@ internal sealed class NoiseSchedule
 
     private static float[] ReadBetas(ConfigReader reader)
     {
-        var count = reader.Int("num_train_timesteps", 1000);
-        if (count < 1)
-        {
-            throw reader.Error("num_train_timesteps", $"is {count}; it must be at least 1");
-        }
+        var count = reader.Size("num_train_timesteps", MostTrainSteps, 1000);
 
         var start = reader.Number("beta_start", 0.0001);
         var end = reader.Number("beta_end", 0.02);

@@ -9,6 +9,9 @@ internal sealed class MergeIndex
     /// <summary>The rank of pairs that do not merge; above all others.</summary>
     public const int None = int.MaxValue;
 
+    // Differs from run to run, so that no file can be made whose pairs all meet in one slot.
+    private static readonly uint Seed = (uint)Random.Shared.Next() | 1;
+
     private readonly (int Left, int Right, int Merged)[] merges;
     private readonly int[] slots;   // 0: free; else 1 + the rank
     private int count;
@@ -47,6 +50,7 @@ internal sealed class MergeIndex
     {
         int mask = slots.Length - 1;
         uint hash = ((uint)left * 0x9E3779B1) ^ ((uint)right * 0x85EBCA77);
+        hash *= Seed;
         int slot = (int)(hash ^ (hash >> 15)) & mask;
         while (slots[slot] != 0 && (merges[slots[slot] - 1].Left != left || merges[slots[slot] - 1].Right != right))
         {

@@ -9,6 +9,9 @@ namespace StableDiffusion.Ilgpu.Text;
 /// </summary>
 internal sealed class TokenIndex
 {
+    // Differs from run to run, so that no file can be made whose texts all meet in one slot.
+    private static readonly uint Seed = (uint)Random.Shared.Next();
+
     private readonly byte[] texts;
     private readonly int[] ends;    // entry i's text is what lies between ends[i] and ends[i + 1]
     private readonly int[] ids;
@@ -62,7 +65,7 @@ internal sealed class TokenIndex
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private int SlotOf(ReadOnlySpan<byte> text, ReadOnlySpan<byte> end)
     {
-        uint hash = 2166136261; // FNV-1a
+        uint hash = 2166136261 ^ Seed; // FNV-1a
         foreach (byte value in text)
         {
             hash = (hash ^ value) * 16777619;

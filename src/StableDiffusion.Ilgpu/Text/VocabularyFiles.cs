@@ -10,6 +10,9 @@ namespace StableDiffusion.Ilgpu.Text;
 /// </summary>
 internal static class VocabularyFiles
 {
+    /// <summary>About twice what CLIP's files have; larger ones must not decide how much is allocated.</summary>
+    private const long LargestVocabulary = 2_000_000, LargestMerges = 1_000_000;
+
     public static BytePairTable Read(string vocabularyPath, string mergesPath)
     {
         var tokens = ReadTokens(vocabularyPath);
@@ -39,7 +42,7 @@ internal static class VocabularyFiles
         TokenIndex tokens;
         try
         {
-            tokens = ParseTokens(ReadFile(path), path);
+            tokens = ParseTokens(ReadFile(path, LargestVocabulary), path);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException) // the latter for text that is not UTF-8
         {
@@ -71,8 +74,8 @@ internal static class VocabularyFiles
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static TokenIndex ParseTokens(byte[] json, string path)
     {
-        // Every token has its two quotation marks, and no text is longer than it is in the file.
-        var tokens = new TokenIndex(json.AsSpan().Count((byte)'"') / 2, json.Length);
+        // Every token has its two quotation marks, a colon, a number and a comma or bracket; no text is longer than it is in the file.
+        var tokens = new TokenIndex(Math.Min(json.AsSpan().Count((byte)'"') / 2, json.Length / 5), json.Length);
         var reader = new Utf8JsonReader(json);
         reader.Read();
         if (reader.TokenType != JsonTokenType.StartObject)
@@ -102,8 +105,10 @@ internal static class VocabularyFiles
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static MergeIndex ReadMerges(string path, TokenIndex tokens)
     {
-        ReadOnlySpan<byte> rest = ReadFile(path);
-        var merges = new MergeIndex(rest.Count((byte)'\n') + 1);
+        ReadOnlySpan<byte> rest = ReadFile(path, LargestMerges);
+
+        // Every merge has two letters, a space and the end of the line, but perhaps the last one's.
+        var merges = new MergeIndex(Math.Min(rest.Count((byte)'\n') + 1, (rest.Length + 1) / 4));
         for (int number = 1; !rest.IsEmpty; number++)
         {
             int end = rest.IndexOf((byte)'\n');
@@ -142,11 +147,12 @@ internal static class VocabularyFiles
         return merges;
     }
 
-    private static byte[] ReadFile(string path)
+    private static byte[] ReadFile(string path, long largest)
     {
         try
         {
-            return File.ReadAllBytes(path);
+            return new FileInfo(path).Length is var length && length <= largest ? File.ReadAllBytes(path)
+                : throw new StableDiffusionException($"{path}: has {length} bytes; a tokenizer's file has at most {largest}");
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {

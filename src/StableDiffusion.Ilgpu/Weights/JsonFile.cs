@@ -8,6 +8,12 @@ namespace StableDiffusion.Ilgpu.Weights;
 /// </summary>
 internal static class JsonFile
 {
+    /// <summary>More than any configuration or index of shards has.</summary>
+    private const long LargestFile = 4 << 20;
+
+    // What the parser and its caller take, at most, for each byte and each token: the parser's table, the copy that is kept, and texts.
+    private const long BytesForByte = 5, BytesForToken = 64;
+
     private static readonly JsonDocumentOptions Options = new() { AllowDuplicateProperties = false };
 
     /// <summary>The object that the file holds.</summary>
@@ -16,8 +22,15 @@ internal static class JsonFile
     {
         try
         {
-            // ReadAllText drops a byte order mark, which the JSON parser would refuse.
-            return ParseObject(File.ReadAllText(path), path);
+            var length = new FileInfo(path).Length;
+            if (length > LargestFile)
+            {
+                throw new StableDiffusionException($"{path}: has {length} bytes; a JSON file of a model has at most {LargestFile}");
+            }
+
+            ReadOnlyMemory<byte> bytes = File.ReadAllBytes(path);
+            var start = bytes.Span.StartsWith("\ufeff"u8) ? "\ufeff"u8.Length : 0;
+            return ParseObject(bytes[start..], path, new AllocationBudget(path, length));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -38,8 +51,32 @@ internal static class JsonFile
 
     /// <param name="json">UTF-8 without a byte order mark.</param>
     /// <param name="description">What messages call the text.</param>
-    public static JsonElement ParseObject(ReadOnlyMemory<byte> json, string description) =>
-        ParseObject(description, () => JsonDocument.Parse(json, Options));
+    /// <param name="budget">Taken from before the text is parsed.</param>
+    public static JsonElement ParseObject(ReadOnlyMemory<byte> json, string description, AllocationBudget budget)
+    {
+        budget.Take((BytesForByte * json.Length) + (BytesForToken * CountTokens(json.Span)));
+        return ParseObject(description, () => JsonDocument.Parse(json, Options));
+    }
+
+    /// <summary>The tokens up to the end or to the first one that is not JSON.</summary>
+    private static long CountTokens(ReadOnlySpan<byte> json)
+    {
+        var reader = new Utf8JsonReader(json);
+        var count = 1L;
+        try
+        {
+            while (reader.Read())
+            {
+                count++;
+            }
+        }
+        catch (JsonException)
+        {
+            // The parser will say it better.
+        }
+
+        return count;
+    }
 
     private static JsonElement ParseObject(string description, Func<JsonDocument> parse)
     {

@@ -16,6 +16,9 @@ internal sealed class SafetensorsHeader
     /// <summary>Bytes of the length in front of the JSON text.</summary>
     public const int LengthBytes = 8;
 
+    /// <summary>Of a tensor's records and its shares of lists and dictionaries; its name and shape are in the budget of the JSON text.</summary>
+    private const int TensorBytes = 384;
+
     private const string MetadataKey = "__metadata__";
 
     private static readonly Dictionary<string, TensorType> Types =
@@ -79,11 +82,12 @@ internal sealed class SafetensorsHeader
             throw header.Error("its header does not start with '{'; not a safetensors file, or damaged");
         }
 
-        header.ReadTensors(JsonFile.ParseObject(text, $"{path}: header"), LengthBytes + (long)size, length);
+        var budget = new AllocationBudget(path, length);
+        header.ReadTensors(JsonFile.ParseObject(text, $"{path}: header", budget), LengthBytes + (long)size, length, budget);
         return header;
     }
 
-    private void ReadTensors(JsonElement json, long dataStart, long fileLength)
+    private void ReadTensors(JsonElement json, long dataStart, long fileLength, AllocationBudget budget)
     {
         var dataLength = fileLength - dataStart;
         var ranges = new List<(long Begin, long End, string Name)>();
@@ -95,6 +99,7 @@ internal sealed class SafetensorsHeader
                 continue;
             }
 
+            budget.Take(TensorBytes);
             var info = new TensorInfo(entry.Name, TypeOf(entry), ShapeOf(entry));
             var (begin, end) = RangeOf(entry, dataLength);
             if (end - begin != BytesOf(info))

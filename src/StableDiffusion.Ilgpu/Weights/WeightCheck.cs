@@ -11,6 +11,9 @@ internal static class WeightCheck
 
     private const int NamesInMessage = 3;
 
+    /// <summary>A damaged file can hold any number of names of any length; what is said about them must not take forever.</summary>
+    private const int NamesCompared = 10_000, LettersCompared = 200;
+
     /// <summary>
     /// Requires that every declared tensor is there, as floats and with its shape, and that every other tensor is an ignored one.
     /// The declared element type says nothing; sources convert.
@@ -82,13 +85,15 @@ internal static class WeightCheck
 
     private static string Nearest(string name, IEnumerable<string> candidates)
     {
-        var nearest = candidates.OrderBy(c => Distance(name, c)).ThenBy(c => c, StringComparer.Ordinal).Take(NamesInMessage).ToList();
+        var nearest = candidates.Take(NamesCompared).OrderBy(c => Distance(name, c)).ThenBy(c => c, StringComparer.Ordinal).Take(NamesInMessage).ToList();
         return nearest.Count > 0 ? string.Join(", ", nearest) : "none, the file is empty";
     }
 
-    /// <summary>Levenshtein's edit distance.</summary>
-    private static int Distance(string a, string b)
+    /// <summary>Levenshtein's edit distance; what is cut off, no real name has.</summary>
+    private static int Distance(string first, string second)
     {
+        var a = first.AsSpan(0, Math.Min(first.Length, LettersCompared));
+        var b = second.AsSpan(0, Math.Min(second.Length, LettersCompared));
         var row = Enumerable.Range(0, b.Length + 1).ToArray();
         for (var i = 1; i <= a.Length; i++)
         {

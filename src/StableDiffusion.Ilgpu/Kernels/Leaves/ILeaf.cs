@@ -76,7 +76,7 @@ internal static class Tile
     public const int Columns = 32;
 
     /// <summary>Largest part of the depth that is multiplied at once.</summary>
-    public const int Depth = 256;
+    public const int Depth = 320;
 
     /// <summary>Pitch of the widened source rows: Depth, and a little more so that rows do not fall on the same cache sets.</summary>
     public const int SourcePitch = Depth + 16;
