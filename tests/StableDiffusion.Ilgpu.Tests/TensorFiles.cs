@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using StableDiffusion.Ilgpu.Tests.Samples;
 using StableDiffusion.Ilgpu.Weights;
 
 namespace StableDiffusion.Ilgpu.Tests;
@@ -28,6 +29,14 @@ internal sealed class TensorFiles
     {
         var values = tensors.ToDictionary(t => t.Info.Name, t => t.Values);
         SafetensorsWriter.Write(path, [.. tensors.Select(t => t.Info)], (t, bytes) => MemoryMarshal.AsBytes(values[t.Name].AsSpan()).CopyTo(bytes));
+        return path;
+    }
+
+    /// <summary>Writes a file like those of torch.save.</summary>
+    public string WriteTorch(string path)
+    {
+        File.WriteAllBytes(path, TorchFileWriter.Write(
+            tensors.Select((t, i) => (t.Info, Tensor: SampleTensor.Floats($"{i}", t.Values, t.Info.Shape))).ToDictionary(t => t.Info.Name, t => (object?)t.Tensor)));
         return path;
     }
 }

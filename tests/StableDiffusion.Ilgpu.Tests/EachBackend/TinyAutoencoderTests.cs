@@ -30,7 +30,7 @@ public sealed class TinyAutoencoderTests(DeviceFixture fixture) : IDisposable
     public void Encoder(string backend) => Check(
         backend, "image", "z", 3, 24, 16, () => TinyAutoencoder.RecordEncoder(new(Latent, Channels), 2, 24, 16), (naive, image) => naive.Encode(image));
 
-    public static TheoryData<string> Namings => ["taesd_", "original", "diffusers"];
+    public static TheoryData<string> Namings => ["taesd_", "original", "diffusers", "original .pth"];
 
     [Theory]
     [MemberData(nameof(Namings))]
@@ -191,7 +191,7 @@ public sealed class TinyAutoencoderTests(DeviceFixture fixture) : IDisposable
             }
         }
 
-        return tensors.Write(folder[$"{file}.safetensors"]);
+        return naming.EndsWith(".pth", StringComparison.Ordinal) ? tensors.WriteTorch(folder[$"{file}.pth"]) : tensors.Write(folder[$"{file}.safetensors"]);
     }
 
 }

@@ -1,3 +1,4 @@
+using StableDiffusion.Ilgpu.Tests.Samples;
 using StableDiffusion.Ilgpu.Text;
 using StableDiffusion.Ilgpu.Weights;
 using StableDiffusion.Ilgpu.Weights.Embeddings;
@@ -29,6 +30,19 @@ public sealed class EmbeddingTests : IDisposable
             Assert.Equal(expected.Select(e => e.Token), opened.Tokens.Select(t => t.Token));
             Assert.Equal(expected.SelectMany(e => e.Vectors), opened.Tokens.SelectMany(t => t.Vectors));
         }
+    }
+
+    [Fact]
+    public void PyTorch_files_are_read()
+    {
+        File.WriteAllBytes(folder["bold.pt"], TorchFileWriter.Write(TorchFileWriter.Embedding()));
+        var file = EmbeddingFile.Open(folder["bold.pt"], 8, 75);
+        Assert.Equal(("bold", null), (file.Name, Assert.Single(file.Tokens).Token));
+        Assert.Equal(Enumerable.Range(0, 16).Select(i => i / 8f), file.Tokens[0].Vectors.SelectMany(v => v));
+
+        file = EmbeddingFile.Open(new TensorFiles().Add("<cat>", [Width], [1, 2, 3, 4]).WriteTorch(folder["learned_embeds.bin"]), Width, 75);
+        Assert.Equal(("learned_embeds", "<cat>"), (file.Name, Assert.Single(file.Tokens).Token));
+        Assert.Equal([1, 2, 3, 4], Assert.Single(file.Tokens[0].Vectors));
     }
 
     [Fact]

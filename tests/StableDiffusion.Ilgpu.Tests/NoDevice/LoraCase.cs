@@ -22,7 +22,11 @@ internal sealed record LoraCase(
 
     public override string ToString() => Name;
 
-    public string Write(string path)
+    public string Write(string path) => ToFile(path, torch: false);
+
+    public string WriteTorch(string path) => ToFile(path, torch: true);
+
+    private string ToFile(string path, bool torch)
     {
         var file = new TensorFiles();
         foreach (var (ending, values) in Tensors)
@@ -30,7 +34,7 @@ internal sealed record LoraCase(
             file.Add($"{Module}.{ending}", values);
         }
 
-        return file.Write(path);
+        return torch ? file.WriteTorch(path) : file.Write(path);
     }
 
     /// <summary>All values of the change at a scale, row-major.</summary>

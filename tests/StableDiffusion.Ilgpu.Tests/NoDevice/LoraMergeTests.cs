@@ -29,6 +29,18 @@ public sealed class LoraMergeTests : IDisposable
     }
 
     [Fact]
+    public void PyTorch_files_add_the_same()
+    {
+        foreach (var lora in LoraCase.All)
+        {
+            var stored = Base(lora.Shape);
+            Assert.Equal(
+                Merge(lora.Shape, stored, new LoraReference(lora.Write(folder["a.safetensors"]), 0.5)).Float,
+                Merge(lora.Shape, stored, new LoraReference(lora.WriteTorch(folder["a.pt"]), 0.5)).Float);
+        }
+    }
+
+    [Fact]
     public void Several_files_add_up()
     {
         var all = LoraCase.All.Where(c => c.Shape is [6, 6, 3, 3]).ToArray();
