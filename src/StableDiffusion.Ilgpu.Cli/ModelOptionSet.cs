@@ -31,10 +31,13 @@ internal sealed class ModelOptionSet(CommandContext context)
         }
     }
 
+    /// <summary>Where pulled models lie.</summary>
+    public ModelCache OpenCache(ParseResult parsed) => ModelCache.Open(parsed.GetValue(cache), context.Environment);
+
     /// <exception cref="StableDiffusionException">A name stands for a model that was not pulled.</exception>
     public ModelOptions Read(ParseResult parsed)
     {
-        var pulled = ModelCache.Open(parsed.GetValue(cache), context.Environment);
+        var pulled = OpenCache(parsed);
         return new ModelOptions
         {
             Model = Find(model),

@@ -43,6 +43,7 @@ internal sealed class TextToImageCommand(CommandContext context)
     private readonly Option<string> noiseGenerator = SharedOptions.Choice(
         "--rng", $"Generator of the noise: {NoiseGeneratorNames}", "cuda", name => FindNoiseGenerator(name));
 
+    private readonly ModelAdditionSet additions = new();
     private readonly Option<string> output = new("--output", "-o")
     {
         Description = "PNG file to write. %d or %03d becomes the picture's number, from 0; "
@@ -64,6 +65,7 @@ internal sealed class TextToImageCommand(CommandContext context)
             output, device, verbose,
         };
         models.AddTo(command);
+        additions.AddTo(command);
         command.SetAction(Run);
         return command;
     }
@@ -81,9 +83,9 @@ internal sealed class TextToImageCommand(CommandContext context)
         }
 
         var target = ComputeDevice.Find(parsed.GetValue(device)!);
-        var model = models.Read(parsed);
+        var model = additions.Read(parsed, models.Read(parsed), models.OpenCache(parsed), request);
         string[] times = [];
-        ProgressDisplay.Run(context, display => times = Generate(request, files, model, target, display));
+        ProgressDisplay.Run(context, display => times = Generate(request, files, model, target, display, parsed.GetValue(verbose)));
 
         // Below the bar's place: a line that the terminal has to break would leave parts of the bar behind.
         foreach (var line in times.Where(_ => parsed.GetValue(verbose)))
@@ -114,11 +116,13 @@ internal sealed class TextToImageCommand(CommandContext context)
     }
 
     /// <returns>Where the time went.</returns>
-    private string[] Generate(GenerationRequest request, string[] files, ModelOptions model, ComputeDevice target, ProgressDisplay display)
+    private string[] Generate(
+        GenerationRequest request, string[] files, ModelOptions model, ComputeDevice target, ProgressDisplay display, bool verbosely)
     {
         var start = SinceProcessStart();
         var saving = TimeSpan.Zero;
         using var pipeline = StableDiffusionPipeline.Load(model, target, context.Cancellation);
+        ModelAdditionSet.Print(pipeline.Loras, display, verbosely);
 
         // One request a picture, so that each file is there as soon as its picture is.
         for (var i = 0; i < files.Length; i++)

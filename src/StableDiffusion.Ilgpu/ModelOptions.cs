@@ -25,4 +25,13 @@ public sealed record ModelOptions
 
     /// <summary>What the UNet predicts, where the model does not say it or says it wrongly.</summary>
     public PredictionType? Prediction { get; init; }
+
+    /// <summary>LoRA files, each as <c>FILE</c> or <c>FILE:scale</c>; their changes add up.</summary>
+    public IReadOnlyList<string> Loras { get; init; } = [];
+
+    /// <summary>Textual inversion files. Prompts use them by the file's name without extension, or by their own token.</summary>
+    public IReadOnlyList<string> Embeddings { get; init; } = [];
+
+    /// <summary>A TAESD file that decodes in place of the autoencoder: faster, less exact.</summary>
+    public string? Taesd { get; init; }
 }

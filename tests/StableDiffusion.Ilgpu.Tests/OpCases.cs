@@ -72,7 +72,7 @@ internal static class OpCases
             yield return Case($"resize {h}x{w}x{c} to {th}x{tw} into conv", g => (Root(g) / "c").Conv(X(g, n, h, w, c).Resize(th, tw), 20));
         }
 
-        foreach (var activation in new[] { Activation.Silu, Activation.Gelu, Activation.QuickGelu })
+        foreach (var activation in Enum.GetValues<Activation>().Skip(1))
         {
             foreach (var columns in new[] { 7, 32, 70 })
             {
@@ -104,6 +104,12 @@ internal static class OpCases
         {
             yield return Case($"linear to {columns}, plus residual",
                 g => (Root(g) / "l").Linear(X(g, 2, 1, 7, 20), columns) + X(g, 2, 1, 7, columns, "y"));
+        }
+
+        foreach (var activation in Enum.GetValues<Activation>().Skip(1))
+        {
+            yield return Case(
+                $"conv to 21, plus residual, {activation}", g => ((Root(g) / "c").Conv(X(g, 2, 3, 5, 12), 21) + X(g, 2, 3, 5, 21, "y")).Activate(activation));
         }
 
         yield return Case("linear, plus what it reads", g =>
@@ -253,6 +259,7 @@ internal static class OpCases
             };
         }
 
+        yield return Case("affine function", g => X(g, 2, 3, 5, 33).Affine(-1.5, 0.25));
         yield return Case("sum", g => X(g, 2, 3, 5, 33) + X(g, 2, 3, 5, 33, "y"));
         yield return Case("sum with a row an item", g => X(g, 2, 3, 5, 33) + X(g, 2, 1, 1, 33, "y"));
         yield return Case("sum with one row", g => X(g, 2, 3, 5, 33) + X(g, 1, 1, 1, 33, "y"));

@@ -30,6 +30,7 @@ internal static class Reference
         GroupNorm op => NormalizeGroups(value, op, inputs[0], data),
         LayerNorm op => NormalizeRows(value, op, inputs[0], data),
         Activate op => [.. inputs[0].Select(x => Activation(op.Activation, x))],
+        Affine op => [.. inputs[0].Select(x => (op.Factor * x) + op.Offset)],
         Geglu => Gate(value, inputs[0]),
         Add => AddRows(value, inputs[0], inputs[1]),
         Concat => Concatenate(value, inputs[0], inputs[1]),
@@ -204,6 +205,8 @@ internal static class Reference
         Ilgpu.Activation.Silu => x / (1 + Math.Exp(-x)),
         Ilgpu.Activation.QuickGelu => x / (1 + Math.Exp(-1.702 * x)),
         Ilgpu.Activation.Gelu => x >= 0 ? x * (1 - (0.5 * Erfc(x / Math.Sqrt(2)))) : x * 0.5 * Erfc(-x / Math.Sqrt(2)),
+        Ilgpu.Activation.Relu => Math.Max(0, x),
+        Ilgpu.Activation.SoftClamp => 3 * Math.Tanh(x / 3),
         _ => x,
     };
 

@@ -12,7 +12,7 @@ internal static class FusionRules
 {
     /// <summary>
     /// The order matters: siblings merge before other rules give them an epilogue, and an epilogue fills up in the order of its
-    /// application (item bias, activation, residual).
+    /// application (item bias, activation, residual, an activation of the sum).
     /// </summary>
     public static void Apply(Graph graph, FusionOptions options)
     {
@@ -23,6 +23,7 @@ internal static class FusionRules
         Run(options.FuseItemBias, FuseItemBias.Apply);
         Run(options.FuseActivation, FuseActivation.Apply);
         Run(options.FuseResidual, FuseResidual.Apply);
+        Run(options.FuseActivation, FuseSumActivation.Apply);
         Run(options.FuseNormSilu, FuseNormSilu.Apply);
         graph.RemoveUnused();
 

@@ -25,6 +25,7 @@ internal sealed class LaunchBuilder<T>(
         GroupNorm op => GroupNorm(value, op),
         Graphs.LayerNorm op => [LayerNorm(value, op)],
         Activate op => [Pointwise(value, kernels.Activate, Unary(value, value.Inputs[0]) with { Activation = (int)op.Activation })],
+        Graphs.Affine op => [Pointwise(value, kernels.Affine, Unary(value, value.Inputs[0]) with { Factor = (float)op.Factor, Offset = (float)op.Offset })],
         Graphs.Geglu => [Pointwise(value, kernels.Geglu, Unary(value, value.Inputs[0]))],
         Graphs.Add => [Add(value)],
         Graphs.Resize => [Resize(value)],
@@ -73,6 +74,7 @@ internal sealed class LaunchBuilder<T>(
             Epilogue = new Epilogue
             {
                 Activation = (int)op.Activation,
+                ActivatesSum = op.ActivatesSum ? 1 : 0,
                 Geglu = op.Geglu ? 1 : 0,
                 HasItemBias = op.HasItemBias ? 1 : 0,
                 HasResidual = op.HasResidual ? 1 : 0,

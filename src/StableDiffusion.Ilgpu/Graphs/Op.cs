@@ -46,7 +46,7 @@ internal readonly record struct Window(int Kernel, int Stride, int PadLeft, int 
 }
 
 /// <summary>
-/// A linear layer or a convolution: y = act(W * window(x) + bias [+ per-item bias]) [+ residual].
+/// A linear layer or a convolution: y = act(W * window(x) + bias [+ per-item bias]) [+ residual], or the activation last.
 /// Weights are (out, in) or (out, in, kh, kw). Inputs: x, then the per-item bias (N or 1, 1, 1, out), then the residual, where present.
 /// Recorded with the first line only; the fusion rules fill in the rest.
 /// </summary>
@@ -59,6 +59,9 @@ internal sealed record Contraction(Weight Kernel, Weight? Bias, Window Window) :
     public (int H, int W)? ResizeTo { get; init; }
 
     public Activation Activation { get; init; }
+
+    /// <summary>The activation follows the residual (rule FuseSumActivation).</summary>
+    public bool ActivatesSum { get; init; }
 
     /// <summary>The output's halves h and g are combined to h * gelu(g) (rule FuseGeglu).</summary>
     public bool Geglu { get; init; }
@@ -102,6 +105,9 @@ internal sealed record Activate(Activation Activation) : Op
 {
     public override string Name => Activation.ToString();
 }
+
+/// <summary>Factor * x + Offset for every value.</summary>
+internal sealed record Affine(double Factor, double Offset) : Op;
 
 /// <summary>x = [h | g] along the channels; h * gelu(g).</summary>
 internal sealed record Geglu : Op;

@@ -29,6 +29,9 @@ internal sealed class Value(Graph graph, Op op, Value[] inputs, Shape shape, Ele
 
     public Value Activate(Activation activation) => graph.Record(new Activate(activation), shape, Path, this);
 
+    /// <summary>factor * x + offset.</summary>
+    public Value Affine(double factor, double offset) => graph.Record(new Affine(factor, offset), shape, Path, this);
+
     /// <summary>h * gelu(g) for channels [h | g].</summary>
     public Value Geglu() => graph.Record(new Geglu(), shape with { C = shape.C / 2 }, Path, this);
 

@@ -33,6 +33,8 @@ internal abstract class KernelSet<T> where T : unmanaged
 
     public abstract Launcher<PointwiseArguments<T>> Activate { get; }
 
+    public abstract Launcher<PointwiseArguments<T>> Affine { get; }
+
     public abstract Launcher<PointwiseArguments<T>> Add { get; }
 
     public abstract Launcher<PointwiseArguments<T>> Geglu { get; }
@@ -87,6 +89,8 @@ internal sealed class KernelSet<T, TLeaf>(Accelerator accelerator, string leaf) 
     public override Launcher<LayerNormArguments<T>> LayerNorm => Get<LayerNormArguments<T>>(nameof(LayerNorm), LayerNormKernel<T, TLeaf>.Run);
 
     public override Launcher<PointwiseArguments<T>> Activate => Get<PointwiseArguments<T>>(nameof(Activate), PointwiseKernels<T, TLeaf>.Activate);
+
+    public override Launcher<PointwiseArguments<T>> Affine => Get<PointwiseArguments<T>>(nameof(Affine), PointwiseKernels<T, TLeaf>.Affine);
 
     public override Launcher<PointwiseArguments<T>> Add => Get<PointwiseArguments<T>>(nameof(Add), PointwiseKernels<T, TLeaf>.Add);
 

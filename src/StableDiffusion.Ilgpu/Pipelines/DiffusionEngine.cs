@@ -107,7 +107,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         var graph = Decoder(height, width, cancellationToken);
         using (var state = new LatentState<T>(device, kernels, workspace, Layout.ToChannelsLast(latent, model.VaeConfig.LatentChannels, height * width)))
         {
-            state.WriteTo(graph, "z", 1, 1 / model.VaeConfig.ScalingFactor);
+            state.WriteTo(graph, "z", 1, 1 / model.LatentScale);
         }
 
         graph.Step.Run(cancellationToken: cancellationToken);

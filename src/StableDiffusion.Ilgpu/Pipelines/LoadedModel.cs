@@ -3,6 +3,7 @@ using StableDiffusion.Ilgpu.Models;
 using StableDiffusion.Ilgpu.Sampling;
 using StableDiffusion.Ilgpu.Text;
 using StableDiffusion.Ilgpu.Weights;
+using StableDiffusion.Ilgpu.Weights.Lora;
 
 namespace StableDiffusion.Ilgpu;
 
@@ -11,22 +12,33 @@ internal sealed class LoadedModel : IDisposable
 {
     private readonly IModelSource source;
     private readonly Lazy<ClipTokenizer> tokenizer;
+    private readonly ClipTextConfig storedTextConfig;
+    private readonly LearnedTokens learned;
+    private readonly LoraSet loras;
+    private readonly IReadOnlyList<LoraReference> loraReferences;
+    private readonly TinyAutoencoderPart? taesd;
 
-    private LoadedModel(IModelSource source)
+    private LoadedModel(IModelSource source, ModelOptions options)
     {
         this.source = source;
-        TextConfig = ClipTextConfig.Parse(source.Config(ModelPart.TextEncoder), source.ConfigDescription(ModelPart.TextEncoder));
+        storedTextConfig = ClipTextConfig.Parse(source.Config(ModelPart.TextEncoder), source.ConfigDescription(ModelPart.TextEncoder));
         UNetConfig = UNetConfig.Parse(source.Config(ModelPart.UNet), source.ConfigDescription(ModelPart.UNet));
         VaeConfig = AutoencoderKlConfig.Parse(source.Config(ModelPart.Vae), source.ConfigDescription(ModelPart.Vae));
         Schedule = NoiseSchedule.Parse(source.SchedulerConfig, source.SchedulerConfigDescription);
         tokenizer = new(OpenTokenizer);
+        learned = new LearnedTokens(options.Embeddings, storedTextConfig);
+        TextConfig = storedTextConfig with { Vocabulary = storedTextConfig.Vocabulary + learned.Count };
         CheckThatPartsFit();
+        taesd = options.Taesd is { } file ? TinyAutoencoderPart.Open(file, VaeConfig) : null;
+        loraReferences = [.. options.Loras.Select(LoraReference.Parse)];
+        loras = LoraSet.Open(loraReferences, new[] { ModelPart.TextEncoder, ModelPart.UNet }.Select(part => (part, Declare(part))));
     }
 
     public string Name => source.Name;
 
     public string? ShortHash => source.ShortHash;
 
+    /// <summary>The text encoder, with the rows of learned tokens in its vocabulary.</summary>
     public ClipTextConfig TextConfig { get; }
 
     public UNetConfig UNetConfig { get; }
@@ -34,6 +46,12 @@ internal sealed class LoadedModel : IDisposable
     public AutoencoderKlConfig VaeConfig { get; }
 
     public NoiseSchedule Schedule { get; }
+
+    /// <summary>What the UNet's latents are divided by before they are decoded.</summary>
+    public double LatentScale => taesd is null ? VaeConfig.ScalingFactor : 1;
+
+    /// <summary>What became of the LoRA files.</summary>
+    public IReadOnlyList<LoraReport> Loras => loras.Reports;
 
     /// <summary>The folder of the bundled model, beside the program.</summary>
     public static string Bundled => Path.Combine(AppContext.BaseDirectory, "weights", "demo");
@@ -48,7 +66,7 @@ internal sealed class LoadedModel : IDisposable
         var source = ModelSource.Open(options.Model ?? Bundled, options);
         try
         {
-            return new LoadedModel(source);
+            return new LoadedModel(source, options);
         }
         catch
         {
@@ -57,26 +75,43 @@ internal sealed class LoadedModel : IDisposable
         }
     }
 
-    /// <summary>Token ids of a prompt: start, at most tokens - 2 ids, end, padding.</summary>
+    /// <summary>Token ids of a prompt without the LoRAs that it names: start, at most tokens - 2 ids, end, padding.</summary>
+    /// <exception cref="StableDiffusionException">The prompt names a LoRA that the model was not loaded with.</exception>
     public int[] Tokenize(string prompt)
     {
+        var parsed = PromptLoras.Parse(prompt);
+        foreach (var (name, scale) in parsed.Loras)
+        {
+            if (!loraReferences.Any(l => l.Name == name && l.Scale == scale))
+            {
+                throw new StableDiffusionException($"the prompt names the LoRA '{name}' at {scale}, which the model was not loaded with");
+            }
+        }
+
         var table = tokenizer.Value;
         var padding = source.Tokenizer?.PadToken is { } text
             ? table.Find(text) ?? throw new StableDiffusionException($"{source.Description}: the padding token '{text}' is not in the tokenizer's vocabulary")
             : table.EndOfText;
-        return table.Encode(prompt, TextConfig.Tokens, padding);
+        return table.Encode(parsed.Text, TextConfig.Tokens, padding);
     }
 
     public Graph RecordText(int prompts) => ClipText.Record(TextConfig, prompts);
 
     public Graph RecordUNet(int items, int height, int width) => UNet.Record(UNetConfig, items, height, width, TextConfig.Tokens);
 
-    public Graph RecordDecoder(int height, int width) => AutoencoderKl.RecordDecoder(VaeConfig, 1, height, width);
+    public Graph RecordDecoder(int height, int width) => taesd is null
+        ? AutoencoderKl.RecordDecoder(VaeConfig, 1, height, width)
+        : TinyAutoencoder.RecordDecoder(taesd.Config, 1, height, width);
 
     /// <summary>Opens a component's weights, checked against what its graph declares. The caller disposes the result.</summary>
     public IWeightSource OpenWeights(ModelPart part)
     {
-        TensorInfo[] declared = [.. Declare(part).Weights.Select(w => new TensorInfo(w.Name, TensorType.F16, w.Shape))];
+        if (part == ModelPart.Vae && taesd is not null)
+        {
+            return taesd.OpenWeights();
+        }
+
+        var declared = Declare(part);
         var weights = source.Open(part, declared);
         try
         {
@@ -86,7 +121,7 @@ internal sealed class LoadedModel : IDisposable
                 ModelPart.Vae => AutoencoderKl.IsEncoderWeight(name),
                 _ => false,
             });
-            return weights;
+            return part == ModelPart.TextEncoder ? learned.Extend(loras.Apply(part, weights)) : loras.Apply(part, weights);
         }
         catch
         {
@@ -104,7 +139,11 @@ internal sealed class LoadedModel : IDisposable
     public void Save(string output, TensorType? type, CancellationToken cancellationToken) =>
         ModelWriter.Write(source, OpenWeights, output, type, cancellationToken);
 
-    public void Dispose() => source.Dispose();
+    public void Dispose()
+    {
+        loras.Dispose();
+        source.Dispose();
+    }
 
     /// <summary>Every id that the tokenizer can give must have a row in the text encoder's table.</summary>
     private ClipTokenizer OpenTokenizer()
@@ -112,18 +151,22 @@ internal sealed class LoadedModel : IDisposable
         var opened = source.Tokenizer is { VocabularyPath: { } vocabulary, MergesPath: { } merges }
             ? ClipTokenizer.Load(vocabulary, merges)
             : ClipTokenizer.BuiltIn;
-        return opened.VocabularySize <= TextConfig.Vocabulary ? opened
+        return opened.VocabularySize <= storedTextConfig.Vocabulary ? learned.Extend(opened)
             : throw new StableDiffusionException(
-                $"{source.Description}: the tokenizer has {opened.VocabularySize} tokens, the text encoder takes {TextConfig.Vocabulary}");
+                $"{source.Description}: the tokenizer has {opened.VocabularySize} tokens, the text encoder takes {storedTextConfig.Vocabulary}");
     }
 
-    /// <summary>The weights do not depend on the size that a graph is recorded for.</summary>
-    private Graph Declare(ModelPart part) => part switch
+    /// <summary>The tensors that the model's own files must hold; they do not depend on the size that a graph is recorded for.</summary>
+    private IReadOnlyList<TensorInfo> Declare(ModelPart part)
     {
-        ModelPart.TextEncoder => RecordText(1),
-        ModelPart.UNet => RecordUNet(1, UNetConfig.SampleSize, UNetConfig.SampleSize),
-        _ => RecordDecoder(1, 1),
-    };
+        var graph = part switch
+        {
+            ModelPart.TextEncoder => ClipText.Record(storedTextConfig, 1),
+            ModelPart.UNet => RecordUNet(1, UNetConfig.SampleSize, UNetConfig.SampleSize),
+            _ => AutoencoderKl.RecordDecoder(VaeConfig, 1, 1, 1),
+        };
+        return [.. graph.Weights.Select(w => new TensorInfo(w.Name, TensorType.F16, w.Shape))];
+    }
 
     private ComponentInfo Describe(ModelPart part)
     {

@@ -7,6 +7,7 @@ using StableDiffusion.Ilgpu.Kernels;
 using StableDiffusion.Ilgpu.Sampling;
 using StableDiffusion.Ilgpu.Sampling.Noise;
 using StableDiffusion.Ilgpu.Weights;
+using StableDiffusion.Ilgpu.Weights.Lora;
 
 namespace StableDiffusion.Ilgpu;
 
@@ -34,6 +35,9 @@ public sealed class StableDiffusionPipeline : IDisposable
 
     /// <summary>Width and height in pixels that the model was trained for.</summary>
     public int NativeSize => model.UNetConfig.SampleSize * model.VaeConfig.PixelsPerLatent;
+
+    /// <summary>What became of the LoRA files.</summary>
+    internal IReadOnlyList<LoraReport> Loras => model.Loras;
 
     /// <summary>Where the time went so far.</summary>
     internal GenerationTimings Timings { get; } = new();

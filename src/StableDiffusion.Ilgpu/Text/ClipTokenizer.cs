@@ -9,8 +9,9 @@ internal sealed class ClipTokenizer
     private static readonly Lazy<ClipTokenizer> BuiltInTokenizer = new(() => new ClipTokenizer(BuiltInTable.Read()));
 
     private readonly BytePairTable table;
+    private readonly ExtraToken[] extra;
 
-    private ClipTokenizer(BytePairTable table) => this.table = table;
+    private ClipTokenizer(BytePairTable table, params ExtraToken[] extra) => (this.table, this.extra) = (table, extra);
 
     /// <summary>The tokenizer with CLIP's own table of 49,408 tokens, for models that bring none.</summary>
     public static ClipTokenizer BuiltIn => BuiltInTokenizer.Value;
@@ -29,6 +30,9 @@ internal sealed class ClipTokenizer
     public static ClipTokenizer Load(string vocabularyPath, string mergesPath) =>
         new(VocabularyFiles.Read(vocabularyPath, mergesPath));
 
+    /// <summary>The same tokenizer with tokens beside its vocabulary; where several could stand, the longest text counts.</summary>
+    public ClipTokenizer With(IEnumerable<ExtraToken> tokens) => new(table, [.. tokens.OrderByDescending(t => t.Text.Length)]);
+
     /// <summary>The id of a token's text as vocabularies write it (<c>!</c>, <c>cat&lt;/w&gt;</c>); null where there is none.</summary>
     public int? Find(string token) => table.Find(token);
 
@@ -36,6 +40,27 @@ internal sealed class ClipTokenizer
     public int[] Encode(string text)
     {
         var ids = new List<int>();
+        var start = 0;
+        for (var i = 0; extra.Length > 0 && i < text.Length;)
+        {
+            if (extra.FirstOrDefault(t => t.IsAt(text, i)) is { } token)
+            {
+                Encode(text[start..i], ids);
+                ids.AddRange(token.Ids);
+                start = i += token.Text.Length;
+            }
+            else
+            {
+                i++;
+            }
+        }
+
+        Encode(text[start..], ids);
+        return [.. ids];
+    }
+
+    private void Encode(string text, List<int> ids)
+    {
         foreach (var word in BasicTokenizer.Words(text))
         {
             for (ReadOnlySpan<int> rest = word; rest.Length > 0;)
@@ -45,8 +70,6 @@ internal sealed class ClipTokenizer
                 rest = rest[length..];
             }
         }
-
-        return [.. ids];
     }
 
     /// <summary>

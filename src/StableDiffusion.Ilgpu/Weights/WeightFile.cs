@@ -4,17 +4,18 @@ namespace StableDiffusion.Ilgpu.Weights;
 internal static class WeightFile
 {
     /// <exception cref="StableDiffusionException">The file cannot be read, or is damaged or of another format.</exception>
-    public static IWeightSource Open(string path) => IsZip(path)
-        ? throw new StableDiffusionException($"{path}: is a PyTorch file (zip), which is not read yet; valid: safetensors")
-        : SafetensorsFile.Open(path);
+    public static IWeightSource Open(string path) => LooksLikeTorch(path) ? TorchFile.Open(path) : SafetensorsFile.Open(path);
 
-    private static bool IsZip(string path)
+    private static bool LooksLikeTorch(string path)
     {
         try
         {
             using var handle = File.OpenHandle(path);
-            Span<byte> start = stackalloc byte[2];
-            return RandomAccess.Read(handle, start, 0) == 2 && start.SequenceEqual("PK"u8);
+
+            // The length of a safetensors header may look like the first bytes of a pickle; the JSON text follows it.
+            Span<byte> start = stackalloc byte[SafetensorsHeader.LengthBytes + 1];
+            var read = start[..RandomAccess.Read(handle, start, 0)];
+            return TorchFile.Looks(read) && read[^1] != '{';
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

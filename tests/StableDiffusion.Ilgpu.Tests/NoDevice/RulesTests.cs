@@ -166,6 +166,29 @@ public sealed class RulesTests
     }
 
     [Fact]
+    public void FuseSumActivation_takes_the_sum_of_a_contraction()
+    {
+        graph.Output("out", ((s / "a").Linear(x, 32) + x).Activate(Activation.Relu));
+        AssertUnchanged(FuseSumActivation.Apply);
+        Apply(FuseResidual.Apply);
+        Apply(FuseSumActivation.Apply);
+        Assert.Equal("Input Linear", Ops);
+        Assert.True(graph.Outputs["out"].Op is Contraction { HasResidual: true, ActivatesSum: true, Activation: Activation.Relu });
+    }
+
+    [Fact]
+    public void FuseSumActivation_needs_a_single_use_and_no_activation_before()
+    {
+        var sum = (s / "a").Linear(x, 32) + x;
+        graph.Output("sum", sum);
+        graph.Output("relu", sum.Activate(Activation.Relu));
+        graph.Output("two", ((s / "b").Linear(x, 32).Silu() + x).Activate(Activation.Relu));
+        Apply(FuseActivation.Apply);
+        Apply(FuseResidual.Apply);
+        AssertUnchanged(FuseSumActivation.Apply);
+    }
+
+    [Fact]
     public void FuseItemBias_waits_for_a_later_row()
     {
         var h = (s / "a").Conv(x, 32);

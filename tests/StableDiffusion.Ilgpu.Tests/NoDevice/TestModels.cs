@@ -27,6 +27,8 @@ internal static class TestModels
                 ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"], 1, [2, 2, 2], 24, 8, 1e-5, true, 0, false, 8),
             batch: 2, height: 6, width: 7, tokens: 5),
         AutoencoderKl.RecordDecoder(new AutoencoderKlConfig(3, 3, [8, 16], 1, 4, 4, 0.18215), batch: 1, height: 3, width: 5),
+        TinyAutoencoder.RecordDecoder(new TinyAutoencoderConfig(4, 8), batch: 2, height: 2, width: 3),
+        TinyAutoencoder.RecordEncoder(new TinyAutoencoderConfig(4, 8), batch: 2, height: 16, width: 24),
         ClipText.Record(new ClipTextConfig(50, 7, 16, 64, 2, 2, "quick_gelu", 1e-5), batch: 2),
     ];
 

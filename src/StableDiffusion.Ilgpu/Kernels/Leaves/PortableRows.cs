@@ -42,7 +42,7 @@ internal static class PortableRows<T, TFormat>
             {
                 value *= PointwiseMath.Gelu(sums[sumsOffset + column + 16] + bias[biasOffset + column + 16]);
             }
-            else
+            else if (epilogue.ActivatesSum == 0)
             {
                 value = PointwiseMath.Activate(value, epilogue.Activation);
             }
@@ -50,6 +50,11 @@ internal static class PortableRows<T, TFormat>
             if (epilogue.HasResidual != 0)
             {
                 value += Load(residual, residualOffset + i);
+            }
+
+            if (epilogue.ActivatesSum != 0)
+            {
+                value = PointwiseMath.Activate(value, epilogue.Activation);
             }
 
             Store(target, targetOffset + i, value);

@@ -22,6 +22,10 @@ internal struct PointwiseArguments<T> where T : unmanaged
     /// <summary>A value of <see cref="Ilgpu.Activation"/>.</summary>
     public int Activation;
 
+    /// <summary>For an affine function.</summary>
+    public float Factor;
+    public float Offset;
+
     public long Other;
     public int OtherPitch;
 

@@ -29,6 +29,22 @@ internal static class PointwiseKernels<T, TLeaf>
         }
     }
 
+    /// <summary>target = Factor * source + Offset.</summary>
+    public static void Affine(PointwiseArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
+    {
+        for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Tiles; tile = Atomic.Add(ref counter[0], 1))
+        {
+            for (long row = tile * PointwiseArguments<T>.TileRows; row < LastRow(a, tile); row++)
+            {
+                for (var i = 0; i < a.Columns; i++)
+                {
+                    var value = default(TLeaf).Load(a.Arena, a.Source + (row * a.SourcePitch) + i);
+                    default(TLeaf).Store(a.Arena, a.Target + (row * a.TargetPitch) + i, (a.Factor * value) + a.Offset);
+                }
+            }
+        }
+    }
+
     /// <summary>target = source + other.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Add(PointwiseArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)

@@ -17,6 +17,11 @@ internal static class PointwiseMath
 
     public const float Exp2Limit = 126f;
 
+    public const float SoftClampFactor = 1f / 3f;
+
+    /// <summary>Where tanh takes its polynomial.</summary>
+    public const float SoftClampSmall = 0.625f;
+
     public static float Exp(float x)
     {
         x = IntrinsicMath.Clamp(x, -ExpLimit, ExpLimit);
@@ -43,6 +48,22 @@ internal static class PointwiseMath
         return x < 0 ? tail : x - tail;
     }
 
+    public static float Relu(float x) => IntrinsicMath.Max(x, 0f);
+
+    /// <summary>3 tanh(x / 3), with the fit of Cephes' tanhf where the formula with e^x would cancel.</summary>
+    public static float SoftClamp(float x)
+    {
+        var u = x * SoftClampFactor;
+        var square = u * u;
+        var p = -5.70498872745e-3f;
+        p = (p * square) + 2.06390887954e-2f;
+        p = (p * square) - 5.37397155531e-2f;
+        p = (p * square) + 1.33314422036e-1f;
+        p = (p * square) - 3.33332819422e-1f;
+        var tanh = IntrinsicMath.Abs(u) < SoftClampSmall ? u + (u * square * p) : 1f - (2f / (1f + Exp(2f * u)));
+        return 3f * tanh;
+    }
+
     /// <summary>
     /// 2 (1 - Φ(x)) = erfc(x / √2) for x >= 0. With z = x / √2: t e^(-z² + P(t)), t = 1 / (1 + z / 2) (Chebyshev fit, Numerical Recipes,
     /// relative error 1.2e-7). The exponent's rounding is what counts, so z² is x² / 2, without the rounding of z.
@@ -67,6 +88,8 @@ internal static class PointwiseMath
         (int)Activation.Silu => Silu(x),
         (int)Activation.Gelu => Gelu(x),
         (int)Activation.QuickGelu => QuickGelu(x),
+        (int)Activation.Relu => Relu(x),
+        (int)Activation.SoftClamp => SoftClamp(x),
         _ => x,
     };
 

@@ -47,6 +47,23 @@ internal static class SimdMath<V> where V : struct, ISimd<V>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Relu(V x) => V.Max(x, V.Create(0f));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V SoftClamp(V x)
+    {
+        var u = x * V.Create(PointwiseMath.SoftClampFactor);
+        var square = u * u;
+        var p = V.Create(-5.70498872745e-3f);
+        p = V.MultiplyAdd(p, square, V.Create(2.06390887954e-2f));
+        p = V.MultiplyAdd(p, square, V.Create(-5.37397155531e-2f));
+        p = V.MultiplyAdd(p, square, V.Create(1.33314422036e-1f));
+        p = V.MultiplyAdd(p, square, V.Create(-3.33332819422e-1f));
+        var large = V.Create(1f) - (V.Create(2f) / (V.Create(1f) + Exp(u + u)));
+        return V.Create(3f) * V.WhereGreater(V.Create(PointwiseMath.SoftClampSmall), V.Abs(u), V.MultiplyAdd(u * square, p, u), large);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static V TwiceTail(V x)
     {
         var t = V.Create(1f) / V.MultiplyAdd(V.Create(0.353553391f), x, V.Create(1f));
@@ -97,6 +114,18 @@ internal readonly struct SimdGelu<V> : ISimdActivation<V> where V : struct, ISim
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static V Apply(V x) => SimdMath<V>.Gelu(x);
+}
+
+internal readonly struct SimdRelu<V> : ISimdActivation<V> where V : struct, ISimd<V>
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Apply(V x) => SimdMath<V>.Relu(x);
+}
+
+internal readonly struct SimdSoftClamp<V> : ISimdActivation<V> where V : struct, ISimd<V>
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Apply(V x) => SimdMath<V>.SoftClamp(x);
 }
 
 internal readonly struct SimdQuickGelu<V> : ISimdActivation<V> where V : struct, ISimd<V>

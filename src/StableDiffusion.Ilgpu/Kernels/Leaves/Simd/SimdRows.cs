@@ -122,6 +122,12 @@ internal static class SimdRows<V, T, F>
             case (int)Activation.QuickGelu:
                 Finish<SimdQuickGelu<V>>(epilogue, ref sums, ref bias, ref itemBias, ref residual, ref target, count);
                 break;
+            case (int)Activation.Relu:
+                Finish<SimdRelu<V>>(epilogue, ref sums, ref bias, ref itemBias, ref residual, ref target, count);
+                break;
+            case (int)Activation.SoftClamp:
+                Finish<SimdSoftClamp<V>>(epilogue, ref sums, ref bias, ref itemBias, ref residual, ref target, count);
+                break;
             default:
                 Finish<SimdIdentity<V>>(epilogue, ref sums, ref bias, ref itemBias, ref residual, ref target, count);
                 break;
@@ -152,10 +158,19 @@ internal static class SimdRows<V, T, F>
                 value += F.Load<V>(ref itemBias, i);
             }
 
-            value = TActivation.Apply(value);
+            if (epilogue.ActivatesSum == 0)
+            {
+                value = TActivation.Apply(value);
+            }
+
             if (epilogue.HasResidual != 0)
             {
                 value += F.Load<V>(ref residual, i);
+            }
+
+            if (epilogue.ActivatesSum != 0)
+            {
+                value = TActivation.Apply(value);
             }
 
             F.Store(value, ref target, i);

@@ -1,0 +1,74 @@
+using System.CommandLine;
+using StableDiffusion.Ilgpu.Cli.Downloads;
+using StableDiffusion.Ilgpu.Weights.Lora;
+
+namespace StableDiffusion.Ilgpu.Cli;
+
+/// <summary>The options that name files which change a model: LoRAs, learned tokens, a small autoencoder.</summary>
+internal sealed class ModelAdditionSet
+{
+    private readonly Option<string[]> loras =
+        Files("--lora", "file[:scale]", "LoRA to merge into the model, at a scale of 1 unless given; may be repeated, changes add up");
+
+    private readonly Option<string?> loraFolder = new("--lora-dir")
+    {
+        Description = "Folder of the LoRAs that prompts name as <lora:NAME:SCALE>",
+        HelpName = "folder",
+    };
+
+    private readonly Option<string[]> embeddings =
+        Files("--embedding", "file", "Textual inversion, used in prompts by the file's name or its own token; may be repeated");
+
+    private readonly Option<string?> taesd = new("--taesd")
+    {
+        Description = "TAESD file that decodes in place of the model's autoencoder: faster, less exact",
+        HelpName = "file",
+    };
+
+    public void AddTo(Command command)
+    {
+        foreach (var option in new Option[] { loras, loraFolder, embeddings, taesd })
+        {
+            command.Add(option);
+        }
+    }
+
+    /// <summary>The model with the additions. LoRAs are merged when it is loaded, so the prompts are looked at before.</summary>
+    /// <exception cref="StableDiffusionException">An option or a prompt names no LoRA, or something that was not pulled.</exception>
+    public ModelOptions Read(ParseResult parsed, ModelOptions model, ModelCache pulled, GenerationRequest request)
+    {
+        var named = parsed.GetValue(loras)!.Select(LoraReference.Parse).Select(l => l with { Path = pulled.Find(l.Path)! })
+            .Concat(LoraFolder.Resolve(parsed.GetValue(loraFolder), request.Prompt, request.NegativePrompt));
+        return model with
+        {
+            Loras = [.. named.Select(l => l.ToString())],
+            Embeddings = [.. parsed.GetValue(embeddings)!.Select(e => pulled.Find(e)!)],
+            Taesd = pulled.Find(parsed.GetValue(taesd)),
+        };
+    }
+
+    /// <summary>Tells what LoRA files hold without effect: always their number, the names if asked for.</summary>
+    public static void Print(IReadOnlyList<LoraReport> reports, ProgressDisplay display, bool verbosely)
+    {
+        foreach (var (reference, tensors, unmatched) in reports.Where(l => verbosely || l.Unmatched.Count > 0))
+        {
+            display.WriteLine(
+                $"lora {reference.Name} at {reference.Scale} changes {tensors} tensors"
+                + (unmatched.Count == 0 ? "" : $"; {unmatched.Count} of its own have no effect on this model{(verbosely ? ":" : " (-v lists them)")}"));
+            foreach (var name in unmatched.Where(_ => verbosely))
+            {
+                display.WriteLine($"  {name}");
+            }
+        }
+    }
+
+    /// <summary>May be given several times, with one value each.</summary>
+    private static Option<string[]> Files(string name, string value, string description) => new(name)
+    {
+        Description = description,
+        HelpName = value,
+        DefaultValueFactory = _ => [],
+        Arity = ArgumentArity.OneOrMore,
+        AllowMultipleArgumentsPerToken = false,
+    };
+}

@@ -1,0 +1,54 @@
+using StableDiffusion.Ilgpu.Models;
+using StableDiffusion.Ilgpu.Text;
+using StableDiffusion.Ilgpu.Weights;
+using StableDiffusion.Ilgpu.Weights.Embeddings;
+
+namespace StableDiffusion.Ilgpu;
+
+/// <summary>Textual inversion files of a model: new rows of its token table, and the texts that stand for them in prompts.</summary>
+internal sealed class LearnedTokens
+{
+    private readonly List<ExtraToken> tokens = [];
+    private readonly List<float[]> vectors = [];
+
+    /// <param name="files">The embedding files.</param>
+    /// <param name="config">The text encoder as it is stored; new ids begin behind its vocabulary.</param>
+    /// <exception cref="StableDiffusionException">A file cannot be used, or two files give the same text a meaning.</exception>
+    public LearnedTokens(IReadOnlyList<string> files, ClipTextConfig config)
+    {
+        var owners = new Dictionary<string, string>(StringComparer.OrdinalIgnoreCase);
+        foreach (var path in files)
+        {
+            // Start and end take a place each.
+            var file = EmbeddingFile.Open(path, config.Hidden, config.Tokens - 2);
+            var first = config.Vocabulary + vectors.Count;
+            foreach (var token in file.Tokens)
+            {
+                if (token.Token is { } text && !string.Equals(text, file.Name, StringComparison.OrdinalIgnoreCase))
+                {
+                    Add(text, path, config.Vocabulary + vectors.Count, token.Vectors.Length);
+                }
+
+                vectors.AddRange(token.Vectors);
+            }
+
+            Add(file.Name, path, first, config.Vocabulary + vectors.Count - first);
+        }
+
+        void Add(string text, string path, int first, int count)
+        {
+            if (!owners.TryAdd(text, path))
+            {
+                throw new StableDiffusionException($"{path}: '{text}' already stands for the embedding of {owners[text]}");
+            }
+
+            tokens.Add(new ExtraToken(text, [.. Enumerable.Range(first, count)]));
+        }
+    }
+
+    public int Count => vectors.Count;
+
+    public ClipTokenizer Extend(ClipTokenizer tokenizer) => tokens.Count > 0 ? tokenizer.With(tokens) : tokenizer;
+
+    public IWeightSource Extend(IWeightSource textEncoder) => vectors.Count > 0 ? new ExtendedTokenTable(textEncoder, vectors) : textEncoder;
+}

@@ -1,0 +1,139 @@
+using System.Numerics.Tensors;
+
+namespace StableDiffusion.Ilgpu.Weights.Lora;
+
+/// <summary>
+/// What one module of a LoRA file adds to a weight (out, in[, kh, kw]), seen as a matrix of out rows:
+/// LoRA A B (Hu et al. 2021, arXiv:2106.09685), LoHa (A1 B1) * (A2 B2) element by element, LoKr W1 ⊗ W2 (Kronecker; both of LyCORIS, Yeh et al.
+/// 2023, arXiv:2309.14859), times alpha / rank.
+/// </summary>
+internal sealed class LoraDelta
+{
+    private readonly LoraFactor first;
+    private readonly LoraFactor? second;
+    private readonly bool isKronecker;
+    private readonly float factor;
+
+    private LoraDelta(LoraFactor first, LoraFactor? second, bool isKronecker, double factor) =>
+        (this.first, this.second, this.isKronecker, this.factor) = (first, second, isKronecker, (float)factor);
+
+    private long Rows => isKronecker ? first.Rows * second!.Rows : first.Rows;
+
+    private long Columns => isKronecker ? first.Columns * second!.Columns : first.Columns;
+
+    /// <param name="file">The file.</param>
+    /// <param name="module">The module's name in the file.</param>
+    /// <param name="target">The tensor that it changes.</param>
+    /// <param name="scale">How strongly it counts, beside the file's own alpha.</param>
+    /// <exception cref="StableDiffusionException">Tensors are missing, or their shapes fit neither each other nor the target.</exception>
+    public static LoraDelta Create(LoraFile file, string module, TensorInfo target, double scale)
+    {
+        var roles = file.Modules[module];
+        var isHadamard = roles.Keys.Any(r => r is >= LoraRole.HadaW1A and <= LoraRole.HadaT2);
+        var isKronecker = roles.Keys.Any(r => r is >= LoraRole.KronW1 and <= LoraRole.KronT2);
+        var isLowRank = roles.Keys.Any(r => r is >= LoraRole.Down and <= LoraRole.Mid);
+        if ((isLowRank ? 1 : 0) + (isHadamard ? 1 : 0) + (isKronecker ? 1 : 0) != 1)
+        {
+            throw file.Error($"{module} has the tensors {string.Join(", ", roles.Keys)}; valid: those of one of LoRA, LoHa and LoKr");
+        }
+
+        LoraFactor first;
+        LoraFactor? second = null;
+        if (isLowRank)
+        {
+            first = LoraFactor.Product(file, Get(LoraRole.Up), Get(LoraRole.Down), Find(LoraRole.Mid), leftIsTransposed: false);
+        }
+        else if (isHadamard)
+        {
+            first = Tucker(LoraRole.HadaW1A, LoraRole.HadaW1B, LoraRole.HadaT1);
+            second = Tucker(LoraRole.HadaW2A, LoraRole.HadaW2B, LoraRole.HadaT2);
+        }
+        else
+        {
+            first = Find(LoraRole.KronW1) is { } w1 ? LoraFactor.Whole(file, w1)
+                : LoraFactor.Product(file, Get(LoraRole.KronW1A), Get(LoraRole.KronW1B), null, leftIsTransposed: false);
+            second = Find(LoraRole.KronW2) is { } w2 ? LoraFactor.Whole(file, w2) : Tucker(LoraRole.KronW2A, LoraRole.KronW2B, LoraRole.KronT2);
+        }
+
+        // LyCORIS: a Kronecker product of two whole matrices has no rank, and its alpha says nothing.
+        var rank = first.Rank ?? second?.Rank;
+        var delta = new LoraDelta(first, second, isKronecker, rank is null ? scale : scale * Alpha(rank.Value) / rank.Value);
+        var (rows, columns) = (target.Shape[0], target.Count / target.Shape[0]);
+        if (delta.Rows != rows || delta.Columns != columns || (isHadamard && (second!.Rows, second.Columns) != (first.Rows, first.Columns)))
+        {
+            throw file.Error(
+                $"{module} changes a weight of {delta.Rows} x {delta.Columns}, but {target.Name} {target.ShapeText} has {rows} x {columns}: "
+                + "the LoRA was made for another model");
+        }
+
+        return delta;
+
+        TensorInfo? Find(LoraRole role) => roles.GetValueOrDefault(role);
+
+        TensorInfo Get(LoraRole role) =>
+            Find(role) ?? throw file.Error($"{module} has the tensors {string.Join(", ", roles.Keys)}, but no {role}");
+
+        LoraFactor Tucker(LoraRole a, LoraRole b, LoraRole t) =>
+            LoraFactor.Product(file, Get(a), Get(b), Find(t), leftIsTransposed: Find(t) is not null);
+
+        double Alpha(long rankOfProduct) => Find(LoraRole.Alpha) is { } tensor ? ReadAlpha(file, tensor) : rankOfProduct;
+    }
+
+    /// <summary>Adds to the target's values, in fp32.</summary>
+    public void AddTo(Span<float> weight)
+    {
+        if (isKronecker)
+        {
+            AddKronecker(weight);
+            return;
+        }
+
+        var (a, b) = (first.Load(), second?.Load());
+        var (row, other) = (new float[a.Columns], b is null ? [] : new float[a.Columns]);
+        for (var r = 0; r < first.Rows; r++)
+        {
+            a.Row(r, row);
+            if (b is { } rows)
+            {
+                rows.Row(r, other);
+                TensorPrimitives.Multiply(row, other, row);
+            }
+
+            var target = weight.Slice(r * a.Columns, a.Columns);
+            TensorPrimitives.MultiplyAdd(row, factor, target, target);
+        }
+    }
+
+    /// <summary>weight[i rows2 + p, j columns2 + c] += W1[i, j] W2[p, c].</summary>
+    private void AddKronecker(Span<float> weight)
+    {
+        var (a, b) = (first.Load(), second!.Load());
+        var (rowA, rowB) = (new float[a.Columns], new float[b.Columns]);
+        for (var i = 0; i < first.Rows; i++)
+        {
+            a.Row(i, rowA);
+            for (var p = 0; p < second.Rows; p++)
+            {
+                b.Row(p, rowB);
+                var target = weight.Slice(((i * (int)second.Rows) + p) * a.Columns * b.Columns, a.Columns * b.Columns);
+                for (var j = 0; j < a.Columns; j++)
+                {
+                    var part = target.Slice(j * b.Columns, b.Columns);
+                    TensorPrimitives.MultiplyAdd(rowB, factor * rowA[j], part, part);
+                }
+            }
+        }
+    }
+
+    private static double ReadAlpha(LoraFile file, TensorInfo tensor)
+    {
+        if (tensor.Count != 1)
+        {
+            throw file.Error($"tensor {tensor.Name} has shape {tensor.ShapeText}, not one number");
+        }
+
+        Span<float> alpha = [0];
+        file.Source.Read(tensor.Name, alpha);
+        return float.IsFinite(alpha[0]) ? alpha[0] : throw file.Error($"tensor {tensor.Name} is {alpha[0]}, not a finite number");
+    }
+}

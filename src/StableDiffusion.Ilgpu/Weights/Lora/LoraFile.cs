@@ -1,0 +1,89 @@
+namespace StableDiffusion.Ilgpu.Weights.Lora;
+
+/// <summary>What a tensor of a LoRA file is to its module. Names after those of kohya's and LyCORIS' files.</summary>
+internal enum LoraRole { Down, Up, Mid, HadaW1A, HadaW1B, HadaW2A, HadaW2B, HadaT1, HadaT2, KronW1, KronW1A, KronW1B, KronW2, KronW2A, KronW2B, KronT2, Alpha }
+
+/// <summary>A LoRA file: its tensors by module and role. Which model the modules belong to is not looked at here.</summary>
+internal sealed class LoraFile : IDisposable
+{
+    /// <summary>Endings of tensor names in kohya's, LyCORIS', PEFT's and diffusers' files; what stands before is the module.</summary>
+    private static readonly (string Ending, LoraRole Role)[] Endings =
+    [
+        (".lora_down.weight", LoraRole.Down), (".lora_up.weight", LoraRole.Up), (".lora_mid.weight", LoraRole.Mid),
+        (".lora_A.weight", LoraRole.Down), (".lora_B.weight", LoraRole.Up),
+        (".lora_A.default.weight", LoraRole.Down), (".lora_B.default.weight", LoraRole.Up),
+        (".lora.down.weight", LoraRole.Down), (".lora.up.weight", LoraRole.Up),
+        (".lora_linear_layer.down.weight", LoraRole.Down), (".lora_linear_layer.up.weight", LoraRole.Up),
+        ("_lora.down.weight", LoraRole.Down), ("_lora.up.weight", LoraRole.Up),
+        (".hada_w1_a", LoraRole.HadaW1A), (".hada_w1_b", LoraRole.HadaW1B), (".hada_w2_a", LoraRole.HadaW2A), (".hada_w2_b", LoraRole.HadaW2B),
+        (".hada_t1", LoraRole.HadaT1), (".hada_t2", LoraRole.HadaT2),
+        (".lokr_w1", LoraRole.KronW1), (".lokr_w1_a", LoraRole.KronW1A), (".lokr_w1_b", LoraRole.KronW1B),
+        (".lokr_w2", LoraRole.KronW2), (".lokr_w2_a", LoraRole.KronW2A), (".lokr_w2_b", LoraRole.KronW2B), (".lokr_t2", LoraRole.KronT2),
+        (".alpha", LoraRole.Alpha), ("_lora.alpha", LoraRole.Alpha),
+    ];
+
+    /// <summary>Weight-decomposed LoRAs rescale the merged weight: to add their product alone would be wrong.</summary>
+    private static readonly string[] Decomposed = [".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight", ".lora_magnitude_vector.default.weight"];
+
+    private readonly Dictionary<string, Dictionary<LoraRole, TensorInfo>> modules = [];
+    private readonly List<string> unknown = [];
+
+    private LoraFile(IWeightSource source) => Source = source;
+
+    public IWeightSource Source { get; }
+
+    public IReadOnlyDictionary<string, Dictionary<LoraRole, TensorInfo>> Modules => modules;
+
+    /// <summary>Tensors of no role that is known.</summary>
+    public IReadOnlyList<string> Unknown => unknown;
+
+    /// <exception cref="StableDiffusionException">The file cannot be read, or is a weight-decomposed LoRA (DoRA).</exception>
+    public static LoraFile Open(string path)
+    {
+        var file = new LoraFile(WeightFile.Open(path));
+        try
+        {
+            foreach (var tensor in file.Source.Tensors.Values)
+            {
+                file.Add(tensor);
+            }
+
+            return file;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    public void Dispose() => Source.Dispose();
+
+    public StableDiffusionException Error(string problem) => new($"{Source.Description}: {problem}");
+
+    private void Add(TensorInfo tensor)
+    {
+        if (Decomposed.Any(d => tensor.Name.EndsWith(d, StringComparison.Ordinal)))
+        {
+            throw Error($"{tensor.Name} makes it a weight-decomposed LoRA (DoRA), which is not supported");
+        }
+
+        var (ending, role) = Endings.FirstOrDefault(e => tensor.Name.EndsWith(e.Ending, StringComparison.Ordinal));
+        if (ending is null)
+        {
+            unknown.Add(tensor.Name);
+            return;
+        }
+
+        var module = tensor.Name[..^ending.Length];
+        if (!modules.TryGetValue(module, out var roles))
+        {
+            modules[module] = roles = [];
+        }
+
+        if (!roles.TryAdd(role, tensor))
+        {
+            throw Error($"{roles[role].Name} and {tensor.Name} mean the same tensor");
+        }
+    }
+}

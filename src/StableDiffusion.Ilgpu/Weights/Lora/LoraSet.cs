@@ -1,0 +1,97 @@
+namespace StableDiffusion.Ilgpu.Weights.Lora;
+
+/// <summary>What became of a LoRA file.</summary>
+/// <param name="Reference">The file and its scale.</param>
+/// <param name="Tensors">Tensors of the model that it changes.</param>
+/// <param name="Unmatched">Tensors of the file that mean nothing to this model.</param>
+internal sealed record LoraReport(LoraReference Reference, int Tensors, IReadOnlyList<string> Unmatched);
+
+/// <summary>The LoRA files of a model, matched and checked; their values are read when the model's weights are.</summary>
+internal sealed class LoraSet : IDisposable
+{
+    private readonly List<LoraFile> files = [];
+    private readonly List<LoraReport> reports = [];
+    private readonly Dictionary<(ModelPart Part, string Tensor), List<LoraDelta>> deltas = [];
+
+    public IReadOnlyList<LoraReport> Reports => reports;
+
+    /// <param name="references">The files; their changes add up.</param>
+    /// <param name="declared">The tensors of the text encoder and the UNet, as the graphs declare them.</param>
+    /// <exception cref="StableDiffusionException">A file cannot be read, fits the model nowhere, or has a wrong shape.</exception>
+    public static LoraSet Open(IReadOnlyList<LoraReference> references, IEnumerable<(ModelPart Part, IReadOnlyList<TensorInfo> Tensors)> declared)
+    {
+        var set = new LoraSet();
+        try
+        {
+            var table = references.Count > 0 ? LoraNames.Table(declared) : [];
+            foreach (var reference in references)
+            {
+                set.Add(reference, table);
+            }
+
+            return set;
+        }
+        catch
+        {
+            set.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The part's weights with the LoRAs' changes. Takes over <paramref name="source"/>, which is returned itself where nothing changes.</summary>
+    public IWeightSource Apply(ModelPart part, IWeightSource source)
+    {
+        var changed = deltas.Where(d => d.Key.Part == part).ToDictionary(d => d.Key.Tensor, d => (IReadOnlyList<LoraDelta>)d.Value);
+        return changed.Count > 0 ? new LoraWeights(source, changed) : source;
+    }
+
+    public void Dispose()
+    {
+        foreach (var file in files)
+        {
+            file.Dispose();
+        }
+    }
+
+    private void Add(LoraReference reference, Dictionary<string, (ModelPart Part, TensorInfo Tensor)> table)
+    {
+        var file = LoraFile.Open(reference.Path);
+        files.Add(file);
+        var unmatched = new List<string>(file.Unknown);
+        var matched = new Dictionary<(ModelPart, string), string>();
+        foreach (var (module, roles) in file.Modules)
+        {
+            if (!table.TryGetValue(module, out var target))
+            {
+                unmatched.AddRange(roles.Values.Select(t => t.Name));
+                continue;
+            }
+
+            var key = (target.Part, target.Tensor.Name);
+            if (!matched.TryAdd(key, module))
+            {
+                throw file.Error($"{matched[key]} and {module} both change {target.Tensor.Name}");
+            }
+
+            var delta = LoraDelta.Create(file, module, target.Tensor, reference.Scale);
+            if (reference.Scale != 0)
+            {
+                if (!deltas.TryGetValue(key, out var list))
+                {
+                    deltas[key] = list = [];
+                }
+
+                list.Add(delta);
+            }
+        }
+
+        unmatched.Sort(StringComparer.Ordinal);
+        if (matched.Count == 0)
+        {
+            throw file.Error(
+                $"changes no tensor of this model; {(unmatched.Count > 0 ? $"its tensors are {string.Join(", ", unmatched.Take(3))}{(unmatched.Count > 3 ? ", …" : "")}" : "it holds none")}");
+        }
+
+        reports.Add(new LoraReport(reference, matched.Count, unmatched));
+    }
+}

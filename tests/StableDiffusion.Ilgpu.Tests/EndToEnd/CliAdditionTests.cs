@@ -1,0 +1,106 @@
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.EndToEnd;
+
+/// <summary>LoRAs, textual inversion and TAESD through the command line, with the bundled model.</summary>
+public sealed class CliAdditionTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    [Fact]
+    public void A_lora_changes_the_picture_by_option_and_by_prompt_alike()
+    {
+        Directory.CreateDirectory(folder["loras"]);
+        var lora = WriteLora("loras/bold.safetensors");
+        var plain = Draw("plain.png", "-p", "a cat");
+        var option = Draw("option.png", "-p", "a cat", "--lora", $"{lora}:0.5");
+        var prompt = Draw("prompt.png", "-p", "a cat<lora:bold:0.5>", "--lora-dir", folder["loras"]);
+        var negative = Draw("negative.png", "-p", "a cat", "-n", "<lora:bold:0.5>", "--lora-dir", folder["loras"]);
+        Assert.NotEqual(plain.Pixels, option.Pixels);
+        Assert.Equal(option.Pixels, prompt.Pixels);
+        Assert.Equal(option.Pixels, negative.Pixels);
+        Assert.Equal(plain.Pixels, Draw("off.png", "-p", "a cat", "--lora", $"{lora}:0").Pixels);
+        Assert.NotEqual(option.Pixels, Draw("twice.png", "-p", "a cat<lora:bold:0.25>", "--lora-dir", folder["loras"], "--lora", $"{lora}:0.5").Pixels);
+
+        // The text keeps the prompt as it was written.
+        Assert.StartsWith("a cat<lora:bold:0.5>\n", prompt.Text("parameters"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_a_lora_holds_without_effect_is_told()
+    {
+        var lora = WriteLora("bold.safetensors", "lora_unet_nothing.lora_up.weight");
+        string[] arguments = ["txt2img", "-p", "cat", "--steps", "1", "-o", folder["a.png"], "--lora", lora];
+        var run = CliRun.InProcess(arguments);
+        Assert.Equal((0, "", 2), (run.Exit, run.Error, run.Lines.Length));
+        Assert.Equal("lora bold at 1 changes 1 tensors; 1 of its own have no effect on this model (-v lists them)", run.Lines[0]);
+        Assert.Contains("  lora_unet_nothing.lora_up.weight", CliRun.InProcess([.. arguments, "-v"]).Lines);
+    }
+
+    [Fact]
+    public void An_embedding_is_a_word()
+    {
+        using var model = LoadedModel.Open((string?)null);
+        var random = new Random(1);
+        var vectors = Enumerable.Range(0, 2 * model.TextConfig.Hidden).Select(_ => (float)(0.05 * ((2 * random.NextDouble()) - 1))).ToArray();
+        var file = new TensorFiles().Add("emb_params", [2, model.TextConfig.Hidden], vectors).Write(folder["my-style.safetensors"]);
+        var plain = Draw("plain.png", "-p", "a cat, My-Style");
+        var learned = Draw("learned.png", "-p", "a cat, My-Style", "--embedding", file);
+        Assert.NotEqual(plain.Pixels, learned.Pixels);
+        Assert.Equal(Draw("without.png", "-p", "a cat").Pixels, Draw("unused.png", "-p", "a cat", "--embedding", file).Pixels);
+    }
+
+    /// <summary>Arguments, and what the line must contain.</summary>
+    public static TheoryData<string[], string[]> BadInput => new()
+    {
+        { ["--lora", "/no/such.safetensors"], ["/no/such.safetensors"] },
+        { ["--lora", "/no/such.safetensors:0.5"], ["/no/such.safetensors"] },
+        { ["--lora", "a:NaN"], ["'a:NaN'"] },
+        { ["-n", "<lora:x>"], ["'x'", "--lora-dir"] },
+        { ["-n", "<lora:x>", "--lora-dir", "/no/such"], ["/no/such"] },
+        { ["-n", "<lora:x:y>"], ["'<lora:x:y>'"] },
+        { ["--embedding", "/no/such.pt"], ["/no/such.pt"] },
+        { ["--taesd", "/no/such.safetensors"], ["/no/such.safetensors"] },
+    };
+
+    [Theory]
+    [MemberData(nameof(BadInput))]
+    public void Bad_input_gives_one_clear_line_and_no_file(string[] arguments, string[] parts)
+    {
+        CliRun.InProcess(["txt2img", "-p", "x", "-o", folder["a.png"], .. arguments]).AssertFailed(1, parts);
+        Assert.Empty(folder.Entries);
+    }
+
+    [Fact]
+    public void A_pipeline_refuses_a_lora_that_it_was_not_loaded_with()
+    {
+        using var pipeline = StableDiffusionPipeline.Load(new ModelOptions { Loras = [WriteLora("bold.safetensors")] }, null, TestContext.Current.CancellationToken);
+        var request = new GenerationRequest { Prompt = "x <lora:bold:1>", Steps = 1 };
+        Assert.Single(pipeline.Generate(request, null, TestContext.Current.CancellationToken));
+        foreach (var tag in new[] { "<lora:bold:0.5>", "<lora:other:1>" })
+        {
+            var e = Assert.Throws<StableDiffusionException>(() => pipeline.Generate(request with { Prompt = tag }, null, TestContext.Current.CancellationToken));
+            Assert.Contains("was not loaded with", e.Message, StringComparison.Ordinal);
+        }
+    }
+
+    public void Dispose() => folder.Dispose();
+
+    /// <summary>A LoRA that adds a constant to the UNet's first convolution.</summary>
+    private string WriteLora(string name, string? unknown = null)
+    {
+        using var model = LoadedModel.Open((string?)null);
+        var (rows, channels) = (model.UNetConfig.Channels[0], model.UNetConfig.InChannels);
+        var file = new TensorFiles()
+            .Add("lora_unet_conv_in.lora_up.weight", [rows, 1, 1, 1], [.. Enumerable.Repeat(0.1f, rows)])
+            .Add("lora_unet_conv_in.lora_down.weight", [1, channels, 3, 3], [.. Enumerable.Repeat(0.2f, channels * 9)]);
+        return (unknown is null ? file : file.Add(unknown, [1, 1], [1])).Write(folder[name]);
+    }
+
+    private PngFile Draw(string file, params string[] arguments)
+    {
+        var run = CliRun.InProcess(["txt2img", "--steps", "2", "-o", folder[file], .. arguments]);
+        Assert.Equal((0, ""), (run.Exit, run.Error));
+        return PngFile.Read(folder[file]);
+    }
+}

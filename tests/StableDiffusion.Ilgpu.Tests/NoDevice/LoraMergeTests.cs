@@ -1,0 +1,198 @@
+using StableDiffusion.Ilgpu.Weights;
+using StableDiffusion.Ilgpu.Weights.Lora;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.NoDevice;
+
+/// <summary>What LoRA files of every kind add to a weight, against the definitions in fp64, and what is refused.</summary>
+public sealed class LoraMergeTests : IDisposable
+{
+    /// <summary>Relative L2: sums of a few products and the merged value are rounded to fp32.</summary>
+    private const double Limit = 1e-6;
+
+    private readonly TemporaryFolder folder = new();
+
+    public static TheoryData<string> Kinds => [.. LoraCase.All.Select(c => c.Name)];
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void Merged_weight_is_base_plus_change(string name)
+    {
+        var lora = LoraCase.All.Single(c => c.Name == name);
+        var stored = Base(lora.Shape);
+        foreach (var scale in new[] { 1, 0.7, -2.5 })
+        {
+            var merged = Merge(lora.Shape, stored, new LoraReference(lora.Write(folder["a.safetensors"]), scale));
+            ReferenceData.Report($"{name} at {scale}, relative L2", Error(merged.Float, [.. stored.Zip(lora.Delta(scale), (a, b) => a + b)]), Limit);
+            Assert.Equal(merged.Float.Select(v => BitConverter.HalfToUInt16Bits((Half)v)), merged.Half);
+        }
+    }
+
+    [Fact]
+    public void PyTorch_files_add_the_same()
+    {
+        foreach (var lora in LoraCase.All)
+        {
+            var stored = Base(lora.Shape);
+            Assert.Equal(
+                Merge(lora.Shape, stored, new LoraReference(lora.Write(folder["a.safetensors"]), 0.5)).Float,
+                Merge(lora.Shape, stored, new LoraReference(lora.WriteTorch(folder["a.pt"]), 0.5)).Float);
+        }
+    }
+
+    [Fact]
+    public void Several_files_add_up()
+    {
+        var all = LoraCase.All.Where(c => c.Shape is [6, 6, 3, 3]).ToArray();
+        Assert.True(all.Length > 1);
+        var stored = Base(all[0].Shape);
+        var references = all.Select((c, i) => new LoraReference(c.Write(folder[$"{i}.safetensors"]), i + 0.5)).ToArray();
+        var expected = stored.Select(v => (double)v).ToArray();
+        foreach (var (lora, reference) in all.Zip(references))
+        {
+            expected = [.. expected.Zip(lora.Delta(reference.Scale), (a, b) => a + b)];
+        }
+
+        ReferenceData.Report($"{all.Length} files, relative L2", Error(Merge(all[0].Shape, stored, references).Float, expected), Limit);
+    }
+
+    [Fact]
+    public void A_scale_of_zero_leaves_every_bit()
+    {
+        foreach (var lora in LoraCase.All)
+        {
+            // A sum with zero would lose the sign of a negative zero.
+            var stored = Base(lora.Shape);
+            stored[0] = -0f;
+            var merged = Merge(lora.Shape, stored, new LoraReference(lora.Write(folder["a.safetensors"]), 0));
+            Assert.Equal(stored.Select(BitConverter.SingleToUInt32Bits), merged.Float.Select(BitConverter.SingleToUInt32Bits));
+        }
+    }
+
+    [Fact]
+    public void Other_tensors_pass_through()
+    {
+        var lora = LoraCase.All[0];
+        using var set = LoraSet.Open([new LoraReference(lora.Write(folder["a.safetensors"]), 1)], Declared(lora.Shape));
+        var path = new TensorFiles().Add(LoraCase.Weight, lora.Shape, Base(lora.Shape)).Add("other", [3], [1, 2, 3]).Write(folder["base.safetensors"]);
+        using var changed = set.Apply(ModelPart.UNet, SafetensorsFile.Open(path));
+        using var unchanged = set.Apply(ModelPart.TextEncoder, SafetensorsFile.Open(path));
+        Assert.IsType<LoraWeights>(changed);
+        Assert.IsType<SafetensorsFile>(unchanged);
+        Assert.Equal(2, changed.Tensors.Count);
+        Span<float> values = [0, 0, 0];
+        changed.Read("other", values);
+        Assert.Equal([1, 2, 3], values.ToArray());
+    }
+
+    /// <summary>Changes to a good file, and what the message must name.</summary>
+    public static TheoryData<string, string, string[]> Damage => new()
+    {
+        { "LoRA 5x7 of rank 3", "-lora_up.weight", [LoraCase.Module, "no Up"] },
+        { "LoRA 5x7 of rank 3", "-lora_down.weight", [LoraCase.Module, "no Down"] },
+        { "LoRA 5x7 of rank 3", "lora_down.weight 2 7", ["lora_down.weight [2, 7]", "ranks: 3 and 2"] },
+        { "LoRA 5x7 of rank 3", "lora_down.weight 3 8", ["5 x 8", "5 x 7", LoraCase.Weight, "another model"] },
+        { "LoRA 5x7 of rank 3", "lora_up.weight 6 3", ["6 x 7", "5 x 7"] },
+        { "LoRA 5x7 of rank 3", "lora_up.weight 15", ["lora_up.weight", "[15]", "not a matrix"] },
+        { "LoRA 5x7 of rank 3", "lora_up.weight 5 0", ["lora_up.weight", "[5, 0]", "not a matrix"] },
+        { "LoRA 5x7 of rank 3", "alpha 2", ["alpha", "[2]", "not one number"] },
+        { "LoRA 5x7 of rank 3", "alpha NaN", ["alpha", "NaN"] },
+        { "LoRA 5x7 of rank 3", "dora_scale 7", ["dora_scale", "DoRA"] },
+        { "LoRA 5x7 of rank 3", "lora_magnitude_vector 7", ["lora_magnitude_vector", "DoRA"] },
+        { "LoRA 5x7 of rank 3", "hada_w1_a 5 3", [LoraCase.Module, "LoRA, LoHa and LoKr"] },
+        { "LoRA of a 3x3 convolution with a core", "lora_mid.weight 3 4 3 3", ["lora_mid.weight [3, 4, 3, 3]", "ranks: 4 and 2"] },
+        { "LoHa 5x8 of rank 3", "-hada_w2_b", ["no HadaW2B"] },
+        { "LoHa 5x8 of rank 3", "hada_w2_b 3 9", ["another model"] },
+        { "LoKr with a product", "-lokr_w1", ["no KronW1A"] },
+        { "LoKr with a product", "lokr_w1 2 6", ["6 x 24", "6 x 20"] },
+    };
+
+    [Theory]
+    [MemberData(nameof(Damage))]
+    public void Damaged_files_are_refused_in_one_line(string name, string damage, string[] parts)
+    {
+        var lora = LoraCase.All.Single(c => c.Name == name);
+        var words = damage.Split(' ');
+        var kept = lora.Tensors.Where(t => t.Ending != words[0].TrimStart('-'));
+        var file = new TensorFiles();
+        foreach (var (ending, values) in kept)
+        {
+            file.Add($"{LoraCase.Module}.{ending}", values);
+        }
+
+        if (words is [var added, "NaN"])
+        {
+            file.Add($"{LoraCase.Module}.{added}", double.NaN);
+        }
+        else if (words.Length > 1)
+        {
+            long[] shape = [.. words[1..].Select(long.Parse)];
+            file.Add($"{LoraCase.Module}.{words[0]}", shape, new float[shape.Aggregate(1L, (a, b) => a * b)]);
+        }
+
+        var path = file.Write(folder["damaged.safetensors"]);
+        WeightsTestFiles.Refused(() => LoraSet.Open([new LoraReference(path, 1)], Declared(lora.Shape)).Dispose(), [path, .. parts]);
+    }
+
+    [Fact]
+    public void What_matches_nothing_is_listed_or_refused()
+    {
+        var lora = LoraCase.All[0];
+        var file = new TensorFiles().Add("lora_unet_x_y.lora_up.weight", [1, 1], [1]).Add("surprise", [1], [1]);
+        var path = file.Write(folder["strange.safetensors"]);
+        WeightsTestFiles.Refused(() => LoraSet.Open([new LoraReference(path, 1)], Declared(lora.Shape)), path, "no tensor of this model", "surprise");
+
+        foreach (var (ending, values) in lora.Tensors)
+        {
+            file.Add($"{LoraCase.Module}.{ending}", values);
+        }
+
+        using var set = LoraSet.Open([new LoraReference(file.Write(folder["mixed.safetensors"]), 1)], Declared(lora.Shape));
+        var report = Assert.Single(set.Reports);
+        Assert.Equal(1, report.Tensors);
+        Assert.Equal(["lora_unet_x_y.lora_up.weight", "surprise"], report.Unmatched);
+    }
+
+    [Fact]
+    public void Two_names_for_one_weight_are_refused()
+    {
+        var file = new TensorFiles();
+        foreach (var module in new[] { LoraCase.Module, "unet.mid_block.attentions.0.proj_in" })
+        {
+            file.Add($"{module}.lora_up.weight", [5, 1], new float[5]).Add($"{module}.lora_down.weight", [1, 7], new float[7]);
+        }
+
+        var path = file.Write(folder["twice.safetensors"]);
+        WeightsTestFiles.Refused(() => LoraSet.Open([new LoraReference(path, 1)], Declared([5, 7])), path, LoraCase.Module, "both change");
+    }
+
+    [Fact]
+    public void Missing_files_are_named() =>
+        WeightsTestFiles.Refused(() => LoraSet.Open([new LoraReference("/no/such.safetensors", 1)], Declared([5, 7])), "/no/such.safetensors");
+
+    public void Dispose() => folder.Dispose();
+
+    private static IEnumerable<(ModelPart Part, IReadOnlyList<TensorInfo> Tensors)> Declared(long[] shape) =>
+        [(ModelPart.UNet, [new TensorInfo(LoraCase.Weight, TensorType.F16, shape)])];
+
+    /// <summary>Values of a weight, the same in every run.</summary>
+    private static float[] Base(long[] shape)
+    {
+        var random = new Random(7);
+        return [.. Enumerable.Range(0, (int)shape.Aggregate(1L, (a, b) => a * b)).Select(_ => (float)((2 * random.NextDouble()) - 1))];
+    }
+
+    private (float[] Float, ushort[] Half) Merge(long[] shape, float[] stored, params LoraReference[] references)
+    {
+        using var set = LoraSet.Open(references, Declared(shape));
+        var path = new TensorFiles().Add(LoraCase.Weight, shape, stored).Write(folder["base.safetensors"]);
+        using var merged = set.Apply(ModelPart.UNet, SafetensorsFile.Open(path));
+        var (floats, halves) = (new float[stored.Length], new ushort[stored.Length]);
+        merged.Read(LoraCase.Weight, floats);
+        merged.Read(LoraCase.Weight, halves);
+        return (floats, halves);
+    }
+
+    private static double Error(float[] actual, double[] expected) =>
+        Math.Sqrt(actual.Zip(expected, (a, e) => Math.Pow(a - e, 2)).Sum() / expected.Sum(e => e * e));
+}

@@ -1,0 +1,48 @@
+using System.Buffers.Binary;
+using StableDiffusion.Ilgpu.Weights;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.NoDevice;
+
+/// <summary>Which format a file of tensors has is told from its bytes.</summary>
+public sealed class WeightFileTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    [Fact]
+    public void A_header_length_that_looks_like_a_pickle_is_one_of_safetensors()
+    {
+        var lengths = new HashSet<byte>();
+        for (var letters = 1; letters <= 640; letters += 8)
+        {
+            var path = new TensorFiles().Add(new string('n', letters), [1], [3]).Write(folder["a.pt"]);
+            lengths.Add(File.ReadAllBytes(path)[0]);
+            using var file = WeightFile.Open(path);
+            Assert.IsType<SafetensorsFile>(file);
+        }
+
+        Assert.Contains((byte)0x80, lengths);
+    }
+
+    [Fact]
+    public void PyTorch_files_are_told_from_their_start()
+    {
+        using (var file = WeightFile.Open(new TensorFiles().Add("a", [1], [3]).WriteTorch(folder["a.safetensors"])))
+        {
+            Assert.IsType<TorchFile>(file);
+        }
+
+        // What torch.save wrote before it wrote archives begins with a pickled number.
+        File.WriteAllBytes(folder["old.pt"], [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, (byte)'.']);
+        WeightsTestFiles.Refused(() => WeightFile.Open(folder["old.pt"]), folder["old.pt"]);
+        var length = new byte[8];
+        BinaryPrimitives.WriteInt64LittleEndian(length, 0x0280);
+        foreach (var bytes in new byte[][] { [], [0x80], length, [.. length, (byte)'x'] })
+        {
+            File.WriteAllBytes(folder["short.pt"], bytes);
+            WeightsTestFiles.Refused(() => WeightFile.Open(folder["short.pt"]), folder["short.pt"]);
+        }
+    }
+
+    public void Dispose() => folder.Dispose();
+}
