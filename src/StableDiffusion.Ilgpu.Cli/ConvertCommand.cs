@@ -16,11 +16,13 @@ internal static class ConvertCommand
         var models = new ModelOptionSet(context);
         var output = new Option<string>("--output", "-o")
         {
-            Description = "A name that ends in .safetensors becomes a single file with the original names, any other one a folder in diffusers' layout",
+            Description = "A name that ends in .safetensors becomes a single file with the original names, any other one a folder in "
+                + "diffusers' layout",
             HelpName = "path",
             Required = true,
         };
-        var type = SharedOptions.OptionalChoice("--type", "Type of the written weights: fp16, fp32, bf16 [default: as stored]", name => FindType(name));
+        var type = SharedOptions.OptionalChoice(
+            "--type", "Type of the written weights: fp16, fp32, bf16 [default: as stored]", name => FindType(name));
         var command = new Command("convert", "Write a model in another layout or type.") { output, type, SharedOptions.Verbose() };
         models.AddTo(command);
         command.SetAction(parsed =>

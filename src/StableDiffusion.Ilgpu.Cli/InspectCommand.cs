@@ -38,7 +38,8 @@ internal static class InspectCommand
     {
         context.Output.WriteLine($"{model.Name}: {model.Variant}");
         context.Output.WriteLine($"layout: {model.Layout}");
-        context.Output.WriteLine(model.Sha256 is { } hash ? $"SHA-256: {hash}, model hash: {model.ShortHash}" : "SHA-256: none (no single file holds the UNet)");
+        context.Output.WriteLine(
+            model.Sha256 is { } hash ? $"SHA-256: {hash}, model hash: {model.ShortHash}" : "SHA-256: none (no single file holds the UNet)");
         if (model.Ignored.Count > 0)
         {
             context.Output.WriteLine($"not used: {string.Join(", ", model.Ignored)}");

@@ -61,7 +61,8 @@ internal sealed class ModelOptionSet(CommandContext context)
             }
         }
 
-        throw new StableDiffusionException($"unknown prediction \"{name}\": choose one of {string.Join(", ", Predictions.Select(p => p.Name))}");
+        throw new StableDiffusionException(
+            $"unknown prediction \"{name}\": choose one of {string.Join(", ", Predictions.Select(p => p.Name))}");
     }
 
     private static Option<string?> File(string name, string description, params string[] aliases) =>

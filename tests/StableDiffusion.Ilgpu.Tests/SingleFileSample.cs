@@ -18,7 +18,8 @@ internal sealed class SingleFileSample
         this.model = model;
         Map = JsonSerializer.Deserialize<Dictionary<string, JsonElement>>(File.ReadAllBytes(MapOf(model)))!;
         Dictionary<string, SafetensorsFile> files = [];
-        foreach (var (folder, file) in new[] { ("text_encoder", "model"), ("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model") })
+        const string Diffusers = "diffusion_pytorch_model";
+        foreach (var (folder, file) in new[] { ("text_encoder", "model"), ("unet", Diffusers), ("vae", Diffusers) })
         {
             files[folder] = SafetensorsFile.Open(ReferenceData.PathOf(model, folder, $"{file}.safetensors"));
         }
@@ -35,10 +36,8 @@ internal sealed class SingleFileSample
 
             var pieces = names.Select(n => Read(files[n[..n.IndexOf('/')]], n[(n.IndexOf('/') + 1)..])).ToList();
             var shape = pieces[0].Info.Shape;
-            shape = pieces.Count > 1 ? [shape[0] * pieces.Count, .. shape[1..]]
-                : key.StartsWith("first_stage_model.", StringComparison.Ordinal) && key.Contains(".attn_1.", StringComparison.Ordinal) && shape.Length == 2
-                    ? [.. shape, 1, 1]
-                    : shape;
+            var isConvolution = key.StartsWith("first_stage_model.", StringComparison.Ordinal) && shape.Length == 2;
+            shape = pieces.Count > 1 ? [shape[0] * pieces.Count, .. shape[1..]] : isConvolution ? [.. shape, 1, 1] : shape;
             Add(new TensorInfo(key, pieces[0].Info.Type, shape), [.. pieces.SelectMany(p => p.Bytes)]);
         }
 
@@ -92,7 +91,8 @@ internal sealed class SingleFileSample
     public string Write(string path, IReadOnlyDictionary<string, string>? metadata = null)
     {
         SafetensorsWriter.Write(
-            path, [.. Tensors.Values.OrderBy(t => t.Name, StringComparer.Ordinal)], (tensor, bytes) => data[tensor.Name].CopyTo(bytes), metadata);
+            path, [.. Tensors.Values.OrderBy(t => t.Name, StringComparer.Ordinal)],
+            (tensor, bytes) => data[tensor.Name].CopyTo(bytes), metadata);
         return path;
     }
 
@@ -121,7 +121,8 @@ internal sealed class SingleFileSample
             return (new TensorInfo(key, TensorType.I64, [1, 77]), MemoryMarshal.AsBytes<long>(positions).ToArray());
         }
 
-        long[] shape = key.StartsWith("model_ema.", StringComparison.Ordinal) || key.EndsWith("logit_scale", StringComparison.Ordinal) ? [] : [1000];
+        var isScalar = key.StartsWith("model_ema.", StringComparison.Ordinal) || key.EndsWith("logit_scale", StringComparison.Ordinal);
+        long[] shape = isScalar ? [] : [1000];
         if (key.Split(".resblocks.") is [var before, var after])
         {
             var first = Tensors.Values.FirstOrDefault(t => t.Name == $"{before}.resblocks.0.{after[(after.IndexOf('.') + 1)..]}");

@@ -35,7 +35,8 @@ internal static class TinyModels
 
         // The set's own file lies in the folder with the configurations; one that is written here does not.
         return SingleFileSample.StoredFile(FolderOf(name)) is { } stored ? LoadedModel.Open(stored)
-            : LoadedModel.Open(new ModelOptions { Model = Written.Value[FolderOf(name)], ConfigFolder = ReferenceData.PathOf(FolderOf(name)) });
+            : LoadedModel.Open(
+                new ModelOptions { Model = Written.Value[FolderOf(name)], ConfigFolder = ReferenceData.PathOf(FolderOf(name)) });
     }
 
     public static TestTensors Tensors(string name, string file) => TestTensors.Open(FolderOf(name), "reference", $"{file}.safetensors");
@@ -53,7 +54,8 @@ internal static class TinyModels
     {
         var folder = Directory.CreateTempSubdirectory("sdilgpu-single-");
         AppDomain.CurrentDomain.ProcessExit += (_, _) => folder.Delete(recursive: true);
-        return SingleFileSample.Models.ToDictionary(m => m, m => new SingleFileSample(m).Write(Path.Combine(folder.FullName, $"{m}.safetensors")));
+        return SingleFileSample.Models.ToDictionary(
+            m => m, m => new SingleFileSample(m).Write(Path.Combine(folder.FullName, $"{m}.safetensors")));
     }
 
     /// <summary>Models that are not for text to image are refused by their configurations.</summary>

@@ -181,7 +181,8 @@ internal sealed class LoadedModel : IDisposable
         var (folder, type) = (DiffusersFolder.FolderOf(part), DiffusersFolder.ClassOf(part).Class);
         var tensors = weights.Tensors.Values.Where(t => FloatConversion.IsFloat(t.Type)).ToList();
         return new ComponentInfo(
-            folder, type, summary, tensors.Count, tensors.Sum(t => t.Count), string.Join(", ", tensors.Select(t => t.Type).Distinct().Order()));
+            folder, type, summary, tensors.Count, tensors.Sum(t => t.Count),
+            string.Join(", ", tensors.Select(t => t.Type).Distinct().Order()));
     }
 
     private void CheckThatPartsFit()

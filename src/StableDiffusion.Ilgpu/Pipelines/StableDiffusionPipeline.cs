@@ -114,7 +114,8 @@ public sealed class StableDiffusionPipeline : IDisposable
         if (model.IsInpainting)
         {
             throw new StableDiffusionException(
-                $"{model.Name}: is an inpainting model (its UNet takes {model.UNetConfig.InChannels} channels); it needs a picture and a mask beside the prompt");
+                $"{model.Name}: is an inpainting model (its UNet takes {model.UNetConfig.InChannels} channels); "
+                + "it needs a picture and a mask beside the prompt");
         }
 
         var (width, height) = (request.Width ?? NativeSize, request.Height ?? NativeSize);
@@ -161,7 +162,9 @@ public sealed class StableDiffusionPipeline : IDisposable
     }
 
     /// <summary>Writes a model to a file or folder; no device is touched.</summary>
-    /// <exception cref="StableDiffusionException">The model cannot be read, or the output not be written; nothing is left of it.</exception>
+    /// <exception cref="StableDiffusionException">
+    /// The model cannot be read, or the output not be written; nothing is left of it.
+    /// </exception>
     internal static void Convert(ModelOptions options, string output, TensorType? type, CancellationToken cancellationToken)
     {
         using var loaded = LoadedModel.Open(options);

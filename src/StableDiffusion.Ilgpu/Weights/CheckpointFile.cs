@@ -35,7 +35,9 @@ internal sealed class CheckpointFile : IDisposable
     public IEnumerable<string> Ignored => ignored.Select(i => i.Value > 1 ? $"{i.Key} ({i.Value})" : i.Key);
 
     /// <summary>Opens a whole model, with the original names.</summary>
-    /// <exception cref="StableDiffusionException">The file is damaged, or holds anything but a Stable Diffusion 1.x or 2.x model.</exception>
+    /// <exception cref="StableDiffusionException">
+    /// The file is damaged, or holds anything but a Stable Diffusion 1.x or 2.x model.
+    /// </exception>
     public static CheckpointFile Open(string path) => Open(path, (contents, names) =>
     {
         if (contents.file.Tensors.Keys.Any(n => n.StartsWith("conditioner.embedders.1.", StringComparison.Ordinal)))
@@ -58,11 +60,13 @@ internal sealed class CheckpointFile : IDisposable
 
         if (contents.views.Count == 0)
         {
-            var parts = Enum.GetValues<ModelPart>().Where(p => contents.file.Tensors.Keys.Any(n => names.ToDiffusers(p, n) is not null)).ToList();
-            throw new StableDiffusionException(
-                parts is [var only]
-                    ? $"{path}: is a {DiffusersFolder.FolderOf(only)} alone, not a whole model; it can take the place of another model's (--{Option(only)})"
-                    : $"{path}: holds no Stable Diffusion model; looked for model.diffusion_model.*, first_stage_model.* and cond_stage_model.*");
+            var parts = Enum.GetValues<ModelPart>()
+                .Where(p => contents.file.Tensors.Keys.Any(n => names.ToDiffusers(p, n) is not null)).ToList();
+            throw new StableDiffusionException(parts is [var only]
+                ? $"{path}: is a {DiffusersFolder.FolderOf(only)} alone, not a whole model; "
+                    + $"it can take the place of another model's (--{DiffusersFolder.FolderOf(only).Replace('_', '-')})"
+                : $"{path}: holds no Stable Diffusion model; "
+                    + "looked for model.diffusion_model.*, first_stage_model.* and cond_stage_model.*");
         }
     });
 
@@ -110,7 +114,9 @@ internal sealed class CheckpointFile : IDisposable
     /// <param name="config">Its configuration: one layer more of OpenCLIP's than it has is left out.</param>
     public IWeightSource Weights(ModelPart part, JsonElement config)
     {
-        var layers = part == ModelPart.TextEncoder && HasOpenClipNames ? new ConfigReader(config, Path).Int("num_hidden_layers", 12) : int.MaxValue;
+        var layers = part == ModelPart.TextEncoder && HasOpenClipNames
+            ? new ConfigReader(config, Path).Int("num_hidden_layers", 12)
+            : int.MaxValue;
         var weights = new RenamedWeights(file, ViewsOf(part, LastLayer() == layers ? layers : int.MaxValue), leaveOpen: true);
         return part == ModelPart.Vae ? RenamedWeights.WithCurrentAttentionNames(weights) : weights;
     }
@@ -139,8 +145,6 @@ internal sealed class CheckpointFile : IDisposable
             throw;
         }
     }
-
-    private static string Option(ModelPart part) => DiffusersFolder.FolderOf(part).Replace('_', '-');
 
     private void Add(ModelPart part, string[] names, TensorInfo stored)
     {

@@ -35,7 +35,8 @@ internal sealed class ComposedModel : IModelSource
         {
             var config = (configs ?? model).SchedulerConfig;
             return prediction is { } type
-                ? JsonFile.With(config, "prediction_type", type == PredictionType.V ? "v_prediction" : "epsilon", SchedulerConfigDescription)
+                ? JsonFile.With(
+                    config, "prediction_type", type == PredictionType.V ? "v_prediction" : "epsilon", SchedulerConfigDescription)
                 : config;
         }
     }
@@ -47,7 +48,9 @@ internal sealed class ComposedModel : IModelSource
     private CheckpointFile? UNetFile => files.GetValueOrDefault(ModelPart.UNet);
 
     /// <summary>The model as the options want it; it is disposed where they cannot be followed.</summary>
-    /// <exception cref="StableDiffusionException">A file or folder of the options is missing or damaged, or holds something else.</exception>
+    /// <exception cref="StableDiffusionException">
+    /// A file or folder of the options is missing or damaged, or holds something else.
+    /// </exception>
     public static IModelSource Of(IModelSource model, ModelOptions options)
     {
         ComposedModel? composed = null;
@@ -82,7 +85,9 @@ internal sealed class ComposedModel : IModelSource
     public JsonElement Config(ModelPart part) => configs?.Config(part) ?? Published(part) ?? model.Config(part);
 
     public string ConfigDescription(ModelPart part) =>
-        configs?.ConfigDescription(part) ?? (Published(part) is null ? model.ConfigDescription(part) : $"{files[part].Path}, published configuration");
+        configs is not null ? configs.ConfigDescription(part)
+        : Published(part) is null ? model.ConfigDescription(part)
+        : $"{files[part].Path}, published configuration";
 
     public IWeightSource Open(ModelPart part, IReadOnlyList<TensorInfo> declared) =>
         files.TryGetValue(part, out var file) ? file.Weights(part, Config(part)) : model.Open(part, declared);

@@ -151,7 +151,8 @@ internal sealed class DiffusersFolder : IModelSource
         }
 
         static bool IsComponent(JsonProperty entry) =>
-            entry.Value.ValueKind == JsonValueKind.Array && entry.Value.GetArrayLength() == 2 && entry.Value[1].ValueKind == JsonValueKind.String
+            entry.Value.ValueKind == JsonValueKind.Array && entry.Value.GetArrayLength() == 2
+            && entry.Value[1].ValueKind == JsonValueKind.String
             && Enum.GetValues<ModelPart>().All(p => FolderOf(p) != entry.Name);
     }
 

@@ -15,7 +15,8 @@ internal static class DiffusersFolderWriter
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="StableDiffusionException">A file cannot be written, or a tensor cannot be read.</exception>
     public static void Write(
-        IModelSource source, Func<ModelPart, IWeightSource> open, string folder, TensorType? type, CancellationToken cancellationToken = default)
+        IModelSource source, Func<ModelPart, IWeightSource> open, string folder, TensorType? type,
+        CancellationToken cancellationToken = default)
     {
         try
         {
@@ -45,8 +46,11 @@ internal static class DiffusersFolderWriter
 
     private static Dictionary<string, object> Index(IModelSource source)
     {
-        var inpainting = new ConfigReader(source.Config(ModelPart.UNet), source.ConfigDescription(ModelPart.UNet)).Int("in_channels", 4) == 9;
-        var index = new Dictionary<string, object> { ["_class_name"] = inpainting ? "StableDiffusionInpaintPipeline" : "StableDiffusionPipeline" };
+        var unet = new ConfigReader(source.Config(ModelPart.UNet), source.ConfigDescription(ModelPart.UNet));
+        var index = new Dictionary<string, object>
+        {
+            ["_class_name"] = unet.Int("in_channels", 4) == 9 ? "StableDiffusionInpaintPipeline" : "StableDiffusionPipeline",
+        };
         foreach (var part in Enum.GetValues<ModelPart>())
         {
             var (library, name) = DiffusersFolder.ClassOf(part);

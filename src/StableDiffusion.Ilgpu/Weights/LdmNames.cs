@@ -95,7 +95,8 @@ internal sealed class LdmNames
         };
         var original = part switch
         {
-            ModelPart.TextEncoder => NamePairs.Behind("transformer.text_model.", name) is { } inText ? [TextModel + inText] : OpenClipNames.ToDiffusers(name),
+            ModelPart.TextEncoder =>
+                NamePairs.Behind("transformer.text_model.", name) is { } inText ? [TextModel + inText] : OpenClipNames.ToDiffusers(name),
             ModelPart.UNet => unet.ToDiffusers(name) is { } found ? [found] : null,
             _ => vae.ToDiffusers(name) is { } found ? [found] : null,
         };

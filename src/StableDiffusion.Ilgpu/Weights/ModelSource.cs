@@ -4,7 +4,8 @@ namespace StableDiffusion.Ilgpu.Weights;
 internal static class ModelSource
 {
     private static readonly string Supported =
-        $"supported: a folder in diffusers' layout (with {DiffusersFolder.IndexName}), a single file (safetensors), {SyntheticModel.ValidNames}";
+        $"supported: a folder in diffusers' layout (with {DiffusersFolder.IndexName}), a single file (safetensors), "
+        + SyntheticModel.ValidNames;
 
     /// <param name="model">A folder's or a file's path, or <c>synthetic:NAME[:SALT]</c>.</param>
     /// <exception cref="StableDiffusionException">There is no such model, or its layout is not supported.</exception>

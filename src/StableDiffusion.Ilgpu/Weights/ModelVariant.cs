@@ -44,7 +44,8 @@ internal sealed record ModelVariant(
     {
         var prediction = Text(scheduler, "prediction_type") == "v_prediction" ? PredictionType.V : PredictionType.Epsilon;
         var same = OfUNet(PartSizes.Of(ModelPart.UNet, unet, description)).Where(v => v.Prediction == prediction).ToList();
-        var found = same.FirstOrDefault(v => (v.Id == "sd-turbo") == (Text(scheduler, "timestep_spacing") == "trailing")) ?? same.FirstOrDefault();
+        var turbo = Text(scheduler, "timestep_spacing") == "trailing";
+        var found = same.FirstOrDefault(v => (v.Id == "sd-turbo") == turbo) ?? same.FirstOrDefault();
         var inpainting = new ConfigReader(unet, description).Int("in_channels", 4) == 9 ? ", inpainting" : "";
         return $"{found?.Title ?? $"own sizes{inpainting}"} ({(prediction == PredictionType.V ? "v" : "ε")}-prediction)";
 
@@ -58,8 +59,10 @@ internal sealed record ModelVariant(
     public string Sizes(ModelPart part) => PartSizes.Of(part, Config(part), Title);
 
     private static ModelVariant Of1(string id, string title, int inChannels) => new(
-        id, title, PredictionType.Epsilon, PublishedConfigs.Clip, PublishedConfigs.UNet1(inChannels), PublishedConfigs.Scheduler(Epsilon), null);
+        id, title, PredictionType.Epsilon, PublishedConfigs.Clip, PublishedConfigs.UNet1(inChannels),
+        PublishedConfigs.Scheduler(Epsilon), null);
 
-    private static ModelVariant Of2(string id, string title, PredictionType prediction, int inChannels, int sampleSize, string scheduler) => new(
+    private static ModelVariant Of2(
+        string id, string title, PredictionType prediction, int inChannels, int sampleSize, string scheduler) => new(
         id, title, prediction, PublishedConfigs.OpenClip, PublishedConfigs.UNet2(inChannels, sampleSize), scheduler, "!");
 }

@@ -15,7 +15,8 @@ internal static class ModelWriter
         if (IsSingleFile(output) ? Directory.Exists(output) : File.Exists(output))
         {
             throw new StableDiffusionException(
-                $"cannot write '{output}': it is a {(IsSingleFile(output) ? "folder" : "file")}; a file's name ends in .safetensors, any other name is a folder's");
+                $"cannot write '{output}': it is a {(IsSingleFile(output) ? "folder" : "file")}; "
+                + "a file's name ends in .safetensors, any other name is a folder's");
         }
 
         var parent = Path.GetDirectoryName(Path.GetFullPath(Path.TrimEndingDirectorySeparator(output)));

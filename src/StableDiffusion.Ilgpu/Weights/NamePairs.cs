@@ -10,7 +10,8 @@ internal sealed class NamePairs(params (string Original, string Diffusers)[] pai
     public string? ToOriginal(string name) => Swap(name, pairs.Select(p => (p.Diffusers, p.Original)));
 
     /// <summary>A name that begins with a prefix, behind it; null for any other.</summary>
-    public static string? Behind(string prefix, string name) => name.StartsWith(prefix, StringComparison.Ordinal) ? name[prefix.Length..] : null;
+    public static string? Behind(string prefix, string name) =>
+        name.StartsWith(prefix, StringComparison.Ordinal) ? name[prefix.Length..] : null;
 
     private static string? Swap(string name, IEnumerable<(string From, string To)> pairs)
     {

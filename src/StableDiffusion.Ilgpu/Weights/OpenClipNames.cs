@@ -21,7 +21,9 @@ internal static class OpenClipNames
 
     /// <summary>The layer that a name in transformers' naming belongs to; null for one outside of the layers.</summary>
     public static int? LayerOf(string diffusersName) =>
-        NamePairs.Behind(DiffusersLayersPrefix, diffusersName)?.Split('.', 2) is [var index, _] && int.TryParse(index, out var layer) ? layer : null;
+        NamePairs.Behind(DiffusersLayersPrefix, diffusersName)?.Split('.', 2) is [var index, _] && int.TryParse(index, out var layer)
+            ? layer
+            : null;
 
     /// <summary>The tensors that a stored one holds, first rows first; null for a name that is not the text encoder's.</summary>
     public static string[]? ToDiffusers(string name)

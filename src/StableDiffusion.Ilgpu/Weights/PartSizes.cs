@@ -37,7 +37,8 @@ internal static class PartSizes
         var reader = new ConfigReader(config, description);
         return part switch
         {
-            ModelPart.TextEncoder => Text(reader.Int("vocab_size", 49408), reader.Int("hidden_size", 512), reader.Int("num_hidden_layers", 12)),
+            ModelPart.TextEncoder =>
+                Text(reader.Int("vocab_size", 49408), reader.Int("hidden_size", 512), reader.Int("num_hidden_layers", 12)),
             ModelPart.UNet => UNet(
                 reader.Int("in_channels", 4), reader.Int("out_channels", 4), reader.Ints("block_out_channels").Select(c => (long)c),
                 reader.Int("cross_attention_dim", 1280)),
@@ -50,5 +51,6 @@ internal static class PartSizes
     private static string UNet(long input, long output, IEnumerable<long> channels, long context) =>
         $"{input} to {output} channels by way of {string.Join(", ", channels)}, text of width {context}";
 
-    private static string Vae(long latent, IEnumerable<long> channels) => $"latents of {latent} channels, {string.Join(", ", channels)} inside";
+    private static string Vae(long latent, IEnumerable<long> channels) =>
+        $"latents of {latent} channels, {string.Join(", ", channels)} inside";
 }

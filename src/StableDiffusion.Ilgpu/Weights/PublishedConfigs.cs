@@ -1,6 +1,8 @@
 namespace StableDiffusion.Ilgpu.Weights;
 
-/// <summary>Published configurations (JSON, as in the models' diffusers folders) of the components of Stable Diffusion 1.x and 2.x.</summary>
+/// <summary>
+/// Published configurations (JSON, as in the models' diffusers folders) of the components of Stable Diffusion 1.x and 2.x.
+/// </summary>
 internal static class PublishedConfigs
 {
     /// <summary>Stable Diffusion 1.x: the text encoder of OpenAI's CLIP ViT-L/14.</summary>

@@ -13,7 +13,9 @@ internal sealed class RenamedWeights : IWeightSource
 
     /// <param name="inner">The stored tensors.</param>
     /// <param name="views">What this source holds; stored tensors without a view are not seen.</param>
-    /// <param name="leaveOpen">Whether the inner source outlives this one; else it is disposed with it, also when this constructor fails.</param>
+    /// <param name="leaveOpen">
+    /// Whether the inner source outlives this one; else it is disposed with it, also when this constructor fails.
+    /// </param>
     /// <exception cref="StableDiffusionException">Two tensors get the same name.</exception>
     public RenamedWeights(IWeightSource inner, IEnumerable<View> views, bool leaveOpen = false)
     {

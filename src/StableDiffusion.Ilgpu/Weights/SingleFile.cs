@@ -36,7 +36,8 @@ internal sealed class SingleFile : IModelSource
 
     public string? Sha256 => hash.Value;
 
-    public string Layout => $"single file, {(file.HasOpenClipNames ? "original names, OpenCLIP's of the text encoder" : "original names")}; configurations "
+    public string Layout =>
+        $"single file, original names{(file.HasOpenClipNames ? ", OpenCLIP's of the text encoder" : "")}; configurations "
         + (folder is not null ? $"of {folder.Description}" : $"published for {variant!.Title}");
 
     public IReadOnlyList<string> Ignored => [.. file.Ignored];
@@ -51,7 +52,9 @@ internal sealed class SingleFile : IModelSource
     /// <param name="options">
     /// The configurations' folder and the prediction, where they are given; parts that are given separately may be missing in the file.
     /// </param>
-    /// <exception cref="StableDiffusionException">The file is damaged, no model, lacks a part, or has sizes without configurations.</exception>
+    /// <exception cref="StableDiffusionException">
+    /// The file is damaged, no model, lacks a part, or has sizes without configurations.
+    /// </exception>
     public static SingleFile Open(string path, ModelOptions options)
     {
         var file = CheckpointFile.Open(path);
@@ -97,8 +100,10 @@ internal sealed class SingleFile : IModelSource
         }
 
         // Without a UNet in the file the text encoder tells 1.x from 2.x; the UNet comes with its own configuration.
-        var variants = file.Holds(ModelPart.UNet) ? ModelVariant.OfUNet(file.Sizes(ModelPart.UNet))
-            : ModelVariant.All.Where(v => !file.Holds(ModelPart.TextEncoder) || v.Sizes(ModelPart.TextEncoder) == file.PublishedSizes(ModelPart.TextEncoder)).ToList();
+        var text = file.Holds(ModelPart.TextEncoder) ? file.PublishedSizes(ModelPart.TextEncoder) : null;
+        var variants = file.Holds(ModelPart.UNet)
+            ? ModelVariant.OfUNet(file.Sizes(ModelPart.UNet))
+            : [.. ModelVariant.All.Where(v => text is null || v.Sizes(ModelPart.TextEncoder) == text)];
         if (file.HasGenerativeModelsNames && given != PredictionType.V && variants.FirstOrDefault(v => v.Id == "sd-turbo") is { } turbo)
         {
             return turbo;
@@ -119,7 +124,9 @@ internal sealed class SingleFile : IModelSource
             return said == "v" ? PredictionType.V : PredictionType.Epsilon;
         }
 
-        if (beside is not null && DiffusersFolder.Open(beside).SchedulerConfig.TryGetProperty("prediction_type", out var type))
+        // The folder need not be complete: nothing else of it is used.
+        if (beside is not null && Path.Combine(beside, "scheduler", "scheduler_config.json") is var scheduler && File.Exists(scheduler)
+            && JsonFile.Read(scheduler).TryGetProperty("prediction_type", out var type))
         {
             return type.ToString() == "v_prediction" ? PredictionType.V : PredictionType.Epsilon;
         }

@@ -12,9 +12,12 @@ internal static class SingleFileWriter
     /// <param name="path">Replaced when the new file is complete.</param>
     /// <param name="type">F16, F32 or BF16; null for the types that the tensors have.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
-    /// <exception cref="StableDiffusionException">The file cannot be written, or a tensor cannot be read or has no original name.</exception>
+    /// <exception cref="StableDiffusionException">
+    /// The file cannot be written, or a tensor cannot be read or has no original name.
+    /// </exception>
     public static void Write(
-        IModelSource source, Func<ModelPart, IWeightSource> open, string path, TensorType? type, CancellationToken cancellationToken = default)
+        IModelSource source, Func<ModelPart, IWeightSource> open, string path, TensorType? type,
+        CancellationToken cancellationToken = default)
     {
         var weights = new Dictionary<ModelPart, IWeightSource>();
         try
@@ -54,7 +57,8 @@ internal static class SingleFileWriter
     }
 
     private static string Prediction(IModelSource source) =>
-        new ConfigReader(source.SchedulerConfig, source.SchedulerConfigDescription).Text("prediction_type", "epsilon") == "v_prediction" ? "v" : "epsilon";
+        new ConfigReader(source.SchedulerConfig, source.SchedulerConfigDescription)
+            .Text("prediction_type", "epsilon") == "v_prediction" ? "v" : "epsilon";
 
     /// <summary>The pieces of a stored tensor, first rows first; they must all be there, with one type and shape.</summary>
     private static List<Piece> Ordered(LdmNames names, string original, List<Piece> pieces)
@@ -72,8 +76,9 @@ internal static class SingleFileWriter
     private static TensorInfo Whole(string name, List<Piece> pieces)
     {
         var tensor = pieces[0].Tensor;
+        var isMatrix = pieces[0].Part == ModelPart.Vae && tensor.Shape.Length == 2 && VaeLdmNames.IsAttentionWeight(tensor.Name);
         long[] shape = pieces.Count > 1 ? [tensor.Shape[0] * pieces.Count, .. tensor.Shape[1..]]
-            : pieces[0].Part == ModelPart.Vae && tensor.Shape.Length == 2 && VaeLdmNames.IsAttentionWeight(tensor.Name) ? [.. tensor.Shape, 1, 1]
+            : isMatrix ? [.. tensor.Shape, 1, 1]
             : tensor.Shape;
         return new TensorInfo(name, tensor.Type, shape);
     }

@@ -46,6 +46,7 @@ internal static class TensorCopy
     private static TensorType TypeOf(IWeightSource weights, TensorInfo tensor, TensorType? type) =>
         tensor.Name == WeightCheck.PositionIds ? TensorType.I64
         : !FloatConversion.IsFloat(tensor.Type)
-            ? throw new StableDiffusionException($"{weights.Description}: tensor {tensor.Name} has element type {tensor.Type}, which is not a weight's")
+            ? throw new StableDiffusionException(
+                $"{weights.Description}: tensor {tensor.Name} has element type {tensor.Type}, which is not a weight's")
         : type ?? (tensor.Type == TensorType.F64 ? TensorType.F32 : tensor.Type);
 }

@@ -1,8 +1,8 @@
 namespace StableDiffusion.Ilgpu.Weights;
 
 /// <summary>
-/// The UNet's weights in the original naming (CompVis, latent-diffusion's UNetModel, behind <c>model.diffusion_model.</c>) and in diffusers'.
-/// The original counts all blocks of a half through: input block 0 is the first convolution, then each level has its residual blocks
+/// The UNet's weights in the original naming (CompVis, latent-diffusion's UNetModel, behind <c>model.diffusion_model.</c>) and in
+/// diffusers'. The original counts all blocks of a half through: input block 0 is the first convolution, then each level has its residual blocks
 /// and, but for the last level, a downsampling block.
 /// </summary>
 /// <param name="blocks">Residual blocks of a level on the way down; 2 in all published models.</param>
@@ -115,7 +115,8 @@ internal sealed class UNetLdmNames(int blocks, IReadOnlySet<int> upAttention)
     private string? Up((int Level, int Index) at, string module, string rest) => module switch
     {
         "0" => Under($"up_blocks.{at.Level}.resnets.{at.Index}", ResBlock.ToDiffusers(rest)),
-        "1" or "2" when at.Index == blocks && NamePairs.Behind("conv.", rest) is { } kind => $"up_blocks.{at.Level}.upsamplers.0.conv.{kind}",
+        "1" or "2" when at.Index == blocks && NamePairs.Behind("conv.", rest) is { } kind =>
+            $"up_blocks.{at.Level}.upsamplers.0.conv.{kind}",
         "1" => $"up_blocks.{at.Level}.attentions.{at.Index}.{rest}",
         _ => null,
     };

@@ -75,8 +75,10 @@ internal sealed class VaeLdmNames(int levels)
         var inside = Outer.ToOriginal(rest) ?? (rest.Split('.', 4), half) switch
         {
             (["mid_block", "resnets" or "attentions", _, _], _) => InMiddle(rest),
-            (["down_blocks", var i, "downsamplers", var conv], "encoder") => Under($"down.{i}.downsample.conv", NamePairs.Behind("0.conv.", conv)),
-            (["up_blocks", var i, "upsamplers", var conv], "decoder") => Under($"up.{Turn(i)}.upsample.conv", NamePairs.Behind("0.conv.", conv)),
+            (["down_blocks", var i, "downsamplers", var conv], "encoder") =>
+                Under($"down.{i}.downsample.conv", NamePairs.Behind("0.conv.", conv)),
+            (["up_blocks", var i, "upsamplers", var conv], "decoder") =>
+                Under($"up.{Turn(i)}.upsample.conv", NamePairs.Behind("0.conv.", conv)),
             (["down_blocks", var i, "resnets", var block], "encoder") => InBlock($"down.{i}", block),
             (["up_blocks", var i, "resnets", var block], "decoder") => InBlock($"up.{Turn(i)}", block),
             _ => null,

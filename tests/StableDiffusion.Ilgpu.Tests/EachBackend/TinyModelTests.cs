@@ -15,7 +15,10 @@ public sealed class TinyModelTests(DeviceFixture fixture)
 
     /// <summary>The single files too, on the leaf that users get: their weights are the folders'.</summary>
     public static IEnumerable<TheoryDataRow<string, string>> ModelsAndSingleFiles =>
-        from models in new[] { (Names: TinyModels.Names, Backends: Backend.Names), (Names: TinyModels.SingleFiles, Backends: Backend.BestNames) }
+        from models in new[]
+        {
+            (Names: TinyModels.Names, Backends: Backend.Names), (Names: TinyModels.SingleFiles, Backends: Backend.BestNames),
+        }
         from model in models.Names
         from backend in models.Backends
         select new TheoryDataRow<string, string>(model, backend);

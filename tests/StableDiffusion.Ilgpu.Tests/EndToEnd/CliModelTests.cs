@@ -19,7 +19,8 @@ public sealed class CliModelTests
 
     [Theory]
     [MemberData(nameof(BadInput))]
-    public void Bad_input_gives_one_clear_line(int exit, string[] arguments, string[] parts) => CliRun.InProcess(arguments).AssertFailed(exit, parts);
+    public void Bad_input_gives_one_clear_line(int exit, string[] arguments, string[] parts) =>
+        CliRun.InProcess(arguments).AssertFailed(exit, parts);
 
     [Fact]
     public void Inspect_names_variant_layout_counts_and_hashes()
@@ -32,7 +33,11 @@ public sealed class CliModelTests
             Assert.Equal((0, ""), (run.Exit, run.Error));
             var hash = FileHash.Sha256(path);
             Assert.All(
-                new[] { "m: own sizes (", "-prediction)", "layout: single file", $"SHA-256: {hash}, model hash: {hash[..10]}", "not used: ", "model_ema.* (2)" },
+                new[]
+                {
+                    "m: own sizes (", "-prediction)", "layout: single file", $"SHA-256: {hash}, model hash: {hash[..10]}", "not used: ",
+                    "model_ema.* (2)",
+                },
                 part => Assert.Contains(part, run.Output, StringComparison.Ordinal));
         }
     }
@@ -86,7 +91,8 @@ public sealed class CliModelTests
         using var folder = new TemporaryFolder();
         foreach (var model in Directory.GetDirectories(ReferenceData.Folder, "tiny-inpaint*"))
         {
-            CliRun.InProcess("txt2img", "-m", model, "-p", "x", "-o", folder["x.png"]).AssertFailed(1, ["inpainting model", "9 channels", "mask"]);
+            CliRun.InProcess("txt2img", "-m", model, "-p", "x", "-o", folder["x.png"])
+                .AssertFailed(1, ["inpainting model", "9 channels", "mask"]);
         }
 
         Assert.Empty(folder.Entries);

@@ -3,7 +3,9 @@ using StableDiffusion.Ilgpu.Weights;
 
 namespace StableDiffusion.Ilgpu.Tests.NoDevice;
 
-/// <summary>Names and shapes of the full-size models, from the synthetic reference's manifests, and files that have them without contents.</summary>
+/// <summary>
+/// Names and shapes of the full-size models, from the synthetic reference's manifests, and files that have them without contents.
+/// </summary>
 internal static class FullSizeNames
 {
     public static Dictionary<ModelPart, Dictionary<string, TensorInfo>> Of(string manifest)
@@ -15,7 +17,8 @@ internal static class FullSizeNames
             var key = json.GetProperty("key").GetString()!.Split(':', 4);
             var part = key[2] switch { "te" => ModelPart.TextEncoder, "unet" => ModelPart.UNet, _ => ModelPart.Vae };
             parts.TryAdd(part, []);
-            parts[part][key[3]] = new TensorInfo(key[3], TensorType.F16, [.. json.GetProperty("shape").EnumerateArray().Select(s => s.GetInt64())]);
+            long[] shape = [.. json.GetProperty("shape").EnumerateArray().Select(s => s.GetInt64())];
+            parts[part][key[3]] = new TensorInfo(key[3], TensorType.F16, shape);
         }
 
         return parts;
@@ -54,7 +57,8 @@ internal static class FullSizeNames
         {
             var begin = end;
             end += tensor.Count * SafetensorsHeader.BytesOf(tensor.Type);
-            header[tensor.Name] = new { dtype = SafetensorsHeader.NameOf(tensor.Type), shape = tensor.Shape, data_offsets = new[] { begin, end } };
+            var type = SafetensorsHeader.NameOf(tensor.Type);
+            header[tensor.Name] = new { dtype = type, shape = tensor.Shape, data_offsets = new[] { begin, end } };
         }
 
         var bytes = WeightsTestFiles.Safetensors(JsonSerializer.Serialize(header), []);

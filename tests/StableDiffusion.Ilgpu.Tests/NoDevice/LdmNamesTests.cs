@@ -4,7 +4,9 @@ using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.NoDevice;
 
-/// <summary>The rules for original names against the reference's key maps, and in both directions for the full-size models' names.</summary>
+/// <summary>
+/// The rules for original names against the reference's key maps, and in both directions for the full-size models' names.
+/// </summary>
 [Trait("Kind", "Reference")]
 public sealed class LdmNamesTests
 {
@@ -16,7 +18,8 @@ public sealed class LdmNamesTests
     public static IEnumerable<TheoryDataRow<string>> Models => SingleFileSample.Models.Select(m => new TheoryDataRow<string>(m));
 
     public static IEnumerable<TheoryDataRow<string>> Manifests =>
-        Directory.GetFiles(ReferenceData.PathOf("synthetic"), "*-manifest.jsonl").Select(f => new TheoryDataRow<string>(Path.GetFileName(f)));
+        Directory.GetFiles(ReferenceData.PathOf("synthetic"), "*-manifest.jsonl")
+            .Select(f => new TheoryDataRow<string>(Path.GetFileName(f)));
 
     [Theory]
     [MemberData(nameof(Models))]
@@ -28,7 +31,9 @@ public sealed class LdmNamesTests
         foreach (var (key, value) in map)
         {
             string[] expected = SingleFileSample.Names(value);
-            string[] found = names.ToDiffusers(key) is var (part, tensors) ? [.. tensors.Select(t => $"{DiffusersFolder.FolderOf(part)}/{t}")] : [];
+            string[] found = names.ToDiffusers(key) is var (part, tensors)
+                ? [.. tensors.Select(t => $"{DiffusersFolder.FolderOf(part)}/{t}")]
+                : [];
             if (expected.Length > 0)
             {
                 counterparts++;
@@ -37,7 +42,9 @@ public sealed class LdmNamesTests
             {
                 // What the map leaves out is ignored by name, or is a tensor that the configuration does not have.
                 without++;
-                found = LdmNames.IgnoredAs(key) is not null || key.EndsWith("position_ids", StringComparison.Ordinal) || LdmNames.IsOpenClip(key) ? [] : ["known"];
+                var isWithoutUse = LdmNames.IgnoredAs(key) is not null || key.EndsWith("position_ids", StringComparison.Ordinal)
+                    || LdmNames.IsOpenClip(key);
+                found = isWithoutUse ? [] : ["known"];
             }
 
             if (!expected.SequenceEqual(found))
@@ -46,7 +53,8 @@ public sealed class LdmNamesTests
             }
         }
 
-        ReferenceData.Report($"{model} key map, {counterparts} keys with counterparts and {without} without, keys that differ", wrong.Count, 0);
+        ReferenceData.Report(
+            $"{model} key map, {counterparts} keys with counterparts and {without} without, keys that differ", wrong.Count, 0);
         Assert.True(wrong.Count == 0, string.Join(Environment.NewLine, wrong.Take(5)));
     }
 
@@ -55,12 +63,16 @@ public sealed class LdmNamesTests
     public void The_other_way_gives_the_maps_keys(string model)
     {
         var map = JsonSerializer.Deserialize<Dictionary<string, JsonElement>>(File.ReadAllBytes(SingleFileSample.MapOf(model)))!;
-        var pairs = map.SelectMany(m => SingleFileSample.Names(m.Value), (m, name) => (Key: m.Key, Folder: name[..name.IndexOf('/')], Name: name[(name.IndexOf('/') + 1)..])).ToList();
-        var names = LdmNames.OfDiffusers(pairs.Where(p => p.Folder == "unet").Select(p => p.Name), pairs.Where(p => p.Folder == "vae").Select(p => p.Name));
+        var pairs = map.SelectMany(m => SingleFileSample.Names(m.Value), (m, name) => (m.Key, Path: name.Split('/', 2))).ToList();
+        var names = LdmNames.OfDiffusers(Names("unet"), Names("vae"));
         var openClip = map.Keys.Any(LdmNames.IsOpenClip);
-        var wrong = pairs.Where(p => names.ToOriginal(Enum.GetValues<ModelPart>().Single(x => DiffusersFolder.FolderOf(x) == p.Folder), p.Name, openClip) != p.Key).ToList();
-        ReferenceData.Report($"{model} key map inverted, {pairs.Count} tensors, names that differ", wrong.Count, 0);
+        var wrong = pairs.Count(p => names.ToOriginal(PartOf(p.Path[0]), p.Path[1], openClip) != p.Key);
+        ReferenceData.Report($"{model} key map inverted, {pairs.Count} tensors, names that differ", wrong, 0);
         Assert.NotEmpty(pairs);
+
+        IEnumerable<string> Names(string folder) => pairs.Where(p => p.Path[0] == folder).Select(p => p.Path[1]);
+
+        static ModelPart PartOf(string folder) => Enum.GetValues<ModelPart>().Single(p => DiffusersFolder.FolderOf(p) == folder);
     }
 
     [Theory]
@@ -70,7 +82,8 @@ public sealed class LdmNamesTests
         var stored = FullSizeNames.Of(manifest);
         var names = LdmNames.OfDiffusers(stored[ModelPart.UNet].Keys, stored[ModelPart.Vae].Keys);
         var openClip = manifest.StartsWith("sd21", StringComparison.Ordinal);
-        var originals = stored.SelectMany(s => s.Value.Keys, (s, name) => (s.Key, Name: name, Original: names.ToOriginal(s.Key, name, openClip))).ToList();
+        var originals = stored
+            .SelectMany(s => s.Value.Keys, (s, name) => (s.Key, Name: name, Original: names.ToOriginal(s.Key, name, openClip))).ToList();
         var back = LdmNames.OfOriginal(originals.Select(o => o.Original));
         var wrong = originals.Count(o => !(back.ToDiffusers(o.Original) is var (part, found) && part == o.Key && found.Contains(o.Name)));
         ReferenceData.Report($"{manifest}: {originals.Count} names to the original ones and back, names that differ", wrong, 0);

@@ -13,7 +13,9 @@ public sealed class ModelWriterTests : IDisposable
 
     public void Dispose() => files.Dispose();
 
-    /// <summary>The weight files come out byte for byte, also those that the folder had before: they are sorted by name, as ours are.</summary>
+    /// <summary>
+    /// The weight files come out byte for byte, also those that the folder had before: they are sorted by name, as ours are.
+    /// </summary>
     [Theory]
     [Trait("Kind", "Reference")]
     [MemberData(nameof(Models))]
@@ -21,7 +23,8 @@ public sealed class ModelWriterTests : IDisposable
     {
         var start = ReferenceData.PathOf(model);
         var configs = new ModelOptions { ConfigFolder = start };
-        var (file, folder, again, first) = (files.PathOf("a.safetensors"), files.PathOf("b"), files.PathOf("c.safetensors"), files.PathOf("first"));
+        var (file, folder) = (files.PathOf("a.safetensors"), files.PathOf("b"));
+        var (again, first) = (files.PathOf("c.safetensors"), files.PathOf("first"));
         Convert(new ModelOptions { Model = start }, file);
         Convert(configs with { Model = file }, folder);
         Convert(new ModelOptions { Model = folder }, again);
@@ -133,7 +136,8 @@ public sealed class ModelWriterTests : IDisposable
         }
 
         var bits = BitConverter.SingleToUInt32Bits(value);
-        var (low, high) = (BitConverter.UInt32BitsToSingle(bits & 0xffff0000), BitConverter.UInt32BitsToSingle((bits & 0xffff0000) + 0x10000));
+        var low = BitConverter.UInt32BitsToSingle(bits & 0xffff0000);
+        var high = BitConverter.UInt32BitsToSingle((bits & 0xffff0000) + 0x10000);
         var (down, up) = (Math.Abs((double)value - low), Math.Abs((double)high - value));
         return down < up || (down == up && (bits & 0x10000) == 0) ? low : high;
     }

@@ -35,7 +35,8 @@ public sealed class SingleFileTests : IDisposable
     public void Other_forms_of_the_file_hold_the_same(string model)
     {
         var sample = new SingleFileSample(model);
-        foreach (var tensor in sample.Tensors.Values.Where(t => t.Name.StartsWith("model.diffusion_model.", StringComparison.Ordinal)).ToList())
+        var tensors = sample.Tensors.Values.ToList();
+        foreach (var tensor in tensors.Where(t => t.Name.StartsWith("model.diffusion_model.", StringComparison.Ordinal)))
         {
             sample.Add($"model_ema.{tensor.Name["model.".Length..].Replace(".", "", StringComparison.Ordinal)}", tensor.Shape);
         }
@@ -45,7 +46,7 @@ public sealed class SingleFileTests : IDisposable
             sample.Add(name, 3);
         }
 
-        foreach (var tensor in sample.Tensors.Values.Where(t => t.Name.Contains(".attn_1.", StringComparison.Ordinal) && t.Shape.Length == 4).ToList())
+        foreach (var tensor in tensors.Where(t => t.Name.Contains(".attn_1.", StringComparison.Ordinal) && t.Shape.Length == 4))
         {
             sample.Tensors[tensor.Name] = tensor with { Shape = tensor.Shape[..2] };
         }
@@ -68,14 +69,16 @@ public sealed class SingleFileTests : IDisposable
         }
 
         Compare(model, "beside its configurations", new ModelOptions { Model = path });
-        WeightsTestFiles.Refused(() => ModelSource.Open(path, new ModelOptions { ConfigFolder = files.PathOf("none") }), "none", "no such folder");
+        var missing = new ModelOptions { ConfigFolder = files.PathOf("none") };
+        WeightsTestFiles.Refused(() => ModelSource.Open(path, missing), "none", "no such folder");
     }
 
     [Theory]
     [MemberData(nameof(Models))]
     public void What_is_stored_without_use_is_named(string model)
     {
-        using var source = ModelSource.Open(files.PathOf("m.safetensors"), Options(model, new SingleFileSample(model).Write(files.PathOf("m.safetensors"))));
+        var path = new SingleFileSample(model).Write(files.PathOf("m.safetensors"));
+        using var source = ModelSource.Open(path, Options(model, path));
         TestContext.Current.TestOutputHelper?.WriteLine(string.Join(", ", source.Ignored));
         Assert.All(new[] { "alphas_cumprod", "betas", "model_ema.* (2)" }, name => Assert.Contains(name, source.Ignored));
         Assert.Equal("m", source.Name);
@@ -122,7 +125,8 @@ public sealed class SingleFileTests : IDisposable
 
         var unet = ReferenceData.PathOf(model, "unet", "diffusion_pytorch_model.safetensors");
         WeightsTestFiles.Refused(() => LoadedModel.Open(unet), unet, "is a unet alone", "--unet");
-        path = files.WriteSafetensors("lora.safetensors", """{"lora_unet_x.alpha":{"dtype":"F16","shape":[],"data_offsets":[0,2]}}""", 0, 0);
+        const string Header = """{"lora_unet_x.alpha":{"dtype":"F16","shape":[],"data_offsets":[0,2]}}""";
+        path = files.WriteSafetensors("lora.safetensors", Header, 0, 0);
         WeightsTestFiles.Refused(() => LoadedModel.Open(path), path, "holds no Stable Diffusion model");
     }
 
@@ -137,8 +141,8 @@ public sealed class SingleFileTests : IDisposable
         var options = new ModelOptions { Model = folder };
         foreach (var part in Enum.GetValues<ModelPart>())
         {
-            var bare = Bare(part);
-            foreach (var path in new[] { whole, bare, ReferenceData.PathOf(model, DiffusersFolder.FolderOf(part), $"{DiffusersFolder.WeightsOf(part)}.safetensors") })
+            var own = ReferenceData.PathOf(model, DiffusersFolder.FolderOf(part), $"{DiffusersFolder.WeightsOf(part)}.safetensors");
+            foreach (var path in new[] { whole, Bare(part), own })
             {
                 var given = part switch
                 {
@@ -163,7 +167,8 @@ public sealed class SingleFileTests : IDisposable
             {
                 ModelPart.UNet => "model.diffusion_model.",
                 ModelPart.Vae => "first_stage_model.",
-                _ => sample.Tensors.ContainsKey("cond_stage_model.model.ln_final.bias") ? "cond_stage_model.model." : "cond_stage_model.transformer.",
+                _ when sample.Tensors.ContainsKey("cond_stage_model.model.ln_final.bias") => "cond_stage_model.model.",
+                _ => "cond_stage_model.transformer.",
             };
             var alone = new SingleFileSample(model);
             foreach (var tensor in alone.Tensors.Values.ToList())
@@ -191,7 +196,8 @@ public sealed class SingleFileTests : IDisposable
             var names = expected.Tensors.Keys.Where(n => n != WeightCheck.PositionIds).ToList();
             Assert.Equal(names.Order(), actual.Tensors.Keys.Where(n => n != WeightCheck.PositionIds).Order());
             var different = names.Count(n => !Same(expected, actual, n));
-            ReferenceData.Report($"{model}, {what}: {names.Count} tensors of {DiffusersFolder.FolderOf(part)}, tensors that differ", different, 0);
+            ReferenceData.Report(
+                $"{model}, {what}: {names.Count} tensors of {DiffusersFolder.FolderOf(part)}, tensors that differ", different, 0);
         }
     }
 
