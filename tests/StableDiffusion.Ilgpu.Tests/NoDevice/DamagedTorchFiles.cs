@@ -137,7 +137,8 @@ internal static class DamagedTorchFiles
     {
         var (pickle, storages) = PickleWriter.Write(new Dictionary<string, object?>
         {
-            ["a"] = SampleTensor.Floats("0", [1, 2, 3, 4], 4), ["b"] = SampleTensor.Floats("1", [5, 6, 7, 8], 4),
+            ["a"] = SampleTensor.Floats("0", [1, 2, 3, 4], 4),
+            ["b"] = SampleTensor.Floats("1", [5, 6, 7, 8], 4),
         });
         var (first, second) = (storages["0"], storages["1"]);
         ZipWriter Start() => new ZipWriter().Add($"{Archive}/data.pkl", pickle).Add($"{Archive}/data/0", first);

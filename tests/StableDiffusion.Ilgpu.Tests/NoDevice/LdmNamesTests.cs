@@ -12,7 +12,9 @@ public sealed class LdmNamesTests
 {
     private static readonly Dictionary<ModelPart, string> Components = new()
     {
-        [ModelPart.TextEncoder] = "te", [ModelPart.UNet] = "unet", [ModelPart.Vae] = "vae",
+        [ModelPart.TextEncoder] = "te",
+        [ModelPart.UNet] = "unet",
+        [ModelPart.Vae] = "vae",
     };
 
     public static IEnumerable<TheoryDataRow<string>> Models => SingleFileSample.Models.Select(m => new TheoryDataRow<string>(m));

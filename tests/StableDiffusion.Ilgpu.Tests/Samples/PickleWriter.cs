@@ -158,9 +158,16 @@ internal sealed class PickleWriter
     {
         var type = tensor.Type switch
         {
-            TensorType.F64 => "Double", TensorType.F32 => "Float", TensorType.F16 => "Half", TensorType.BF16 => "BFloat16",
-            TensorType.I64 => "Long", TensorType.I32 => "Int", TensorType.I16 => "Short", TensorType.I8 => "Char",
-            TensorType.U8 => "Byte", _ => "Bool",
+            TensorType.F64 => "Double",
+            TensorType.F32 => "Float",
+            TensorType.F16 => "Half",
+            TensorType.BF16 => "BFloat16",
+            TensorType.I64 => "Long",
+            TensorType.I32 => "Int",
+            TensorType.I16 => "Short",
+            TensorType.I8 => "Char",
+            TensorType.U8 => "Byte",
+            _ => "Bool",
         };
         Storages[tensor.Key] = tensor.Storage;
         Global("torch._utils", "_rebuild_tensor_v2").Op(PickleOpcode.Mark);

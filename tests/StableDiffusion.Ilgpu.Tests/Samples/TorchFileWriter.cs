@@ -57,7 +57,9 @@ internal static class TorchFileWriter
             ["state_dict"] = tensors,
             ["callbacks"] = new SampleDictionary((ModelCheckpoint, new Dictionary<string, object?>
             {
-                ["monitor"] = "val/loss_simple_ema", ["best_model_score"] = NumpyScalar(), ["best_model_path"] = "epoch=13.ckpt",
+                ["monitor"] = "val/loss_simple_ema",
+                ["best_model_score"] = NumpyScalar(),
+                ["best_model_path"] = "epoch=13.ckpt",
             })),
             ["optimizer_states"] = new List<object?>
             {
