@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using StableDiffusion.Ilgpu.Tests.Samples;
 using StableDiffusion.Ilgpu.Weights;
 
 namespace StableDiffusion.Ilgpu.Tests;
@@ -93,6 +94,19 @@ internal sealed class SingleFileSample
         SafetensorsWriter.Write(
             path, [.. Tensors.Values.OrderBy(t => t.Name, StringComparer.Ordinal)],
             (tensor, bytes) => data[tensor.Name].CopyTo(bytes), metadata);
+        return path;
+    }
+
+    /// <summary>Writes a training checkpoint of PyTorch, with the tensors under state_dict.</summary>
+    public string WriteTorch(string path)
+    {
+        var tensors = new Dictionary<string, object?>();
+        foreach (var tensor in Tensors.Values)
+        {
+            tensors[tensor.Name] = SampleTensor.Plain($"{tensors.Count}", tensor.Type, data[tensor.Name], tensor.Shape);
+        }
+
+        File.WriteAllBytes(path, TorchFileWriter.Write(new Dictionary<string, object?> { ["global_step"] = 1, ["state_dict"] = tensors }));
         return path;
     }
 

@@ -10,7 +10,8 @@ internal sealed record ClipTextConfig(
     {
         var c = new ConfigReader(json, description);
         var config = new ClipTextConfig(
-            c.Size("vocab_size", ModelLimits.Vocabulary, 49408), c.InRange("max_position_embeddings", c.Int("max_position_embeddings", 77), 2, ModelLimits.Tokens),
+            c.Size("vocab_size", ModelLimits.Vocabulary, 49408),
+            c.InRange("max_position_embeddings", c.Int("max_position_embeddings", 77), 2, ModelLimits.Tokens),
             c.Size("hidden_size", ModelLimits.Channels, 512), c.Size("intermediate_size", 4 * ModelLimits.Channels, 2048),
             c.Size("num_hidden_layers", ModelLimits.Layers, 12), c.Int("num_attention_heads", 8), c.Text("hidden_act", "quick_gelu"),
             c.Positive("layer_norm_eps", 1e-5));
@@ -52,7 +53,8 @@ internal sealed record UNetConfig(
         for (var level = 0; level < channels.Length; level++)
         {
             ModelLimits.RequireDivisible(c, "norm_num_groups", config.Groups, "a level's size", channels[level]);
-            if (level == channels.Length - 1 || config.DownBlocks[level] == "CrossAttnDownBlock2D" || config.UpBlocks[^(level + 1)] == "CrossAttnUpBlock2D")
+            if (level == channels.Length - 1 || config.DownBlocks[level] == "CrossAttnDownBlock2D"
+                || config.UpBlocks[^(level + 1)] == "CrossAttnUpBlock2D")
             {
                 ModelLimits.RequireDivisible(c, "attention_head_dim", config.Heads[level], "the level's size", channels[level]);
             }

@@ -151,8 +151,7 @@ internal static class VocabularyFiles
     {
         try
         {
-            return new FileInfo(path).Length is var length && length <= largest ? File.ReadAllBytes(path)
-                : throw new StableDiffusionException($"{path}: has {length} bytes; a tokenizer's file has at most {largest}");
+            return BoundedFile.Read(path, largest, "a tokenizer's file");
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {

@@ -22,15 +22,9 @@ internal static class JsonFile
     {
         try
         {
-            var length = new FileInfo(path).Length;
-            if (length > LargestFile)
-            {
-                throw new StableDiffusionException($"{path}: has {length} bytes; a JSON file of a model has at most {LargestFile}");
-            }
-
-            ReadOnlyMemory<byte> bytes = File.ReadAllBytes(path);
+            ReadOnlyMemory<byte> bytes = BoundedFile.Read(path, LargestFile, "a model's JSON file");
             var start = bytes.Span.StartsWith("\ufeff"u8) ? "\ufeff"u8.Length : 0;
-            return ParseObject(bytes[start..], path, new AllocationBudget(path, length));
+            return ParseObject(bytes[start..], path, new AllocationBudget(path, bytes.Length));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

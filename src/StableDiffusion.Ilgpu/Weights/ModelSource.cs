@@ -4,7 +4,7 @@ namespace StableDiffusion.Ilgpu.Weights;
 internal static class ModelSource
 {
     private static readonly string Supported =
-        $"supported: a folder in diffusers' layout (with {DiffusersFolder.IndexName}), a single file (safetensors), "
+        $"supported: a folder in diffusers' layout (with {DiffusersFolder.IndexName}), a single file (safetensors, or .ckpt of PyTorch), "
         + SyntheticModel.ValidNames;
 
     /// <param name="model">A folder's or a file's path, or <c>synthetic:NAME[:SALT]</c>.</param>

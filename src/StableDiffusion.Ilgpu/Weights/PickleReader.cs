@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using System.Text;
 
 namespace StableDiffusion.Ilgpu.Weights;
@@ -14,9 +13,8 @@ internal sealed class PickleReader
 {
     private const int LongestName = 256;
 
-    // Estimates from above of what each takes, with the growth of the list or dictionary that it goes into.
-    private const int BoxBytes = 24, StackBytes = 24, MarkBytes = 12, MemoBytes = 96, ItemBytes = 24, EntryBytes = 128;
-    private const int ArrayBytes = 32, ListBytes = 64, TextBytes = 32;
+    // Estimates from above of what each takes.
+    private const int BoxBytes = 24, ListBytes = 64, TextBytes = 32;
 
     private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
     private static readonly TorchOpaque Bytes = new("bytes");
@@ -26,14 +24,11 @@ internal sealed class PickleReader
     private readonly byte[] data;
     private readonly TorchObjects objects;
     private readonly AllocationBudget budget;
-    private readonly List<object?> stack = [];
-    private readonly List<int> marks = [];
-    private readonly Dictionary<long, object?> memo = [];
+    private readonly PickleStack stack;
     private int position;
-    private int deepest;
 
     private PickleReader(byte[] data, TorchObjects objects, AllocationBudget budget) =>
-        (this.data, this.objects, this.budget) = (data, objects, budget);
+        (this.data, this.objects, this.budget, stack) = (data, objects, budget, new PickleStack(budget));
 
     /// <summary>The object that the pickle describes; <see cref="TorchDictionary"/> says of which types it can be.</summary>
     /// <param name="description">What messages call the pickle.</param>
@@ -76,9 +71,9 @@ internal sealed class PickleReader
     }
 
     private object? Result() =>
-        stack.Count != 1 || marks.Count > 0 ? throw new InvalidDataException($"the pickle ends with {stack.Count} objects instead of one")
+        stack.Count != 1 || stack.Marks > 0 ? throw new InvalidDataException($"the pickle ends with {stack.Count} objects instead of one")
         : position != data.Length ? throw new InvalidDataException($"{data.Length - position} bytes follow the end of the pickle")
-        : stack[0];
+        : stack.Top;
 
     /// <summary>Executes one opcode; false after the last one.</summary>
     private bool Step()
@@ -92,33 +87,32 @@ internal sealed class PickleReader
                 _ = Take(Length(BinaryPrimitives.ReadUInt64LittleEndian(Take(8))), advance: false);
                 break;
             case PickleOpcode.Mark:
-                budget.Take(MarkBytes);
-                marks.Add(stack.Count);
+                stack.Mark();
                 break;
             case PickleOpcode.None:
-                Push(null);
+                stack.Push(null);
                 break;
             case PickleOpcode.NewTrue:
-                Push(True);
+                stack.Push(True);
                 break;
             case PickleOpcode.NewFalse:
-                Push(False);
+                stack.Push(False);
                 break;
             case PickleOpcode.BinInt1:
-                Push(Byte());
+                PushInteger(Byte());
                 break;
             case PickleOpcode.BinInt2:
-                Push(BinaryPrimitives.ReadUInt16LittleEndian(Take(2)));
+                PushInteger(BinaryPrimitives.ReadUInt16LittleEndian(Take(2)));
                 break;
             case PickleOpcode.BinInt:
-                Push(BinaryPrimitives.ReadInt32LittleEndian(Take(4)));
+                PushInteger(BinaryPrimitives.ReadInt32LittleEndian(Take(4)));
                 break;
             case PickleOpcode.Long1:
                 PushLong(Byte());
                 break;
             case PickleOpcode.BinFloat:
                 budget.Take(BoxBytes);
-                Push((object)BinaryPrimitives.ReadDoubleBigEndian(Take(8)));
+                stack.Push((object)BinaryPrimitives.ReadDoubleBigEndian(Take(8)));
                 break;
             case PickleOpcode.ShortBinUnicode:
                 PushText(Byte());
@@ -158,56 +152,56 @@ internal sealed class PickleReader
         switch (code)
         {
             case PickleOpcode.EmptyTuple:
-                Push(Array.Empty<object?>());
+                stack.Push(Array.Empty<object?>());
                 break;
             case PickleOpcode.Tuple1 or PickleOpcode.Tuple2 or PickleOpcode.Tuple3:
-                Push(PopTuple(code - PickleOpcode.Tuple1 + 1));
+                stack.Push(stack.PopTuple(code - PickleOpcode.Tuple1 + 1));
                 break;
             case PickleOpcode.Tuple or PickleOpcode.FrozenSet:
-                Push(PopTuple(CountToMark()));
+                stack.Push(stack.PopTuple(stack.CountToMark()));
                 break;
             case PickleOpcode.EmptyList or PickleOpcode.EmptySet:
                 budget.Take(ListBytes);
-                Push(new List<object?>());
+                stack.Push(new List<object?>());
                 break;
             case PickleOpcode.Append:
-                Append(1);
+                stack.Append(1);
                 break;
             case PickleOpcode.Appends or PickleOpcode.AddItems:
-                Append(CountToMark());
+                stack.Append(stack.CountToMark());
                 break;
             case PickleOpcode.EmptyDict:
-                Push(objects.Dictionary());
+                stack.Push(objects.Dictionary());
                 break;
             case PickleOpcode.SetItem:
-                SetItems(2);
+                stack.SetItems(2);
                 break;
             case PickleOpcode.SetItems:
-                SetItems(CountToMark());
+                stack.SetItems(stack.CountToMark());
                 break;
             case PickleOpcode.BinPut:
-                Remember(Byte());
+                stack.Remember(Byte());
                 break;
             case PickleOpcode.LongBinPut:
-                Remember(BinaryPrimitives.ReadUInt32LittleEndian(Take(4)));
+                stack.Remember(BinaryPrimitives.ReadUInt32LittleEndian(Take(4)));
                 break;
             case PickleOpcode.Memoize:
-                Remember(memo.Count);
+                stack.Remember(stack.Remembered);
                 break;
             case PickleOpcode.BinGet:
-                Recall(Byte());
+                stack.Recall(Byte());
                 break;
             case PickleOpcode.LongBinGet:
-                Recall(BinaryPrimitives.ReadUInt32LittleEndian(Take(4)));
+                stack.Recall(BinaryPrimitives.ReadUInt32LittleEndian(Take(4)));
                 break;
             case PickleOpcode.Global:
                 PushGlobal(Line(), Line());
                 break;
             case PickleOpcode.StackGlobal:
-                PushGlobal(PopTuple(2));
+                PushGlobal(stack.PopTuple(2));
                 break;
             case PickleOpcode.BinPersId:
-                Push(objects.Storage(Pop()));
+                stack.Push(objects.Storage(stack.Pop()));
                 break;
             case PickleOpcode.Reduce:
                 Make(isNew: false);
@@ -216,14 +210,13 @@ internal sealed class PickleReader
                 Make(isNew: true);
                 break;
             case PickleOpcode.Build:
-                var state = Pop();
-                Require(1);
-                TorchObjects.SetState(stack[^1], state);
+                var state = stack.Pop();
+                TorchObjects.SetState(stack.Top, state);
                 break;
             default:
                 throw new InvalidDataException(
-                    $"the opcode {(Enum.IsDefined(code) ? code.ToString().ToUpperInvariant() : "unknown")} (0x{(byte)code:x2}) is not one " +
-                    "that tensors need; refused, nothing was run");
+                    $"the opcode {(Enum.IsDefined(code) ? code.ToString().ToUpperInvariant() : "unknown")} (0x{(byte)code:x2}) " +
+                    "is not one that tensors need; refused, nothing was run");
         }
     }
 
@@ -258,27 +251,16 @@ internal sealed class PickleReader
         return Encoding.Latin1.GetString(rest[..length]);
     }
 
-    private void Push(object? value)
-    {
-        if (stack.Count == deepest)
-        {
-            budget.Take(StackBytes);
-            deepest++;
-        }
-
-        stack.Add(value);
-    }
-
-    private void Push(long value)
+    private void PushInteger(long value)
     {
         if (value >= 0 && value < SmallIntegers.Length)
         {
-            Push(SmallIntegers[value]);
+            stack.Push(SmallIntegers[value]);
         }
         else
         {
             budget.Take(BoxBytes);
-            Push((object)value);
+            stack.Push((object)value);
         }
     }
 
@@ -297,7 +279,7 @@ internal sealed class PickleReader
             value = (value << 8) | bytes[i];
         }
 
-        Push(value);
+        PushInteger(value);
     }
 
     private void PushText(int length)
@@ -306,7 +288,7 @@ internal sealed class PickleReader
         budget.Take(TextBytes + (2L * length));
         try
         {
-            Push(Utf8.GetString(bytes));
+            stack.Push(Utf8.GetString(bytes));
         }
         catch (DecoderFallbackException)
         {
@@ -319,110 +301,20 @@ internal sealed class PickleReader
     {
         var bytes = Take(length);
         budget.Take(TextBytes + (2L * length));
-        Push(System.Text.Unicode.Utf8.IsValid(bytes) ? Utf8.GetString(bytes) : Bytes);
+        stack.Push(System.Text.Unicode.Utf8.IsValid(bytes) ? Utf8.GetString(bytes) : Bytes);
     }
 
     private void PushBytes(int length)
     {
         _ = Take(length);
-        Push(Bytes);
+        stack.Push(Bytes);
     }
-
-    /// <summary>Requires so many objects on the stack above the last mark.</summary>
-    private void Require(int count)
-    {
-        if (stack.Count - (marks.Count > 0 ? marks[^1] : 0) < count)
-        {
-            throw new InvalidDataException("an object is missing on the stack");
-        }
-    }
-
-    private object? Pop()
-    {
-        Require(1);
-        var value = stack[^1];
-        stack.RemoveAt(stack.Count - 1);
-        return value;
-    }
-
-    /// <summary>Takes objects from the stack; the one pushed first comes first.</summary>
-    private object?[] PopTuple(int count)
-    {
-        Require(count);
-        budget.Take(ArrayBytes + (8L * count));
-        object?[] items = [.. CollectionsMarshal.AsSpan(stack)[^count..]];
-        stack.RemoveRange(stack.Count - count, count);
-        return items;
-    }
-
-    /// <summary>Removes the last mark and counts the objects above it.</summary>
-    private int CountToMark()
-    {
-        if (marks.Count == 0)
-        {
-            throw new InvalidDataException("a mark is missing on the stack");
-        }
-
-        var count = stack.Count - marks[^1];
-        marks.RemoveAt(marks.Count - 1);
-        return count;
-    }
-
-    /// <summary>The topmost objects go into the list below them.</summary>
-    private void Append(int count)
-    {
-        Require(count + 1);
-        if (stack[^(count + 1)] is not List<object?> list)
-        {
-            throw new InvalidDataException($"items are added to {TorchObjects.Describe(stack[^(count + 1)])}, not to a list");
-        }
-
-        budget.Take((long)ItemBytes * count);
-        list.AddRange(CollectionsMarshal.AsSpan(stack)[^count..]);
-        stack.RemoveRange(stack.Count - count, count);
-    }
-
-    /// <summary>The topmost objects, keys and values by turns, go into the dictionary below them.</summary>
-    private void SetItems(int count)
-    {
-        Require(count + 1);
-        if (stack[^(count + 1)] is not TorchDictionary dictionary)
-        {
-            throw new InvalidDataException($"items are set in {TorchObjects.Describe(stack[^(count + 1)])}, not in a dictionary");
-        }
-
-        if (count % 2 != 0)
-        {
-            throw new InvalidDataException("a key comes without its value");
-        }
-
-        for (var i = stack.Count - count; i < stack.Count; i += 2)
-        {
-            budget.Take(EntryBytes);
-            if (stack[i] is string key && !dictionary.TryAdd(key, stack[i + 1]))
-            {
-                throw new InvalidDataException($"the key {key} occurs twice in a dictionary");
-            }
-        }
-
-        stack.RemoveRange(stack.Count - count, count);
-    }
-
-    private void Remember(long index)
-    {
-        Require(1);
-        budget.Take(MemoBytes);
-        memo[index] = stack[^1];
-    }
-
-    private void Recall(long index) =>
-        Push(memo.TryGetValue(index, out var value) ? value : throw new InvalidDataException($"the memo has no entry {index}"));
 
     private void PushGlobal(string module, string name)
     {
         budget.Take(TextBytes + (2L * (module.Length + name.Length + 1)));
         var joined = $"{module}.{name}";
-        Push(TorchGlobals.Find(joined) ?? throw new InvalidDataException(
+        stack.Push(TorchGlobals.Find(joined) ?? throw new InvalidDataException(
             $"names {joined}, which is not among the names that tensors need; refused, nothing was run"));
     }
 
@@ -438,13 +330,13 @@ internal sealed class PickleReader
 
     private void Make(bool isNew)
     {
-        var arguments = Pop();
-        var callee = Pop();
+        var arguments = stack.Pop();
+        var callee = stack.Pop();
         if (callee is not TorchGlobal global || arguments is not object?[] tuple)
         {
             throw new InvalidDataException($"{TorchObjects.Describe(callee)} is called with {TorchObjects.Describe(arguments)}");
         }
 
-        Push(isNew ? objects.New(global, tuple) : objects.Call(global, tuple));
+        stack.Push(isNew ? objects.New(global, tuple) : objects.Call(global, tuple));
     }
 }

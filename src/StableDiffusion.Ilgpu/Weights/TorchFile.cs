@@ -106,7 +106,8 @@ internal sealed class TorchFile : IWeightSource
         read(used[0].Start, bytes);
         if (Crc32.Of(bytes) is var crc && crc != pickle.Crc)
         {
-            throw new StableDiffusionException($"{path}: {pickle.Name} has the checksum {crc:x8}, not {pickle.Crc:x8}; the file is damaged");
+            throw new StableDiffusionException(
+                $"{path}: {pickle.Name} has the checksum {crc:x8}, not {pickle.Crc:x8}; the file is damaged");
         }
 
         var objects = new TorchObjects(
@@ -148,14 +149,17 @@ internal sealed class TorchFile : IWeightSource
 
     private static ZipEntry FindPickle(string path, ZipDirectory zip)
     {
-        var pickles = zip.Entries.Values.Where(e => e.Name.EndsWith(PickleName, StringComparison.Ordinal) && e.Name.Count(c => c == '/') == 1);
+        var pickles = zip.Entries.Values.Where(
+            e => e.Name.EndsWith(PickleName, StringComparison.Ordinal) && e.Name.Count(c => c == '/') == 1);
         if (pickles.Take(2).ToList() is not [var pickle])
         {
-            throw new StableDiffusionException($"{path}: is a zip archive, but not one of torch.save: it does not hold exactly one NAME{PickleName}");
+            throw new StableDiffusionException(
+                $"{path}: is a zip archive, but not one of torch.save: it does not hold exactly one NAME{PickleName}");
         }
 
         return !zip.Entries.ContainsKey(pickle.Name.Replace(PickleName, "/constants.pkl", StringComparison.Ordinal)) ? pickle
-            : throw new StableDiffusionException($"{path}: is a TorchScript archive, a program and not only its tensors; save its state_dict instead");
+            : throw new StableDiffusionException(
+                $"{path}: is a TorchScript archive, a program and not only its tensors; save its state_dict instead");
     }
 
     /// <summary>PyTorch before 2.1 writes no byte order; it ran on little-endian machines.</summary>

@@ -28,7 +28,8 @@ internal sealed class TorchObjects(Func<string, (long Offset, long Length)?> loc
             storage = new TorchStorage(key, type, length / SafetensorsHeader.BytesOf(type), offset);
             if (count < 0 || count != storage.Count || length % SafetensorsHeader.BytesOf(type) != 0)
             {
-                throw new InvalidDataException($"the storage {key} is said to be a {global.Name} of {count} elements; it has {length} bytes");
+                throw new InvalidDataException(
+                    $"the storage {key} is said to be a {global.Name} of {count} elements; it has {length} bytes");
             }
 
             storages.Add(key, storage);

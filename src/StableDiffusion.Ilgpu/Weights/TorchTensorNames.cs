@@ -80,7 +80,8 @@ internal sealed class TorchTensorNames
     {
         if (--left < 0)
         {
-            throw new StableDiffusionException($"{path}: its dictionaries and lists hold each other many times over; made to fill the memory");
+            throw new StableDiffusionException(
+                $"{path}: its dictionaries and lists hold each other many times over; made to fill the memory");
         }
 
         if (value is TorchTensor or TorchDictionary or IReadOnlyList<object?>)

@@ -4,22 +4,23 @@ namespace StableDiffusion.Ilgpu.Weights;
 internal static class WeightFile
 {
     /// <exception cref="StableDiffusionException">The file cannot be read, or is damaged or of another format.</exception>
-    public static IWeightSource Open(string path) => LooksLikeTorch(path) ? TorchFile.Open(path) : SafetensorsFile.Open(path);
-
-    private static bool LooksLikeTorch(string path)
+    public static IWeightSource Open(string path)
     {
+        Span<byte> start = stackalloc byte[SafetensorsHeader.LengthBytes + 1];
         try
         {
             using var handle = File.OpenHandle(path);
-
-            // The length of a safetensors header may look like the first bytes of a pickle; the JSON text follows it.
-            Span<byte> start = stackalloc byte[SafetensorsHeader.LengthBytes + 1];
-            var read = start[..RandomAccess.Read(handle, start, 0)];
-            return TorchFile.Looks(read) && read[^1] != '{';
+            start = start[..RandomAccess.Read(handle, start, 0)];
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new StableDiffusionException($"{path}: cannot be read: {e.Message}", e);
         }
+
+        // A safetensors file begins with a length, which can begin like any other format: its upper half, which is 0, and the JSON text
+        // behind it tell.
+        var isSafetensors = start.Length > SafetensorsHeader.LengthBytes && start[^1] == '{'
+            && start[4..SafetensorsHeader.LengthBytes].IndexOfAnyExcept((byte)0) < 0;
+        return !isSafetensors && TorchFile.Looks(start) ? TorchFile.Open(path) : SafetensorsFile.Open(path);
     }
 }

@@ -55,7 +55,8 @@ internal sealed class ZipDirectory
     {
         if (entry.IsEncrypted || entry.Method != 0)
         {
-            throw Error($"{entry.Name} is {(entry.IsEncrypted ? "encrypted" : "compressed")}; torch.save stores it plainly, and only that is read");
+            throw Error(
+                $"{entry.Name} is {(entry.IsEncrypted ? "encrypted" : "compressed")}; torch.save stores it plainly, and only that is read");
         }
 
         if (entry.Length != entry.StoredLength)

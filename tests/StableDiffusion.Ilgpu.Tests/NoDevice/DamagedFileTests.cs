@@ -78,4 +78,19 @@ public sealed class DamagedFileTests
         Assert.Equal(Mutation.Make(reader, 5, 77), Mutation.Make(reader, 5, 77));
         Assert.NotEqual(Mutation.Make(reader, 5, 77), Mutation.Make(reader, 6, 77));
     }
+
+    [Fact]
+    public void A_reader_that_misbehaves_is_found()
+    {
+        Assert.Null(WatchedRead.Run(10, () => { }).Finding);
+        Assert.Null(WatchedRead.Run(10, () => throw new StableDiffusionException("x: is damaged")).Finding);
+        Assert.Contains("throws InvalidCastException", WatchedRead.Run(10, () => throw new InvalidCastException()).Finding, StringComparison.Ordinal);
+        Assert.Contains("is not one line", WatchedRead.Run(10, () => throw new StableDiffusionException("")).Finding, StringComparison.Ordinal);
+        Assert.Contains(
+            "allocates", WatchedRead.Run(10, () => GC.KeepAlive(new byte[WatchedRead.AllocationConstant + 100])).Finding, StringComparison.Ordinal);
+
+        // The exception itself sees to it that no text of a file breaks the line.
+        Assert.Equal("x:  a  b", new StableDiffusionException("x: \na\u001b\u2028b").Message);
+        Assert.True(new StableDiffusionException(new string('x', 100_000)).Message.Length < 3000);
+    }
 }

@@ -19,6 +19,7 @@ public sealed class SingleFileTests : IDisposable
     {
         var path = new SingleFileSample(model).Write(files.PathOf("model.safetensors"));
         Compare(model, "written from folder and key map", Options(model, path));
+        Compare(model, ".ckpt", Options(model, new SingleFileSample(model).WriteTorch(files.PathOf("model.ckpt"))));
         if (SingleFileSample.StoredFile(model) is { } stored)
         {
             Compare(model, "the set's own", new ModelOptions { Model = stored });
@@ -178,6 +179,60 @@ public sealed class SingleFileTests : IDisposable
 
             return alone.Write(files.PathOf($"bare-{part}.safetensors"));
         }
+    }
+
+    /// <summary>Lengths of safetensors headers that begin like a pickle and like a zip archive.</summary>
+    [Theory]
+    [InlineData(0x80)]
+    [InlineData(0x280)]
+    [InlineData('P' + ('K' << 8))]
+    public void The_format_is_told_from_the_contents(int headerLength)
+    {
+        var header = """{"a":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}}""".PadRight(headerLength);
+        using var file = WeightFile.Open(files.WriteSafetensors("model.ckpt", header, 0, 0));
+        Assert.IsType<SafetensorsFile>(file);
+        Assert.Equal(["a"], file.Tensors.Keys);
+    }
+
+    [Fact]
+    public void Other_formats_are_named()
+    {
+        byte[] old = [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e];
+        var path = files.Write("old.ckpt", old);
+        WeightsTestFiles.Refused(() => ModelSource.Open(path), path);
+        path = files.Write("text.safetensors", "version https://git-lfs.github.com/spec/v1");
+        WeightsTestFiles.Refused(() => ModelSource.Open(path), path, "not a safetensors file");
+        path = files.Write("broken.ckpt", "PK then nothing of an archive"u8.ToArray());
+        WeightsTestFiles.Refused(() => ModelSource.Open(path), path);
+    }
+
+    /// <summary>PyTorch's own files in the place of the folder's; transformers calls its one differently.</summary>
+    [Fact]
+    public void A_folder_may_hold_PyTorch_files()
+    {
+        var model = SingleFileSample.Models.First();
+        foreach (var file in Directory.GetFiles(ReferenceData.PathOf(model), "*.json", SearchOption.AllDirectories))
+        {
+            var to = files.PathOf("folder", Path.GetRelativePath(ReferenceData.PathOf(model), file));
+            Directory.CreateDirectory(Path.GetDirectoryName(to)!);
+            File.Copy(file, to);
+        }
+
+        var sample = new SingleFileSample(model);
+        const string Diffusers = "diffusion_pytorch_model";
+        foreach (var (part, name) in new[] { ("text_encoder", "pytorch_model"), ("unet", Diffusers), ("vae", Diffusers) })
+        {
+            var own = new SingleFileSample(model);
+            foreach (var (key, value) in sample.Map)
+            {
+                string[] names = SingleFileSample.Names(value);
+                own.Rename(key, names is [var only] && only.StartsWith($"{part}/", StringComparison.Ordinal) ? only[(part.Length + 1)..] : null);
+            }
+
+            own.WriteTorch(files.PathOf("folder", part, $"{name}.bin"));
+        }
+
+        Compare(model, "folder of PyTorch files", new ModelOptions { Model = files.PathOf("folder") });
     }
 
     private static ModelOptions Options(string model, string path) => new() { Model = path, ConfigFolder = ReferenceData.PathOf(model) };
