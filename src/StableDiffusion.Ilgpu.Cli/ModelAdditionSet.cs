@@ -54,7 +54,8 @@ internal sealed class ModelAdditionSet
         {
             display.WriteLine(
                 $"lora {reference.Name} at {reference.Scale} changes {tensors} tensors"
-                + (unmatched.Count == 0 ? "" : $"; {unmatched.Count} of its own have no effect on this model{(verbosely ? ":" : " (-v lists them)")}"));
+                + (unmatched.Count == 0 ? "" : $"; {unmatched.Count} of its own have no effect on this model")
+                + (unmatched.Count == 0 ? "" : verbosely ? ":" : " (-v lists them)"));
             foreach (var name in unmatched.Where(_ => verbosely))
             {
                 display.WriteLine($"  {name}");

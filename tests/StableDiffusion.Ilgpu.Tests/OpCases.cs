@@ -109,7 +109,8 @@ internal static class OpCases
         foreach (var activation in Enum.GetValues<Activation>().Skip(1))
         {
             yield return Case(
-                $"conv to 21, plus residual, {activation}", g => ((Root(g) / "c").Conv(X(g, 2, 3, 5, 12), 21) + X(g, 2, 3, 5, 21, "y")).Activate(activation));
+                $"conv to 21, plus residual, {activation}",
+                g => ((Root(g) / "c").Conv(X(g, 2, 3, 5, 12), 21) + X(g, 2, 3, 5, 21, "y")).Activate(activation));
         }
 
         yield return Case("linear, plus what it reads", g =>

@@ -28,15 +28,21 @@ internal sealed class TensorFiles
     public string Write(string path)
     {
         var values = tensors.ToDictionary(t => t.Info.Name, t => t.Values);
-        SafetensorsWriter.Write(path, [.. tensors.Select(t => t.Info)], (t, bytes) => MemoryMarshal.AsBytes(values[t.Name].AsSpan()).CopyTo(bytes));
+        SafetensorsWriter.Write(
+            path, [.. tensors.Select(t => t.Info)], (t, bytes) => MemoryMarshal.AsBytes(values[t.Name].AsSpan()).CopyTo(bytes));
         return path;
     }
 
     /// <summary>Writes a file like those of torch.save.</summary>
     public string WriteTorch(string path)
     {
-        File.WriteAllBytes(path, TorchFileWriter.Write(
-            tensors.Select((t, i) => (t.Info, Tensor: SampleTensor.Floats($"{i}", t.Values, t.Info.Shape))).ToDictionary(t => t.Info.Name, t => (object?)t.Tensor)));
+        var written = new Dictionary<string, object?>();
+        foreach (var (info, values) in tensors)
+        {
+            written.Add(info.Name, SampleTensor.Floats($"{written.Count}", values, info.Shape));
+        }
+
+        File.WriteAllBytes(path, TorchFileWriter.Write(written));
         return path;
     }
 }

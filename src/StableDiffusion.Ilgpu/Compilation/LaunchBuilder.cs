@@ -25,7 +25,7 @@ internal sealed class LaunchBuilder<T>(
         GroupNorm op => GroupNorm(value, op),
         Graphs.LayerNorm op => [LayerNorm(value, op)],
         Activate op => [Pointwise(value, kernels.Activate, Unary(value, value.Inputs[0]) with { Activation = (int)op.Activation })],
-        Graphs.Affine op => [Pointwise(value, kernels.Affine, Unary(value, value.Inputs[0]) with { Factor = (float)op.Factor, Offset = (float)op.Offset })],
+        Graphs.Affine op => [Affine(value, op)],
         Graphs.Geglu => [Pointwise(value, kernels.Geglu, Unary(value, value.Inputs[0]))],
         Graphs.Add => [Add(value)],
         Graphs.Resize => [Resize(value)],
@@ -199,6 +199,9 @@ internal sealed class LaunchBuilder<T>(
         value, name ?? value.Op.Name.ToLowerInvariant(), 0,
 #pragma warning restore CA1308
         context => kernel(context.Stream, config, arguments with { Arena = context.Arena }, context.Scratch, context.Counter));
+
+    private Launch<T> Affine(Value value, Graphs.Affine op) => Pointwise(
+        value, kernels.Affine, Unary(value, value.Inputs[0]) with { Factor = (float)op.Factor, Offset = (float)op.Offset });
 
     private Launch<T> Add(Value value)
     {

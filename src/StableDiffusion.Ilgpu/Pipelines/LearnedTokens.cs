@@ -50,5 +50,6 @@ internal sealed class LearnedTokens
 
     public ClipTokenizer Extend(ClipTokenizer tokenizer) => tokens.Count > 0 ? tokenizer.With(tokens) : tokenizer;
 
-    public IWeightSource Extend(IWeightSource textEncoder) => vectors.Count > 0 ? new ExtendedTokenTable(textEncoder, vectors) : textEncoder;
+    public IWeightSource Extend(IWeightSource textEncoder) =>
+        vectors.Count > 0 ? new ExtendedTokenTable(textEncoder, vectors) : textEncoder;
 }

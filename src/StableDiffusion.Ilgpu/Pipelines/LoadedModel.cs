@@ -153,7 +153,8 @@ internal sealed class LoadedModel : IDisposable
             : ClipTokenizer.BuiltIn;
         return opened.VocabularySize <= storedTextConfig.Vocabulary ? learned.Extend(opened)
             : throw new StableDiffusionException(
-                $"{source.Description}: the tokenizer has {opened.VocabularySize} tokens, the text encoder takes {storedTextConfig.Vocabulary}");
+                $"{source.Description}: the tokenizer has {opened.VocabularySize} tokens, "
+                + $"the text encoder takes {storedTextConfig.Vocabulary}");
     }
 
     /// <summary>The tensors that the model's own files must hold; they do not depend on the size that a graph is recorded for.</summary>

@@ -23,7 +23,8 @@ internal static class LoraFolder
 
         if (folder is null)
         {
-            throw new StableDiffusionException($"the prompt names the LoRA '{named[0].Name}', but no folder of LoRAs is given (--lora-dir)");
+            throw new StableDiffusionException(
+                $"the prompt names the LoRA '{named[0].Name}', but no folder of LoRAs is given (--lora-dir)");
         }
 
         var files = List(folder);

@@ -14,8 +14,10 @@ internal sealed record TinyAutoencoderPart(string Path, TinyAutoencoderConfig Co
         // The first layer is (channels, latent channels, 3, 3).
         using var source = TinyAutoencoderFile.Open(path);
         var shape = source.Tensors[TinyAutoencoderFile.FirstOfDecoder].Shape;
-        var part = shape is [> 0 and <= int.MaxValue, > 0 and <= int.MaxValue, 3, 3] ? new TinyAutoencoderPart(path, new TinyAutoencoderConfig((int)shape[1], (int)shape[0]))
-            : throw new StableDiffusionException($"{path}: its first layer's weight has shape [{string.Join(", ", shape)}], not that of a 3x3 convolution");
+        var part = shape is [> 0 and <= int.MaxValue, > 0 and <= int.MaxValue, 3, 3]
+            ? new TinyAutoencoderPart(path, new TinyAutoencoderConfig((int)shape[1], (int)shape[0]))
+            : throw new StableDiffusionException(
+                $"{path}: its first layer's weight has shape [{string.Join(", ", shape)}], not that of a 3x3 convolution");
         if (part.Config.LatentChannels != replaced.LatentChannels || replaced.PixelsPerLatent != TinyAutoencoderConfig.PixelsPerLatent)
         {
             throw new StableDiffusionException(
@@ -33,8 +35,9 @@ internal sealed record TinyAutoencoderPart(string Path, TinyAutoencoderConfig Co
         var weights = TinyAutoencoderFile.Open(Path);
         try
         {
-            var declared = TinyAutoencoder.RecordDecoder(Config, 1, 1, 1).Weights.Select(w => new TensorInfo(w.Name, TensorType.F16, w.Shape));
-            WeightCheck.Require(weights, declared, TinyAutoencoder.IsEncoderWeight);
+            var declared = TinyAutoencoder.RecordDecoder(Config, 1, 1, 1).Weights;
+            WeightCheck.Require(
+                weights, declared.Select(w => new TensorInfo(w.Name, TensorType.F16, w.Shape)), TinyAutoencoder.IsEncoderWeight);
             return weights;
         }
         catch

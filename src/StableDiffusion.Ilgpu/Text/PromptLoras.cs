@@ -3,7 +3,9 @@ using System.Text;
 
 namespace StableDiffusion.Ilgpu.Text;
 
-/// <summary>The LoRAs that a prompt names, as AUTOMATIC1111's web UI writes them: <c>&lt;lora:NAME:SCALE&gt;</c> or <c>&lt;lora:NAME&gt;</c>.</summary>
+/// <summary>
+/// The LoRAs that a prompt names, as AUTOMATIC1111's web UI writes them: <c>&lt;lora:NAME:SCALE&gt;</c> or <c>&lt;lora:NAME&gt;</c>.
+/// </summary>
 /// <param name="Text">The prompt without them.</param>
 /// <param name="Loras">Their names and scales, in order.</param>
 internal sealed record PromptLoras(string Text, IReadOnlyList<(string Name, double Scale)> Loras)

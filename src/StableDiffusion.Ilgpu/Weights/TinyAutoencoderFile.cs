@@ -17,9 +17,11 @@ internal static class TinyAutoencoderFile
         try
         {
             // Layer 0 of the original decoder has no weights, layer 0 of the encoder has.
-            var alone = source.Tensors.ContainsKey("0.weight") ? "taesd_encoder." : source.Tensors.ContainsKey("1.weight") ? "taesd_decoder." : "";
-            var renamed = new RenamedWeights(
-                source, source.Tensors.Values.Select(t => new RenamedWeights.View(t with { Name = NameInDiffusers(alone + t.Name) }, t.Name)));
+            var alone = source.Tensors.ContainsKey("0.weight") ? "taesd_encoder."
+                : source.Tensors.ContainsKey("1.weight") ? "taesd_decoder." : "";
+            var views = source.Tensors.Values.Select(
+                t => new RenamedWeights.View(t with { Name = NameInDiffusers(alone + t.Name) }, t.Name));
+            var renamed = new RenamedWeights(source, views);
             return renamed.Tensors.TryGetValue(FirstOfDecoder, out var first) && first.Shape.Length == 4 ? renamed
                 : throw new StableDiffusionException(
                     $"{path}: holds no TAESD decoder; its first layer would be {FirstOfDecoder}, taesd_decoder.1.weight or 1.weight");

@@ -20,7 +20,8 @@ public sealed class LoraModelTests(DeviceFixture fixture) : IDisposable
 
     [Theory]
     [MemberData(nameof(Models))]
-    public void Text_encoder_with_a_lora_is_that_of_a_merged_file(string name, string backend) => Dispatch(name, backend, ModelPart.TextEncoder);
+    public void Text_encoder_with_a_lora_is_that_of_a_merged_file(string name, string backend) =>
+        Dispatch(name, backend, ModelPart.TextEncoder);
 
     [Theory]
     [MemberData(nameof(Models))]
@@ -60,7 +61,8 @@ public sealed class LoraModelTests(DeviceFixture fixture) : IDisposable
             // A tenth of the weights' own size.
             const int rank = 2;
             var (rows, columns) = ((int)weight.Shape[0], (int)weight.Shape[1..].Aggregate(1L, (a, b) => a * b));
-            float[] Make(int count, double size) => [.. Enumerable.Range(0, count).Select(_ => (float)(size * ((2 * random.NextDouble()) - 1)))];
+            float[] Make(int count, double size) =>
+                [.. Enumerable.Range(0, count).Select(_ => (float)(size * ((2 * random.NextDouble()) - 1)))];
             var (up, down) = (Make(rows * rank, 1), Make(rank * columns, 0.1 / Math.Sqrt(columns)));
             var module = (part == ModelPart.UNet ? "unet." : "text_encoder.") + weight.Name[..^".weight".Length];
             file.Add($"{module}.lora_B.weight", [rows, rank], up).Add($"{module}.lora_A.weight", [rank, .. weight.Shape[1..]], down);
@@ -96,13 +98,15 @@ public sealed class LoraModelTests(DeviceFixture fixture) : IDisposable
             {
                 var values = new float[tensor.Count];
                 source.Read(tensor.Name, values);
-                exact.Add(tensor.Name, tensor.Shape, changes.TryGetValue(tensor.Name, out var change) ? [.. values.Zip(change, (v, c) => (float)(v + (0.8 * c)))] : values);
+                var change = changes.GetValueOrDefault(tensor.Name) ?? new double[values.Length];
+                exact.Add(tensor.Name, tensor.Shape, [.. values.Zip(change, (v, c) => (float)(v + (0.8 * c)))]);
             }
         }
 
         var expected = Run<T>(backend, plain, part, SafetensorsFile.Open(exact.Write(folder["exact.safetensors"])));
         var limit = part == ModelPart.UNet ? Limits.UNet(backend.Half) : Limits.Text(backend.Half);
-        ReferenceData.Report($"{name} {part}, {backend}, LoRA against a file merged in fp64", Comparisons.RelativeL2(merged, expected), limit);
+        ReferenceData.Report($"{name} {part}, {backend}, LoRA against a file merged in fp64",
+            Comparisons.RelativeL2(merged, expected), limit);
 
         // Without strength it is as if it were not there.
         using var off = LoadedModel.Open(new ModelOptions { Model = ReferenceData.PathOf(name), Loras = [$"{path}:0"] });
@@ -156,7 +160,8 @@ public sealed class LoraModelTests(DeviceFixture fixture) : IDisposable
         float[] Make(int count) => [.. Enumerable.Range(0, count).Select(_ => (float)((2 * random.NextDouble()) - 1))];
         var (channels, context) = (model.UNetConfig.InChannels, model.UNetConfig.CrossAttention);
         run.Run(
-            ("sample", Make(64 * channels), [1, channels, 8, 8]), ("encoder_hidden_states", Make(model.TextConfig.Tokens * context), [1, model.TextConfig.Tokens, context]),
+            ("sample", Make(64 * channels), [1, channels, 8, 8]),
+            ("encoder_hidden_states", Make(model.TextConfig.Tokens * context), [1, model.TextConfig.Tokens, context]),
             ("timestep", [500], [1]));
         return run.Read("out");
     }

@@ -23,12 +23,14 @@ public sealed class TinyAutoencoderTests(DeviceFixture fixture) : IDisposable
     [Theory]
     [MemberData(nameof(Backends))]
     public void Decoder(string backend) => Check(
-        backend, "z", "out", Latent, 3, 4, () => TinyAutoencoder.RecordDecoder(new(Latent, Channels), 2, 3, 4), (naive, z) => naive.Decode(z));
+        backend, "z", "out", Latent, 3, 4, () => TinyAutoencoder.RecordDecoder(new(Latent, Channels), 2, 3, 4),
+        (naive, z) => naive.Decode(z));
 
     [Theory]
     [MemberData(nameof(Backends))]
     public void Encoder(string backend) => Check(
-        backend, "image", "z", 3, 24, 16, () => TinyAutoencoder.RecordEncoder(new(Latent, Channels), 2, 24, 16), (naive, image) => naive.Encode(image));
+        backend, "image", "z", 3, 24, 16, () => TinyAutoencoder.RecordEncoder(new(Latent, Channels), 2, 24, 16),
+        (naive, image) => naive.Encode(image));
 
     public static TheoryData<string> Namings => ["taesd_", "original", "diffusers", "original .pth"];
 
@@ -59,8 +61,12 @@ public sealed class TinyAutoencoderTests(DeviceFixture fixture) : IDisposable
         var path = encoder.Write(folder["taesd_encoder.safetensors"]);
         NoDevice.WeightsTestFiles.Refused(() => TinyAutoencoderPart.Open(path, Replaced), path, "no TAESD decoder");
         path = Write("taesd_", "good");
-        NoDevice.WeightsTestFiles.Refused(() => TinyAutoencoderPart.Open(path, Replaced with { LatentChannels = 16 }), path, "4 channels", "16 channels");
-        NoDevice.WeightsTestFiles.Refused(() => TinyAutoencoderPart.Open(path, Replaced with { Channels = [1, 2] }), path, "8 pixels", "2 pixels");
+        NoDevice.WeightsTestFiles.Refused(
+            () => TinyAutoencoderPart.Open(path, Replaced with { LatentChannels = 16 }),
+            path, "4 channels", "16 channels");
+        NoDevice.WeightsTestFiles.Refused(
+            () => TinyAutoencoderPart.Open(path, Replaced with { Channels = [1, 2] }),
+            path, "8 pixels", "2 pixels");
         path = Write("taesd_", "short", "taesd_decoder.7.weight");
         NoDevice.WeightsTestFiles.Refused(() => TinyAutoencoderPart.Open(path, Replaced), path, "decoder.layers.6.weight is missing");
         NoDevice.WeightsTestFiles.Refused(() => TinyAutoencoderPart.Open("/no/such.safetensors", Replaced), "/no/such.safetensors");
@@ -99,7 +105,8 @@ public sealed class TinyAutoencoderTests(DeviceFixture fixture) : IDisposable
         var values = Values(2, 2 * channels * h * w, input == "z" ? 4 : 1);
         float[] expected =
         [
-            .. values.Chunk(channels * h * w).SelectMany(item => ChannelsLast(compute(Naive, new(channels, h, w, [.. item.Select(v => (double)v)])))),
+            .. values.Chunk(channels * h * w)
+                .SelectMany(item => ChannelsLast(compute(Naive, new(channels, h, w, [.. item.Select(v => (double)v)])))),
         ];
         foreach (var (fusion, options) in new[] { ("unfused", FusionOptions.None), ("fused", FusionOptions.All) })
         {
@@ -162,7 +169,8 @@ public sealed class TinyAutoencoderTests(DeviceFixture fixture) : IDisposable
         void Add(string name, int from, int to, bool bias)
         {
             // Rounded to fp16, so that both kinds of storage compute with the same weights.
-            made.Add($"{name}.weight", ([to, from, 3, 3], [.. Values(made.Count, to * from * 9, Math.Sqrt(4.0 / (from * 9))).Select(v => (float)(Half)v)]));
+            var weight = Values(made.Count, to * from * 9, Math.Sqrt(4.0 / (from * 9)));
+            made.Add($"{name}.weight", ([to, from, 3, 3], [.. weight.Select(v => (float)(Half)v)]));
             if (bias)
             {
                 made.Add($"{name}.bias", ([to], Values(made.Count, to, 0.1)));
@@ -183,7 +191,8 @@ public sealed class TinyAutoencoderTests(DeviceFixture fixture) : IDisposable
             }
             else if (naming == "diffusers")
             {
-                tensors.Add(parts[0] == "taesd_decoder" ? $"decoder.layers.{layer - 1}.{parts[2]}" : $"encoder.layers.{layer}.{parts[2]}", shape, values);
+                tensors.Add(parts[0] == "taesd_decoder" ? $"decoder.layers.{layer - 1}.{parts[2]}" : $"encoder.layers.{layer}.{parts[2]}",
+                    shape, values);
             }
             else if (parts[0] == "taesd_decoder")
             {
@@ -191,7 +200,9 @@ public sealed class TinyAutoencoderTests(DeviceFixture fixture) : IDisposable
             }
         }
 
-        return naming.EndsWith(".pth", StringComparison.Ordinal) ? tensors.WriteTorch(folder[$"{file}.pth"]) : tensors.Write(folder[$"{file}.safetensors"]);
+        return naming.EndsWith(".pth", StringComparison.Ordinal)
+            ? tensors.WriteTorch(folder[$"{file}.pth"])
+            : tensors.Write(folder[$"{file}.safetensors"]);
     }
 
 }

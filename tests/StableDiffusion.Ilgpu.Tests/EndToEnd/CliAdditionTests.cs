@@ -20,7 +20,8 @@ public sealed class CliAdditionTests : IDisposable
         Assert.Equal(option.Pixels, prompt.Pixels);
         Assert.Equal(option.Pixels, negative.Pixels);
         Assert.Equal(plain.Pixels, Draw("off.png", "-p", "a cat", "--lora", $"{lora}:0").Pixels);
-        Assert.NotEqual(option.Pixels, Draw("twice.png", "-p", "a cat<lora:bold:0.25>", "--lora-dir", folder["loras"], "--lora", $"{lora}:0.5").Pixels);
+        var both = Draw("both.png", "-p", "a cat<lora:bold:0.25>", "--lora-dir", folder["loras"], "--lora", $"{lora}:0.5");
+        Assert.NotEqual(option.Pixels, both.Pixels);
 
         // The text keeps the prompt as it was written.
         Assert.StartsWith("a cat<lora:bold:0.5>\n", prompt.Text("parameters"), StringComparison.Ordinal);
@@ -42,7 +43,8 @@ public sealed class CliAdditionTests : IDisposable
     {
         using var model = LoadedModel.Open((string?)null);
         var random = new Random(1);
-        var vectors = Enumerable.Range(0, 2 * model.TextConfig.Hidden).Select(_ => (float)(0.05 * ((2 * random.NextDouble()) - 1))).ToArray();
+        var vectors = Enumerable.Range(0, 2 * model.TextConfig.Hidden)
+            .Select(_ => (float)(0.05 * ((2 * random.NextDouble()) - 1))).ToArray();
         var file = new TensorFiles().Add("emb_params", [2, model.TextConfig.Hidden], vectors).Write(folder["my-style.safetensors"]);
         var plain = Draw("plain.png", "-p", "a cat, My-Style");
         var learned = Draw("learned.png", "-p", "a cat, My-Style", "--embedding", file);
@@ -74,12 +76,14 @@ public sealed class CliAdditionTests : IDisposable
     [Fact]
     public void A_pipeline_refuses_a_lora_that_it_was_not_loaded_with()
     {
-        using var pipeline = StableDiffusionPipeline.Load(new ModelOptions { Loras = [WriteLora("bold.safetensors")] }, null, TestContext.Current.CancellationToken);
+        var options = new ModelOptions { Loras = [WriteLora("bold.safetensors")] };
+        using var pipeline = StableDiffusionPipeline.Load(options, null, TestContext.Current.CancellationToken);
         var request = new GenerationRequest { Prompt = "x <lora:bold:1>", Steps = 1 };
         Assert.Single(pipeline.Generate(request, null, TestContext.Current.CancellationToken));
         foreach (var tag in new[] { "<lora:bold:0.5>", "<lora:other:1>" })
         {
-            var e = Assert.Throws<StableDiffusionException>(() => pipeline.Generate(request with { Prompt = tag }, null, TestContext.Current.CancellationToken));
+            var e = Assert.Throws<StableDiffusionException>(
+                () => pipeline.Generate(request with { Prompt = tag }, null, TestContext.Current.CancellationToken));
             Assert.Contains("was not loaded with", e.Message, StringComparison.Ordinal);
         }
     }

@@ -17,10 +17,12 @@ public sealed class EmbeddingTests : IDisposable
     public void Files_of_other_tools_are_read()
     {
         AssertTokens(new TensorFiles().Add("emb_params", [2, Width], [1, 2, 3, 4, 5, 6, 7, 8]), (null, [[1, 2, 3, 4], [5, 6, 7, 8]]));
-        AssertTokens(new TensorFiles().Add("string_to_token.*", 265).Add("string_to_param.*", [1, Width], [1, 2, 3, 4]), (null, [[1, 2, 3, 4]]));
+        AssertTokens(
+            new TensorFiles().Add("string_to_token.*", 265).Add("string_to_param.*", [1, Width], [1, 2, 3, 4]), (null, [[1, 2, 3, 4]]));
         AssertTokens(new TensorFiles().Add("<cat>", [Width], [1, 2, 3, 4]), ("<cat>", [[1, 2, 3, 4]]));
         AssertTokens(
-            new TensorFiles().Add("<s0>", [Width], [1, 2, 3, 4]).Add("<s1>", [1, Width], [5, 6, 7, 8]), ("<s0>", [[1, 2, 3, 4]]), ("<s1>", [[5, 6, 7, 8]]));
+            new TensorFiles().Add("<s0>", [Width], [1, 2, 3, 4]).Add("<s1>", [1, Width], [5, 6, 7, 8]),
+            ("<s0>", [[1, 2, 3, 4]]), ("<s1>", [[5, 6, 7, 8]]));
         AssertTokens(new TensorFiles().Add("*", [Width], [1, 2, 3, 4]), (null, [[1, 2, 3, 4]]));
 
         void AssertTokens(TensorFiles file, params (string? Token, float[][] Vectors)[] expected)
@@ -40,7 +42,8 @@ public sealed class EmbeddingTests : IDisposable
         Assert.Equal(("bold", null), (file.Name, Assert.Single(file.Tokens).Token));
         Assert.Equal(Enumerable.Range(0, 16).Select(i => i / 8f), file.Tokens[0].Vectors.SelectMany(v => v));
 
-        file = EmbeddingFile.Open(new TensorFiles().Add("<cat>", [Width], [1, 2, 3, 4]).WriteTorch(folder["learned_embeds.bin"]), Width, 75);
+        file = EmbeddingFile.Open(
+            new TensorFiles().Add("<cat>", [Width], [1, 2, 3, 4]).WriteTorch(folder["learned_embeds.bin"]), Width, 75);
         Assert.Equal(("learned_embeds", "<cat>"), (file.Name, Assert.Single(file.Tokens).Token));
         Assert.Equal([1, 2, 3, 4], Assert.Single(file.Tokens[0].Vectors));
     }
@@ -77,7 +80,10 @@ public sealed class EmbeddingTests : IDisposable
     {
         var plain = ClipTokenizer.BuiltIn;
         var first = plain.VocabularySize;
-        var tokenizer = plain.With([new("style-x", [first + 1, first + 2]), new("style-x-long", [first + 3]), new("<cat-toy>", [first + 4, first + 5, first + 6])]);
+        var tokenizer = plain.With(
+        [
+            new("style-x", [first + 1, first + 2]), new("style-x-long", [first + 3]), new("<cat-toy>", [first + 4, first + 5, first + 6]),
+        ]);
         var ids = expected.Split('|').SelectMany(part => part.Length > 0 && part.All(c => char.IsDigit(c) || c == ' ')
             ? part.Split(' ').Select(id => first + int.Parse(id)) : plain.Encode(part));
         Assert.Equal(ids, tokenizer.Encode(prompt));
@@ -101,7 +107,8 @@ public sealed class EmbeddingTests : IDisposable
         Assert.Equal(vocabulary + 3, model.TextConfig.Vocabulary);
 
         var plainIds = plain.Tokenize("a  , a and");
-        int[] ids = [plainIds[0], plainIds[1], vocabulary, vocabulary + 1, plainIds[2], plainIds[3], vocabulary + 2, plainIds[4], vocabulary + 2];
+        int[] ids =
+            [plainIds[0], plainIds[1], vocabulary, vocabulary + 1, plainIds[2], plainIds[3], vocabulary + 2, plainIds[4], vocabulary + 2];
         Assert.Equal(ids, model.Tokenize("a blue thing, a <toy> and OTHER")[..ids.Length]);
 
         using var before = plain.OpenWeights(ModelPart.TextEncoder);

@@ -82,16 +82,23 @@ internal sealed record LoraCase(
         {
             var (up, down) = (M(5, 3), M(3, 7));
             double Product(int o, int i, int y, int x) => Sum(3, r => up[o, r] * down[r, i]);
-            yield return new("LoRA 5x7 of rank 3", [5, 7], [("lora_up.weight", up), ("lora_down.weight", down), ("alpha", Alpha(2))], Product, 2.0 / 3);
+            yield return new(
+                "LoRA 5x7 of rank 3", [5, 7], [("lora_up.weight", up), ("lora_down.weight", down), ("alpha", Alpha(2))], Product, 2.0 / 3);
             yield return new("LoRA without alpha", [5, 7], [("lora_up.weight", up), ("lora_down.weight", down)], Product, 1);
-            yield return new("LoRA of linear shapes for a 1x1 convolution", [5, 7, 1, 1], [("lora_up.weight", up), ("lora_down.weight", down)], Product, 1);
+            yield return new(
+                "LoRA of linear shapes for a 1x1 convolution", [5, 7, 1, 1],
+                [("lora_up.weight", up), ("lora_down.weight", down)], Product, 1);
         }
 
         {
             var (up, down) = (T(6, 2, 1, 1), T(2, 4, 1, 1));
             double Product(int o, int i, int y, int x) => Sum(2, r => up[o, r, 0, 0] * down[r, i, 0, 0]);
-            yield return new("LoRA of a 1x1 convolution", [6, 4, 1, 1], [("lora_up.weight", up), ("lora_down.weight", down), ("alpha", Alpha(1))], Product, 0.5);
-            yield return new("LoRA of convolution's shapes for a linear layer", [6, 4], [("lora_up.weight", up), ("lora_down.weight", down)], Product, 1);
+            yield return new(
+                "LoRA of a 1x1 convolution", [6, 4, 1, 1],
+                [("lora_up.weight", up), ("lora_down.weight", down), ("alpha", Alpha(1))], Product, 0.5);
+            yield return new(
+                "LoRA of convolution's shapes for a linear layer", [6, 4],
+                [("lora_up.weight", up), ("lora_down.weight", down)], Product, 1);
         }
 
         {
@@ -112,22 +119,26 @@ internal sealed record LoraCase(
         {
             var (w1a, w1b, w2a, w2b) = (M(5, 3), M(3, 8), M(5, 3), M(3, 8));
             yield return new(
-                "LoHa 5x8 of rank 3", [5, 8], [("hada_w1_a", w1a), ("hada_w1_b", w1b), ("hada_w2_a", w2a), ("hada_w2_b", w2b), ("alpha", Alpha(2))],
+                "LoHa 5x8 of rank 3", [5, 8],
+                [("hada_w1_a", w1a), ("hada_w1_b", w1b), ("hada_w2_a", w2a), ("hada_w2_b", w2b), ("alpha", Alpha(2))],
                 (o, i, y, x) => Sum(3, r => w1a[o, r] * w1b[r, i]) * Sum(3, r => w2a[o, r] * w2b[r, i]), 2.0 / 3);
         }
 
         {
             var (w1a, w1b, w2a, w2b) = (M(5, 2), M(2, 4 * 9), M(5, 2), M(2, 4 * 9));
             yield return new(
-                "LoHa of a 3x3 convolution", [5, 4, 3, 3], [("hada_w1_a", w1a), ("hada_w1_b", w1b), ("hada_w2_a", w2a), ("hada_w2_b", w2b), ("alpha", Alpha(1))],
-                (o, i, y, x) => Sum(2, r => w1a[o, r] * w1b[r, (((i * 3) + y) * 3) + x]) * Sum(2, r => w2a[o, r] * w2b[r, (((i * 3) + y) * 3) + x]), 0.5);
+                "LoHa of a 3x3 convolution", [5, 4, 3, 3],
+                [("hada_w1_a", w1a), ("hada_w1_b", w1b), ("hada_w2_a", w2a), ("hada_w2_b", w2b), ("alpha", Alpha(1))],
+                (o, i, y, x) => Sum(2, r => w1a[o, r] * w1b[r, (((i * 3) + y) * 3) + x])
+                    * Sum(2, r => w2a[o, r] * w2b[r, (((i * 3) + y) * 3) + x]), 0.5);
         }
 
         {
             var (w1a, w1b, w2a, w2b, t1, t2) = (M(3, 5), M(3, 4), M(3, 5), M(3, 4), T(3, 3, 3, 3), T(3, 3, 3, 3));
             yield return new(
                 "LoHa of a 3x3 convolution with cores", [5, 4, 3, 3],
-                [("hada_w1_a", w1a), ("hada_w1_b", w1b), ("hada_w2_a", w2a), ("hada_w2_b", w2b), ("hada_t1", t1), ("hada_t2", t2), ("alpha", Alpha(2))],
+                [("hada_w1_a", w1a), ("hada_w1_b", w1b), ("hada_w2_a", w2a), ("hada_w2_b", w2b),
+                    ("hada_t1", t1), ("hada_t2", t2), ("alpha", Alpha(2))],
                 (o, i, y, x) => Sum(3, p => Sum(3, q => t1[p, q, y, x] * w1b[q, i] * w1a[p, o]))
                     * Sum(3, p => Sum(3, q => t2[p, q, y, x] * w2b[q, i] * w2a[p, o])), 2.0 / 3);
         }
@@ -149,27 +160,31 @@ internal sealed record LoraCase(
         {
             var (w1a, w1b, w2a, w2b) = (M(3, 2), M(2, 4), M(5, 2), M(2, 3));
             yield return new(
-                "LoKr of two products", [15, 12], [("lokr_w1_a", w1a), ("lokr_w1_b", w1b), ("lokr_w2_a", w2a), ("lokr_w2_b", w2b), ("alpha", Alpha(3))],
+                "LoKr of two products", [15, 12],
+                [("lokr_w1_a", w1a), ("lokr_w1_b", w1b), ("lokr_w2_a", w2a), ("lokr_w2_b", w2b), ("alpha", Alpha(3))],
                 (o, i, y, x) => Sum(2, r => w1a[o / 5, r] * w1b[r, i / 3]) * Sum(2, r => w2a[o % 5, r] * w2b[r, i % 3]), 1.5);
         }
 
         {
             var (w1a, w1b, w2) = (M(3, 2), M(2, 2), M(2, 3));
             yield return new(
-                "LoKr of a product and a whole matrix", [6, 6], [("lokr_w1_a", w1a), ("lokr_w1_b", w1b), ("lokr_w2", w2), ("alpha", Alpha(1))],
+                "LoKr of a product and a whole matrix", [6, 6],
+                [("lokr_w1_a", w1a), ("lokr_w1_b", w1b), ("lokr_w2", w2), ("alpha", Alpha(1))],
                 (o, i, y, x) => Sum(2, r => w1a[o / 2, r] * w1b[r, i / 3]) * w2[o % 2, i % 3], 0.5);
         }
 
         {
             var (w1, w2) = (M(2, 3), T(3, 2, 3, 3));
             yield return new(
-                "LoKr of a 3x3 convolution", [6, 6, 3, 3], [("lokr_w1", w1), ("lokr_w2", w2)], (o, i, y, x) => w1[o / 3, i / 2] * w2[o % 3, i % 2, y, x], 1);
+                "LoKr of a 3x3 convolution", [6, 6, 3, 3], [("lokr_w1", w1), ("lokr_w2", w2)],
+                (o, i, y, x) => w1[o / 3, i / 2] * w2[o % 3, i % 2, y, x], 1);
         }
 
         {
             var (w1, w2a, w2b) = (M(2, 3), M(3, 2), M(2, 2 * 9));
             yield return new(
-                "LoKr of a 3x3 convolution with a product", [6, 6, 3, 3], [("lokr_w1", w1), ("lokr_w2_a", w2a), ("lokr_w2_b", w2b), ("alpha", Alpha(1))],
+                "LoKr of a 3x3 convolution with a product", [6, 6, 3, 3],
+                [("lokr_w1", w1), ("lokr_w2_a", w2a), ("lokr_w2_b", w2b), ("alpha", Alpha(1))],
                 (o, i, y, x) => w1[o / 3, i / 2] * Sum(2, r => w2a[o % 3, r] * w2b[r, (((i % 2 * 3) + y) * 3) + x]), 0.5);
         }
 

@@ -23,7 +23,8 @@ public sealed class LoraMergeTests : IDisposable
         foreach (var scale in new[] { 1, 0.7, -2.5 })
         {
             var merged = Merge(lora.Shape, stored, new LoraReference(lora.Write(folder["a.safetensors"]), scale));
-            ReferenceData.Report($"{name} at {scale}, relative L2", Error(merged.Float, [.. stored.Zip(lora.Delta(scale), (a, b) => a + b)]), Limit);
+            double[] expected = [.. stored.Zip(lora.Delta(scale), (a, b) => a + b)];
+            ReferenceData.Report($"{name} at {scale}, relative L2", Error(merged.Float, expected), Limit);
             Assert.Equal(merged.Float.Select(v => BitConverter.HalfToUInt16Bits((Half)v)), merged.Half);
         }
     }
@@ -74,7 +75,8 @@ public sealed class LoraMergeTests : IDisposable
     {
         var lora = LoraCase.All[0];
         using var set = LoraSet.Open([new LoraReference(lora.Write(folder["a.safetensors"]), 1)], Declared(lora.Shape));
-        var path = new TensorFiles().Add(LoraCase.Weight, lora.Shape, Base(lora.Shape)).Add("other", [3], [1, 2, 3]).Write(folder["base.safetensors"]);
+        var path = new TensorFiles().Add(LoraCase.Weight, lora.Shape, Base(lora.Shape))
+            .Add("other", [3], [1, 2, 3]).Write(folder["base.safetensors"]);
         using var changed = set.Apply(ModelPart.UNet, SafetensorsFile.Open(path));
         using var unchanged = set.Apply(ModelPart.TextEncoder, SafetensorsFile.Open(path));
         Assert.IsType<LoraWeights>(changed);
@@ -140,7 +142,8 @@ public sealed class LoraMergeTests : IDisposable
         var lora = LoraCase.All[0];
         var file = new TensorFiles().Add("lora_unet_x_y.lora_up.weight", [1, 1], [1]).Add("surprise", [1], [1]);
         var path = file.Write(folder["strange.safetensors"]);
-        WeightsTestFiles.Refused(() => LoraSet.Open([new LoraReference(path, 1)], Declared(lora.Shape)), path, "no tensor of this model", "surprise");
+        WeightsTestFiles.Refused(
+            () => LoraSet.Open([new LoraReference(path, 1)], Declared(lora.Shape)), path, "no tensor of this model", "surprise");
 
         foreach (var (ending, values) in lora.Tensors)
         {
@@ -168,7 +171,8 @@ public sealed class LoraMergeTests : IDisposable
 
     [Fact]
     public void Missing_files_are_named() =>
-        WeightsTestFiles.Refused(() => LoraSet.Open([new LoraReference("/no/such.safetensors", 1)], Declared([5, 7])), "/no/such.safetensors");
+        WeightsTestFiles.Refused(
+            () => LoraSet.Open([new LoraReference("/no/such.safetensors", 1)], Declared([5, 7])), "/no/such.safetensors");
 
     public void Dispose() => folder.Dispose();
 

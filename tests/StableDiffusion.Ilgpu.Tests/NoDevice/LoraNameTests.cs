@@ -33,7 +33,8 @@ public sealed class LoraNameTests : IDisposable
         using var model = TinyModels.Load(name);
         foreach (var (part, kohya, path, tensors) in new[]
         {
-            (ModelPart.UNet, "unet_", "unet.", model.RecordUNet(1, 8, 8).Weights), (ModelPart.TextEncoder, "te_", "text_encoder.", model.RecordText(1).Weights),
+            (ModelPart.UNet, "unet_", "unet.", model.RecordUNet(1, 8, 8).Weights),
+            (ModelPart.TextEncoder, "te_", "text_encoder.", model.RecordText(1).Weights),
         })
         {
             // Each weight gets a change of its own, so that a mix-up would show.
@@ -59,7 +60,9 @@ public sealed class LoraNameTests : IDisposable
         {
             var (file, shapes) = (new TensorFiles(), model.RecordUNet(1, 8, 8).Weights.ToDictionary(w => w.Name, w => w.Shape));
             string[] names =
-                [.. shapes.Keys.Where(n => n.Contains(".attn", StringComparison.Ordinal) && n.EndsWith(".weight", StringComparison.Ordinal))];
+            [
+                .. shapes.Keys.Where(n => n.Contains(".attn", StringComparison.Ordinal) && n.EndsWith(".weight", StringComparison.Ordinal)),
+            ];
             for (var i = 0; i < names.Length; i++)
             {
                 var module = prefix + names[i][..^".weight".Length].Replace(".to_out.0", ".to_out", StringComparison.Ordinal)
@@ -82,7 +85,7 @@ public sealed class LoraNameTests : IDisposable
             if (layer is "q_proj" or "k_proj" or "v_proj" or "out_proj")
             {
                 names.Add(weight.Name);
-                var module = "text_encoder." + weight.Name.Replace($"{layer}.weight", $"to_{layer[..layer.IndexOf('_', StringComparison.Ordinal)]}", StringComparison.Ordinal);
+                var module = $"text_encoder.{weight.Name[..^$"{layer}.weight".Length]}to_{layer.Split('_')[0]}";
                 AddConstant(file, $"{module}_lora.up.weight", $"{module}_lora.down.weight", weight.Shape, names.Count);
             }
         }
@@ -139,7 +142,8 @@ public sealed class LoraNameTests : IDisposable
     [InlineData("")]
     [InlineData("a:NaN")]
     [InlineData("a:1e999")]
-    public void Options_that_name_no_file_or_scale_are_refused(string text) => WeightsTestFiles.Refused(() => LoraReference.Parse(text), $"'{text}'");
+    public void Options_that_name_no_file_or_scale_are_refused(string text) =>
+        WeightsTestFiles.Refused(() => LoraReference.Parse(text), $"'{text}'");
 
     [Theory]
     [InlineData("a cat", "a cat")]
@@ -159,7 +163,8 @@ public sealed class LoraNameTests : IDisposable
     [InlineData("a <lora:x:1:2> b", "<lora:x:1:2>")]
     [InlineData("a <lora:x:NaN> b", "<lora:x:NaN>")]
     [InlineData("a <lora:x:1", "<lora:x:1")]
-    public void Tags_that_cannot_be_read_are_refused(string prompt, string tag) => WeightsTestFiles.Refused(() => PromptLoras.Parse(prompt), $"'{tag}'", "<lora:NAME:SCALE>");
+    public void Tags_that_cannot_be_read_are_refused(string prompt, string tag) =>
+        WeightsTestFiles.Refused(() => PromptLoras.Parse(prompt), $"'{tag}'", "<lora:NAME:SCALE>");
 
     [Fact]
     public void A_folder_resolves_the_names_in_prompts()

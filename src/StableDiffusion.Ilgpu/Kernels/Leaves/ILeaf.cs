@@ -32,7 +32,7 @@ internal interface ILeaf<T> where T : unmanaged
         ArrayView<float> a, int aOffset, int aPitch, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int rows, int depth);
 
     /// <summary>
-    /// One row of a contraction's result: adds biases, applies the activation, adds the residual (or these two the other way round), stores.
+    /// One row of a contraction's result: adds biases, applies the activation, adds the residual (or activates the sum), stores.
     /// <paramref name="count"/> is the number of stored columns; with Geglu the sums hold [16 h | 16 gate] for every 16 of them.
     /// </summary>
     void Finish(

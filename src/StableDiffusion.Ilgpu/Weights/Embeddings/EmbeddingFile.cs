@@ -21,7 +21,7 @@ internal sealed record EmbeddingFile(string Path, IReadOnlyList<LearnedToken> To
     /// <param name="path">The file.</param>
     /// <param name="width">Of the text encoder.</param>
     /// <param name="mostVectors">What fits a prompt.</param>
-    /// <exception cref="StableDiffusionException">The file cannot be read, is no embedding or was made for another text encoder.</exception>
+    /// <exception cref="StableDiffusionException">The file cannot be read, is no embedding, or one for another text encoder.</exception>
     public static EmbeddingFile Open(string path, int width, int mostVectors)
     {
         using var source = WeightFile.Open(path);
@@ -29,7 +29,8 @@ internal sealed record EmbeddingFile(string Path, IReadOnlyList<LearnedToken> To
         if (tensors.Length == 0 || tensors.Any(t => t.Shape.Length is not (1 or 2) || !FloatConversion.IsFloat(t.Type)))
         {
             throw new StableDiffusionException(
-                $"{path}: is no embedding; one holds {Parameters} or {ParameterDictionary}* (AUTOMATIC1111), or vectors by their token's name (diffusers)");
+                $"{path}: is no embedding; one holds {Parameters} or {ParameterDictionary}* (AUTOMATIC1111), "
+                + "or vectors by their token's name (diffusers)");
         }
 
         if (tensors.FirstOrDefault(t => t.Shape[^1] != width) is { } other)

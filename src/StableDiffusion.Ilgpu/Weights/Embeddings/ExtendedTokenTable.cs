@@ -18,7 +18,8 @@ internal sealed class ExtendedTokenTable : IWeightSource
         (this.inner, added) = (inner, [.. vectors.SelectMany(v => v)]);
         var table = inner.Tensors[TableName];
         var width = table.Shape[1];
-        Tensors = new Dictionary<string, TensorInfo>(inner.Tensors) { [TableName] = table with { Shape = [table.Shape[0] + (added.Length / width), width] } };
+        var extended = table with { Shape = [table.Shape[0] + (added.Length / width), width] };
+        Tensors = new Dictionary<string, TensorInfo>(inner.Tensors) { [TableName] = extended };
     }
 
     public string Description => inner.Description;

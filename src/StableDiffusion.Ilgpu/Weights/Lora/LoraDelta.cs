@@ -4,8 +4,8 @@ namespace StableDiffusion.Ilgpu.Weights.Lora;
 
 /// <summary>
 /// What one module of a LoRA file adds to a weight (out, in[, kh, kw]), seen as a matrix of out rows:
-/// LoRA A B (Hu et al. 2021, arXiv:2106.09685), LoHa (A1 B1) * (A2 B2) element by element, LoKr W1 ⊗ W2 (Kronecker; both of LyCORIS, Yeh et al.
-/// 2023, arXiv:2309.14859), times alpha / rank.
+/// LoRA A B (Hu et al. 2021, arXiv:2106.09685), LoHa (A1 B1) * (A2 B2) element by element, LoKr W1 ⊗ W2 (Kronecker; both of LyCORIS,
+/// Yeh et al. 2023, arXiv:2309.14859), times alpha / rank.
 /// </summary>
 internal sealed class LoraDelta
 {
@@ -52,7 +52,8 @@ internal sealed class LoraDelta
         {
             first = Find(LoraRole.KronW1) is { } w1 ? LoraFactor.Whole(file, w1)
                 : LoraFactor.Product(file, Get(LoraRole.KronW1A), Get(LoraRole.KronW1B), null, leftIsTransposed: false);
-            second = Find(LoraRole.KronW2) is { } w2 ? LoraFactor.Whole(file, w2) : Tucker(LoraRole.KronW2A, LoraRole.KronW2B, LoraRole.KronT2);
+            second = Find(LoraRole.KronW2) is { } w2 ? LoraFactor.Whole(file, w2)
+                : Tucker(LoraRole.KronW2A, LoraRole.KronW2B, LoraRole.KronT2);
         }
 
         // LyCORIS: a Kronecker product of two whole matrices has no rank, and its alpha says nothing.
@@ -62,8 +63,8 @@ internal sealed class LoraDelta
         if (delta.Rows != rows || delta.Columns != columns || (isHadamard && (second!.Rows, second.Columns) != (first.Rows, first.Columns)))
         {
             throw file.Error(
-                $"{module} changes a weight of {delta.Rows} x {delta.Columns}, but {target.Name} {target.ShapeText} has {rows} x {columns}: "
-                + "the LoRA was made for another model");
+                $"{module} changes a weight of {delta.Rows} x {delta.Columns}, but {target.Name} {target.ShapeText} has {rows} x {columns}"
+                + ": the LoRA was made for another model");
         }
 
         return delta;

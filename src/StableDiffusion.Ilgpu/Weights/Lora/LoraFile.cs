@@ -1,7 +1,10 @@
 namespace StableDiffusion.Ilgpu.Weights.Lora;
 
 /// <summary>What a tensor of a LoRA file is to its module. Names after those of kohya's and LyCORIS' files.</summary>
-internal enum LoraRole { Down, Up, Mid, HadaW1A, HadaW1B, HadaW2A, HadaW2B, HadaT1, HadaT2, KronW1, KronW1A, KronW1B, KronW2, KronW2A, KronW2B, KronT2, Alpha }
+internal enum LoraRole
+{
+    Down, Up, Mid, HadaW1A, HadaW1B, HadaW2A, HadaW2B, HadaT1, HadaT2, KronW1, KronW1A, KronW1B, KronW2, KronW2A, KronW2B, KronT2, Alpha,
+}
 
 /// <summary>A LoRA file: its tensors by module and role. Which model the modules belong to is not looked at here.</summary>
 internal sealed class LoraFile : IDisposable
@@ -15,7 +18,8 @@ internal sealed class LoraFile : IDisposable
         (".lora.down.weight", LoraRole.Down), (".lora.up.weight", LoraRole.Up),
         (".lora_linear_layer.down.weight", LoraRole.Down), (".lora_linear_layer.up.weight", LoraRole.Up),
         ("_lora.down.weight", LoraRole.Down), ("_lora.up.weight", LoraRole.Up),
-        (".hada_w1_a", LoraRole.HadaW1A), (".hada_w1_b", LoraRole.HadaW1B), (".hada_w2_a", LoraRole.HadaW2A), (".hada_w2_b", LoraRole.HadaW2B),
+        (".hada_w1_a", LoraRole.HadaW1A), (".hada_w1_b", LoraRole.HadaW1B),
+        (".hada_w2_a", LoraRole.HadaW2A), (".hada_w2_b", LoraRole.HadaW2B),
         (".hada_t1", LoraRole.HadaT1), (".hada_t2", LoraRole.HadaT2),
         (".lokr_w1", LoraRole.KronW1), (".lokr_w1_a", LoraRole.KronW1A), (".lokr_w1_b", LoraRole.KronW1B),
         (".lokr_w2", LoraRole.KronW2), (".lokr_w2_a", LoraRole.KronW2A), (".lokr_w2_b", LoraRole.KronW2B), (".lokr_t2", LoraRole.KronT2),
@@ -23,7 +27,8 @@ internal sealed class LoraFile : IDisposable
     ];
 
     /// <summary>Weight-decomposed LoRAs rescale the merged weight: to add their product alone would be wrong.</summary>
-    private static readonly string[] Decomposed = [".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight", ".lora_magnitude_vector.default.weight"];
+    private static readonly string[] Decomposed =
+        [".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight", ".lora_magnitude_vector.default.weight"];
 
     private readonly Dictionary<string, Dictionary<LoraRole, TensorInfo>> modules = [];
     private readonly List<string> unknown = [];

@@ -10,7 +10,8 @@ internal static class LoraNames
 
     /// <summary>Module paths in a file (without the part that says which factor a tensor is) to the tensors that they change.</summary>
     /// <param name="declared">The tensors of each part that holds LoRAs, as the graphs declare them.</param>
-    public static Dictionary<string, (ModelPart Part, TensorInfo Tensor)> Table(IEnumerable<(ModelPart Part, IReadOnlyList<TensorInfo> Tensors)> declared)
+    public static Dictionary<string, (ModelPart Part, TensorInfo Tensor)> Table(
+        IEnumerable<(ModelPart Part, IReadOnlyList<TensorInfo> Tensors)> declared)
     {
         var table = new Dictionary<string, (ModelPart, TensorInfo)>();
         foreach (var (part, tensors) in declared)
@@ -64,7 +65,8 @@ internal static class LoraNames
     /// <summary><c>attn1.to_q</c> and <c>attn1.to_out.0</c> were <c>attn1.processor.to_q</c> and <c>attn1.processor.to_out</c>.</summary>
     private static string? Processor(string module) => module.Split('.') switch
     {
-        [.. var path, ("attn1" or "attn2") and var attention, "to_out", "0"] => string.Join('.', [.. path, attention, "processor", "to_out"]),
+        [.. var path, ("attn1" or "attn2") and var attention, "to_out", "0"] =>
+            string.Join('.', [.. path, attention, "processor", "to_out"]),
         [.. var path, ("attn1" or "attn2") and var attention, var layer] => string.Join('.', [.. path, attention, "processor", layer]),
         _ => null,
     };

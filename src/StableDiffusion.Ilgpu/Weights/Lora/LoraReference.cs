@@ -19,7 +19,8 @@ internal sealed record LoraReference(string Path, double Scale)
     public static LoraReference Parse(string text)
     {
         var colon = text.LastIndexOf(':');
-        var (path, scale) = colon >= 0 && double.TryParse(text.AsSpan(colon + 1), NumberStyles.Float, CultureInfo.InvariantCulture, out var number)
+        var (path, scale) = colon >= 0
+            && double.TryParse(text.AsSpan(colon + 1), NumberStyles.Float, CultureInfo.InvariantCulture, out var number)
             ? (text[..colon], number)
             : (text, 1);
         return path.Length == 0 ? throw new StableDiffusionException($"LoRA '{text}' names no file; valid: FILE or FILE:scale")

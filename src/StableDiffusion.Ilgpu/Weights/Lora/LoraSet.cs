@@ -18,7 +18,8 @@ internal sealed class LoraSet : IDisposable
     /// <param name="references">The files; their changes add up.</param>
     /// <param name="declared">The tensors of the text encoder and the UNet, as the graphs declare them.</param>
     /// <exception cref="StableDiffusionException">A file cannot be read, fits the model nowhere, or has a wrong shape.</exception>
-    public static LoraSet Open(IReadOnlyList<LoraReference> references, IEnumerable<(ModelPart Part, IReadOnlyList<TensorInfo> Tensors)> declared)
+    public static LoraSet Open(
+        IReadOnlyList<LoraReference> references, IEnumerable<(ModelPart Part, IReadOnlyList<TensorInfo> Tensors)> declared)
     {
         var set = new LoraSet();
         try
@@ -38,7 +39,9 @@ internal sealed class LoraSet : IDisposable
         }
     }
 
-    /// <summary>The part's weights with the LoRAs' changes. Takes over <paramref name="source"/>, which is returned itself where nothing changes.</summary>
+    /// <summary>
+    /// The part's weights with the LoRAs' changes. Takes over <paramref name="source"/>, which is returned itself where nothing changes.
+    /// </summary>
     public IWeightSource Apply(ModelPart part, IWeightSource source)
     {
         var changed = deltas.Where(d => d.Key.Part == part).ToDictionary(d => d.Key.Tensor, d => (IReadOnlyList<LoraDelta>)d.Value);
@@ -88,8 +91,10 @@ internal sealed class LoraSet : IDisposable
         unmatched.Sort(StringComparer.Ordinal);
         if (matched.Count == 0)
         {
-            throw file.Error(
-                $"changes no tensor of this model; {(unmatched.Count > 0 ? $"its tensors are {string.Join(", ", unmatched.Take(3))}{(unmatched.Count > 3 ? ", …" : "")}" : "it holds none")}");
+            const int named = 3;
+            var held = unmatched.Count == 0 ? "it holds none"
+                : $"its tensors are {string.Join(", ", unmatched.Take(named))}{(unmatched.Count > named ? ", …" : "")}";
+            throw file.Error($"changes no tensor of this model; {held}");
         }
 
         reports.Add(new LoraReport(reference, matched.Count, unmatched));
