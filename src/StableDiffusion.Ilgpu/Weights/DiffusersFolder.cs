@@ -140,7 +140,7 @@ internal sealed class DiffusersFolder : IModelSource
             if (!OtherEntries.Contains(entry.Name))
             {
                 throw new StableDiffusionException(
-                    $"{path}: names {entry.Name} ({entry.Value[1]}), which is not supported; supported: "
+                    $"{path}: names {entry.Name}{ClassIn(entry.Value)}, which is not supported; supported: "
                     + $"{string.Join(", ", Enum.GetValues<ModelPart>().Select(FolderOf))}, {string.Join(", ", OtherEntries[..^1])}");
             }
 
@@ -151,9 +151,12 @@ internal sealed class DiffusersFolder : IModelSource
         }
 
         static bool IsComponent(JsonProperty entry) =>
-            entry.Value.ValueKind == JsonValueKind.Array && entry.Value.GetArrayLength() == 2
-            && entry.Value[1].ValueKind == JsonValueKind.String
+            entry.Value.ValueKind == JsonValueKind.Array
+            && !(entry.Value.GetArrayLength() == 2 && entry.Value[1].ValueKind == JsonValueKind.Null)
             && Enum.GetValues<ModelPart>().All(p => FolderOf(p) != entry.Name);
+
+        static string ClassIn(JsonElement entry) =>
+            entry.GetArrayLength() == 2 && entry[1].ValueKind == JsonValueKind.String ? $" ({entry[1]})" : "";
     }
 
     /// <summary>
