@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
 using StableDiffusion.Ilgpu.Imaging;
-using StableDiffusion.Ilgpu.Sampling;
 
 namespace StableDiffusion.Ilgpu.Cli;
 
@@ -9,40 +8,7 @@ namespace StableDiffusion.Ilgpu.Cli;
 internal sealed class TextToImageCommand(CommandContext context)
 {
     private readonly ModelOptionSet models = new(context);
-    private readonly Option<string> prompt = new("--prompt", "-p")
-    {
-        Description = "What the picture shows; may be empty",
-        HelpName = "text",
-        Required = true,
-    };
-
-    private readonly Option<string> negativePrompt = new("--negative-prompt", "-n")
-    {
-        Description = "What the picture should not show",
-        HelpName = "text",
-        DefaultValueFactory = _ => "",
-    };
-
-    private readonly Option<int?> width = SharedOptions.Width();
-    private readonly Option<int?> height = SharedOptions.Height();
-    private readonly Option<int?> steps = WithDefault(20, SharedOptions.Number<int>("--steps", "Sampling steps"));
-    private readonly Option<double?> guidanceScale =
-        WithDefault(7, SharedOptions.Number<double>("--cfg-scale", "Classifier-free guidance scale; 1 switches guidance off"));
-
-    private readonly Option<long?> seed =
-        WithDefault(42, SharedOptions.Number<long>("--seed", "Seed of the first picture, counting up in a batch; negative for a random one", "-s"));
-
-    private readonly Option<int?> batchCount = WithDefault(1, SharedOptions.Number<int>("--batch-count", "Pictures to make", "-b"));
-    private readonly Option<string> sampler = SharedOptions.Choice(
-        "--sampling-method", $"Sampler: {string.Join(", ", Samplers.All.Select(s => s.Name))}", "euler_a", Samplers.Find);
-
-    private readonly Option<string> scheduler = SharedOptions.Choice(
-        "--scheduler", $"Spacing of the noise levels: {string.Join(", ", SchedulerNames.All.Select(s => s.Name))}", "discrete",
-        name => SchedulerNames.Find(name));
-
-    private readonly Option<string> noiseGenerator = SharedOptions.Choice(
-        "--rng", $"Generator of the noise: {NoiseGeneratorNames}", "cuda", name => FindNoiseGenerator(name));
-
+    private readonly RequestOptionSet requests = new();
     private readonly ModelAdditionSet additions = new();
     private readonly Option<string> output = new("--output", "-o")
     {
@@ -61,9 +27,9 @@ internal sealed class TextToImageCommand(CommandContext context)
     {
         var command = new Command("txt2img", "Make pictures from a prompt.")
         {
-            prompt, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, sampler, scheduler, noiseGenerator,
             output, device, verbose,
         };
+        requests.AddTo(command);
         models.AddTo(command);
         additions.AddTo(command);
         command.SetAction(Run);
@@ -73,7 +39,7 @@ internal sealed class TextToImageCommand(CommandContext context)
     private void Run(ParseResult parsed)
     {
         // Everything that can be wrong is looked at before the long part begins.
-        var request = ReadRequest(parsed);
+        var request = requests.Read(parsed);
         request.Validate();
         string[] files = [.. Enumerable.Range(0, request.BatchCount)
             .Select(i => OutputNames.Of(parsed.GetValue(output)!, i, request.BatchCount))];
@@ -92,27 +58,6 @@ internal sealed class TextToImageCommand(CommandContext context)
         {
             context.Output.WriteLine(line);
         }
-    }
-
-    private GenerationRequest ReadRequest(ParseResult parsed)
-    {
-        var givenSeed = parsed.GetValue(seed)!.Value;
-        return new GenerationRequest
-        {
-            Prompt = parsed.GetValue(prompt)!,
-            NegativePrompt = parsed.GetValue(negativePrompt)!,
-            Width = parsed.GetValue(width),
-            Height = parsed.GetValue(height),
-            Steps = parsed.GetValue(steps)!.Value,
-            GuidanceScale = parsed.GetValue(guidanceScale)!.Value,
-
-            // Other tools' seeds have 32 bits.
-            Seed = givenSeed >= 0 ? givenSeed : Random.Shared.NextInt64(1L << 32),
-            BatchCount = parsed.GetValue(batchCount)!.Value,
-            Sampler = Samplers.Find(parsed.GetValue(sampler)!),
-            Scheduler = SchedulerNames.Find(parsed.GetValue(scheduler)!),
-            NoiseGenerator = FindNoiseGenerator(parsed.GetValue(noiseGenerator)!),
-        };
     }
 
     /// <returns>Where the time went.</returns>
@@ -146,21 +91,6 @@ internal sealed class TextToImageCommand(CommandContext context)
         ];
     }
 
-    private static string NoiseGeneratorNames => string.Join(", ", Enum.GetNames<NoiseGenerator>().Select(n => n.ToLowerInvariant()));
-
-    private static NoiseGenerator FindNoiseGenerator(string name)
-    {
-        foreach (var generator in Enum.GetValues<NoiseGenerator>())
-        {
-            if (string.Equals(generator.ToString(), name, StringComparison.OrdinalIgnoreCase))
-            {
-                return generator;
-            }
-        }
-
-        throw new StableDiffusionException($"unknown rng \"{name}\": choose one of {NoiseGeneratorNames}");
-    }
-
     private static TimeSpan SinceProcessStart()
     {
         using var process = Process.GetCurrentProcess();
@@ -168,10 +98,4 @@ internal sealed class TextToImageCommand(CommandContext context)
     }
 
     private static string Seconds(TimeSpan time) => $"{time.TotalSeconds:0.00} s";
-
-    private static Option<T?> WithDefault<T>(T value, Option<T?> option) where T : struct
-    {
-        option.DefaultValueFactory = _ => value;
-        return option;
-    }
 }

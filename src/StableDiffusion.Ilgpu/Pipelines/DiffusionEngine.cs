@@ -48,27 +48,18 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         return graph.Read("last_hidden_state");
     }
 
-    /// <summary>Walks a sampler's plan.</summary>
-    /// <param name="context">Encoded prompts: the negative one and the prompt, or, without guidance, the prompt alone.</param>
-    /// <param name="guidance">Guidance scale; null for none.</param>
-    /// <param name="height">Of the latent.</param>
-    /// <param name="width">Of the latent.</param>
-    /// <param name="plan">The sampler's numbers.</param>
-    /// <param name="draw">Gives the next standard normal noise of a latent's size, channels first; the first one starts the run.</param>
-    /// <param name="afterStep">Called with the number of steps done.</param>
-    /// <param name="cancellationToken">Stops between two launches.</param>
+    /// <summary>Walks a sampler's plan from noise.</summary>
     /// <returns>The latent, channels first.</returns>
-    public float[] Sample(
-        ReadOnlySpan<float> context, double? guidance, int height, int width, SamplingPlan plan, Func<float[]> draw, Action<int>? afterStep = null,
-        CancellationToken cancellationToken = default)
+    public float[] Sample(SamplingRun run, CancellationToken cancellationToken = default)
     {
-        var items = guidance is null ? 1 : 2;
-        var channels = model.VaeConfig.LatentChannels;
-        var graph = UNet(items, height, width, cancellationToken);
-        float[] Draw() => Layout.ToChannelsLast(draw(), channels, height * width);
+        var items = run.Guidance is null ? 1 : 2;
+        var (channels, pixels) = (model.VaeConfig.LatentChannels, run.Height * run.Width);
+        var graph = UNet(items, run.Height, run.Width, cancellationToken);
+        float[] Draw() => Layout.ToChannelsLast(run.Draw(), channels, pixels);
 
-        graph.Write("encoder_hidden_states", context);
+        graph.Write("encoder_hidden_states", run.Context);
         graph.Prompt.Run(cancellationToken: cancellationToken);
+        var plan = run.Plan;
         using var schedule = new ScheduleTable<T>(device, graph, "timestep", [.. plan.Steps.Select(s => s.Timestep)]);
         using var latent = new LatentState<T>(device, kernels, workspace, [.. Draw().Select(n => (float)(n * plan.InitialNoiseScale))]);
         for (var i = 0; i < plan.Steps.Count; i++)
@@ -77,11 +68,11 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
             schedule.Select(i);
             latent.WriteTo(graph, "sample", items, step.InputScale);
             graph.Step.Run(cancellationToken: cancellationToken);
-            latent.Update(graph, "out", guidance, step, step.DrawsNoise || step.Noise != 0 ? Draw() : []);
-            afterStep?.Invoke(i + 1);
+            latent.Update(graph, "out", run.Guidance, step, step.DrawsNoise || step.Noise != 0 ? Draw() : []);
+            run.AfterStep?.Invoke(i + 1);
         }
 
-        return Layout.ToChannelsFirst(latent.Read(), channels, height * width);
+        return Layout.ToChannelsFirst(latent.Read(), channels, pixels);
     }
 
     /// <summary>A latent, channels first, to the decoder's output, channels last, about -1 … 1.</summary>

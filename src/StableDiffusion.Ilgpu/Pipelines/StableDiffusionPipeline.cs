@@ -139,8 +139,17 @@ public sealed class StableDiffusionPipeline : IDisposable
             Report(GenerationStage.Sampling, image, 0);
             var noise = NormalStream.Create(request.NoiseGenerator, request.Seed + image);
             var latent = engine.Sample(
-                context, guided ? request.GuidanceScale : null, rows, columns, plan, () => Draw(noise, rows * columns),
-                step => Report(GenerationStage.Sampling, image, step), cancellationToken);
+                new SamplingRun
+                {
+                    Context = context,
+                    Guidance = guided ? request.GuidanceScale : null,
+                    Height = rows,
+                    Width = columns,
+                    Plan = plan,
+                    Draw = () => Draw(noise, rows * columns),
+                    AfterStep = step => Report(GenerationStage.Sampling, image, step),
+                },
+                cancellationToken);
             Timings.Sampling += Stopwatch.GetElapsedTime(start);
 
             start = Stopwatch.GetTimestamp();

@@ -108,8 +108,14 @@ public sealed class DemoModelTests(DeviceFixture fixture)
             plan.Steps.Select(s => s.Timestep));
         var (initial, shape) = (Tensors.Value.Floats("initial_latents"), Tensors.Value.Shape("initial_latents"));
         var (size, text) = (initial.Length / shape[0], unconditional.Length);
-        return [.. Enumerable.Range(0, shape[0]).SelectMany(i => engine.Sample(
-            (float[])[.. unconditional, .. texts.AsSpan(i * text, text)], Guidance, shape[2], shape[3], plan,
-            () => initial[(i * size)..((i + 1) * size)]))];
+        return [.. Enumerable.Range(0, shape[0]).SelectMany(i => engine.Sample(new SamplingRun
+        {
+            Context = [.. unconditional, .. texts.AsSpan(i * text, text)],
+            Guidance = Guidance,
+            Height = shape[2],
+            Width = shape[3],
+            Plan = plan,
+            Draw = () => initial[(i * size)..((i + 1) * size)],
+        }))];
     }
 }

@@ -128,10 +128,15 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
 
             // Prompt 0 is the positive one; the engine takes the negative one first.
             var prompts = info.GetProperty("prompts").EnumerateArray().Select(p => p.GetString()!).Reverse();
-            var latents = engine.Sample(
-                engine.Encode(prompts.SelectMany(model.Tokenize).ToArray()), settings.GetProperty("guidance_scale").GetDouble(),
-                shape[2], shape[3], plan,
-                () => noise);
+            var latents = engine.Sample(new SamplingRun
+            {
+                Context = engine.Encode(prompts.SelectMany(model.Tokenize).ToArray()),
+                Guidance = settings.GetProperty("guidance_scale").GetDouble(),
+                Height = shape[2],
+                Width = shape[3],
+                Plan = plan,
+                Draw = () => noise,
+            });
             var limit = Limits.SyntheticLatents(backend.Half);
             Compare("pipeline.final_latents", latents, tensors.Floats("pipeline.final_latents"), limit);
 

@@ -98,9 +98,15 @@ public sealed class TinyPipelineTests(DeviceFixture fixture)
         float[] Sample(int steps) => [.. Enumerable.Range(0, items).SelectMany(item =>
         {
             var draw = -1;
-            return engine.Sample(
-                context[item], guidance, shape[2], shape[3], plan with { Steps = [.. plan.Steps.Take(steps)] },
-                () => draw++ < 0 ? tensors.Floats(initial)[(item * size)..((item + 1) * size)] : tensors.Floats($"{run}.noise.{draw - 1}"));
+            return engine.Sample(new SamplingRun
+            {
+                Context = context[item],
+                Guidance = guidance,
+                Height = shape[2],
+                Width = shape[3],
+                Plan = plan with { Steps = [.. plan.Steps.Take(steps)] },
+                Draw = () => draw++ < 0 ? tensors.Floats(initial)[(item * size)..((item + 1) * size)] : tensors.Floats($"{run}.noise.{draw - 1}"),
+            });
         })];
 
         void CompareLatents(string tensor, int index, float[] actual, string description) =>
