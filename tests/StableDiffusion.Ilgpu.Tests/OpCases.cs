@@ -52,6 +52,20 @@ internal static class OpCases
             yield return Conv($"{h}x{w} padded 2, 0, 1, 3", 1, h, w, 5, 9, new Window(3, 1, 2, 0, 1, 3));
         }
 
+        // From 16x16 pixels and 16 channels on, Winograd's blocks of 4x4 pixels, 64 of them and parts of 320 channels at a time.
+        foreach (var (n, h, w, from, to) in new[] { (1, 16, 16, 16, 32), (2, 17, 19, 32, 40), (1, 18, 15, 336, 7), (3, 16, 23, 48, 70), (2, 34, 33, 16, 3) })
+        {
+            yield return Conv($"{n}x{h}x{w}x{from} to {to}", n, h, w, from, to, Window.Same(3));
+        }
+
+        yield return Case("resize 9x10x32 to 18x20 into conv", g => (Root(g) / "c").Conv(X(g, 2, 9, 10, 32).Resize(18, 20), 20));
+        yield return Case("conv 17x16x32 with item bias, silu and residual", g =>
+        {
+            var x = X(g, 2, 17, 16, 32);
+            var h = (Root(g) / "c").Conv(x, 32) + (Root(g) / "t").Linear(X(g, 2, 1, 1, 12, "t"), 32);
+            return (Root(g) / "d").Conv(h.Silu(), 32) + x;
+        });
+
         yield return Conv("3x3 unpadded", 2, 6, 5, 7, 12, new Window(3, 1, 0, 0, 0, 0));
         yield return Conv("1x1 stride 2", 1, 7, 6, 12, 10, new Window(1, 2, 0, 0, 0, 0));
         yield return Conv("1x1", 2, 6, 7, 12, 34, Window.Pointwise);

@@ -33,9 +33,9 @@ internal static class BackendProfile
         where TFormat : struct, IFormat<T>
         where TSimdFormat : struct, ISimdFormat<T> => leaf switch
         {
-            LeafKind.Simd512 => new KernelSet<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd512>>(device.Accelerator, "simd512"),
-            LeafKind.Simd256 => new KernelSet<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd256>>(device.Accelerator, "simd256"),
-            LeafKind.Simd128 => new KernelSet<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd128>>(device.Accelerator, "simd128"),
-            _ => new KernelSet<T, PortableLeaf<T, TFormat>>(device.Accelerator, "portable"),
+            LeafKind.Simd512 => new KernelSet<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd512>>(device.Accelerator, "simd512", 2 * Simd512.Count),
+            LeafKind.Simd256 => new KernelSet<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd256>>(device.Accelerator, "simd256", 2 * Simd256.Count),
+            LeafKind.Simd128 => new KernelSet<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd128>>(device.Accelerator, "simd128", 2 * Simd128.Count),
+            _ => new KernelSet<T, PortableLeaf<T, TFormat>>(device.Accelerator, "portable", Tile.Columns),
         };
 }

@@ -50,7 +50,7 @@ internal sealed class CompiledGraph<T> where T : unmanaged
         weights.Prepare(graph.Values.Select(v => v.Op), Environment.ProcessorCount, cancellationToken);
         var placement = Placement.Create(graph, fusion);
         var arena = ArenaPlan.Create(placement, Unsafe.SizeOf<T>());
-        return new(graph, device, workspace, placement, arena, new LaunchBuilder<T>(device, kernels, weights, workspace, placement, arena));
+        return new(graph, device, workspace, placement, arena, new LaunchBuilder<T>(fusion, device, kernels, weights, workspace, placement, arena));
     }
 
     public Graph Graph { get; }

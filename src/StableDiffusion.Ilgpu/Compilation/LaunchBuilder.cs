@@ -13,7 +13,7 @@ namespace StableDiffusion.Ilgpu.Compilation;
 
 /// <summary>Turns placed values into launches: the only place where a graph's operations meet kernels' arguments.</summary>
 internal sealed class LaunchBuilder<T>(
-    DeviceSession device, KernelSet<T> kernels, WeightStore<T> weights, Workspace<T> workspace, Placement placement, ArenaPlan arena)
+    FusionOptions fusion, DeviceSession device, KernelSet<T> kernels, WeightStore<T> weights, Workspace<T> workspace, Placement placement, ArenaPlan arena)
     where T : unmanaged
 {
     private readonly KernelConfig config = new(device.Groups, 1);
@@ -71,6 +71,7 @@ internal sealed class LaunchBuilder<T>(
             Depth = WeightPacker.Depth(op),
             Columns = shape.C,
             Panels = WeightPacker.Panels(op),
+            PanelPitch = kernels.PanelPitch,
             Epilogue = new Epilogue
             {
                 Activation = (int)op.Activation,
@@ -93,11 +94,23 @@ internal sealed class LaunchBuilder<T>(
             arguments.ResidualPitch = placement[value.Inputs[^1]].RowPitch;
         }
 
+        var flops = 2.0 * shape.Rows * op.Columns * arguments.Depth;
+        if ((fusion.Winograd ?? typeof(T) == typeof(ushort)) && WinogradTiling.Fits(arguments))
+        {
+            var blocks = WinogradTiling.Choose(arguments, device.Groups);
+            workspace.Reserve(scratchValues: (long)blocks.Scratch * device.Groups);
+            var winograd = kernels.Winograd;
+            return Launch(
+                value, $"winograd {blocks.TileBlocks}x{blocks.TilePanels * Tile.Columns}", flops,
+                context => winograd(
+                    context.Stream, config, blocks with { Gemm = blocks.Gemm with { Arena = context.Arena } }, context.Scratch, context.Counter));
+        }
+
         GemmTiling.Choose(ref arguments, device.Groups);
         workspace.Reserve(scratchValues: (long)arguments.Scratch * device.Groups);
         var kernel = kernels.Gemm;
         return Launch(
-            value, $"gemm {arguments.TileRows}x{arguments.TilePanels * Tile.Columns}", 2.0 * shape.Rows * op.Columns * arguments.Depth,
+            value, $"gemm {arguments.TileRows}x{arguments.TilePanels * Tile.Columns}", flops,
             context => kernel(context.Stream, config, arguments with { Arena = context.Arena }, context.Scratch, context.Counter));
     }
 

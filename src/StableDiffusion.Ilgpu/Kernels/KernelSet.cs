@@ -19,7 +19,12 @@ internal abstract class KernelSet<T> where T : unmanaged
     /// <summary>The leaf's name, for people to read.</summary>
     public abstract string Leaf { get; }
 
+    /// <summary>Columns of a widened panel that the leaf multiplies at a time.</summary>
+    public abstract int PanelPitch { get; }
+
     public abstract Launcher<GemmArguments<T>> Gemm { get; }
+
+    public abstract Launcher<WinogradArguments<T>> Winograd { get; }
 
     public abstract Launcher<AttentionArguments<T>> Attention { get; }
 
@@ -56,7 +61,7 @@ internal abstract class KernelSet<T> where T : unmanaged
     {
         Action[] kernels =
         [
-            () => _ = TokenEmbedding, () => _ = LayerNorm, () => _ = Gemm, () => _ = Attention, () => _ = TimestepEmbedding, () => _ = Activate,
+            () => _ = TokenEmbedding, () => _ = LayerNorm, () => _ = Gemm, () => _ = Winograd, () => _ = Attention, () => _ = TimestepEmbedding, () => _ = Activate,
             () => _ = Moments, () => _ = MergeMoments, () => _ = Normalize, () => _ = Scale, () => _ = LatentUpdate, () => _ = ToBytes,
         ];
         foreach (var compile in kernels)
@@ -68,7 +73,7 @@ internal abstract class KernelSet<T> where T : unmanaged
 }
 
 /// <summary>The kernels for devices whose groups have one work-item, with the inner loops of <typeparamref name="TLeaf"/>.</summary>
-internal sealed class KernelSet<T, TLeaf>(Accelerator accelerator, string leaf) : KernelSet<T>
+internal sealed class KernelSet<T, TLeaf>(Accelerator accelerator, string leaf, int panelPitch) : KernelSet<T>
     where T : unmanaged
     where TLeaf : struct, ILeaf<T>
 {
@@ -76,7 +81,11 @@ internal sealed class KernelSet<T, TLeaf>(Accelerator accelerator, string leaf) 
 
     public override string Leaf => leaf;
 
+    public override int PanelPitch => panelPitch;
+
     public override Launcher<GemmArguments<T>> Gemm => Get<GemmArguments<T>>(nameof(Gemm), GemmKernel<T, TLeaf>.Run);
+
+    public override Launcher<WinogradArguments<T>> Winograd => Get<WinogradArguments<T>>(nameof(Winograd), WinogradKernel<T, TLeaf>.Run);
 
     public override Launcher<AttentionArguments<T>> Attention => Get<AttentionArguments<T>>(nameof(Attention), AttentionKernel<T, TLeaf>.Run);
 

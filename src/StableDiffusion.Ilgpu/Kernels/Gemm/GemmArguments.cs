@@ -61,6 +61,9 @@ internal struct GemmArguments<T> where T : unmanaged
     public int TileRows;
     public int TilePanels;
 
+    /// <summary>Columns that lie together in a widened panel, so that those which a leaf takes at a time fill whole cache sets.</summary>
+    public int PanelPitch;
+
     /// <summary>True where output pixel i reads source pixel i alone: no taps, strides, padding or enlargement.</summary>
     public readonly bool IsPointwise =>
         Kernel == 1 && Stride == 1 && Height == SourceHeight && Width == SourceWidth && OutputPixels == Height * Width;

@@ -35,8 +35,13 @@ internal static class GemmKernel<T, TLeaf>
                 for (var p = 0; p < panels; p++)
                 {
                     var packed = (((long)(firstPanel + p) * a.Depth) + k) * Tile.Columns;
-                    leaf.Widen(a.Weights, packed, 0, scratch, panel, 0, 1, depth * Tile.Columns);
-                    leaf.Multiply(scratch, source, scratch, panel, scratch, sums + (p * Tile.Columns), pitch, rows, depth, k > 0 ? 1 : 0);
+                    for (var column = 0; column < Tile.Columns; column += a.PanelPitch)
+                    {
+                        leaf.Widen(a.Weights, packed + column, Tile.Columns, scratch, panel + (column * depth), a.PanelPitch, depth, a.PanelPitch);
+                    }
+
+                    leaf.Multiply(
+                        scratch, source, scratch, panel, a.PanelPitch, a.PanelPitch * depth, scratch, sums + (p * Tile.Columns), pitch, rows, depth, k > 0 ? 1 : 0);
                 }
             }
 

@@ -25,10 +25,10 @@ internal static class CpuSimd<V> where V : struct, ISimd<V>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Multiply(
-        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int cPitch, int rows, int depth,
-        int accumulate)
+        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, int bPitch, int bBlock, ArrayView<float> c, int cOffset, int cPitch,
+        int rows, int depth, int accumulate)
     {
-        SimdMultiply<V>.Rows(ref a[aOffset], ref b[bOffset], ref c[cOffset], cPitch, rows, depth, accumulate != 0);
+        SimdMultiply<V>.Rows(ref a[aOffset], ref b[bOffset], bPitch, bBlock, ref c[cOffset], cPitch, rows, depth, accumulate != 0);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -73,6 +73,8 @@ internal static class CpuSimd
     {
         Hide(typeof(CpuSimd<V>), typeof(Portable));
         Hide(typeof(CpuSimdRows<ushort, HalfFormat, SimdHalfFormat, V>), typeof(PortableRows<ushort, HalfFormat>));
+        Hide(typeof(CpuSimdWinograd<ushort, HalfFormat, SimdHalfFormat, V>), typeof(PortableWinograd<ushort, HalfFormat>));
+        Hide(typeof(CpuSimdWinograd<float, FloatFormat, SimdFloatFormat, V>), typeof(PortableWinograd<float, FloatFormat>));
         Hide(typeof(CpuSimdRows<float, FloatFormat, SimdFloatFormat, V>), typeof(PortableRows<float, FloatFormat>));
     }
 

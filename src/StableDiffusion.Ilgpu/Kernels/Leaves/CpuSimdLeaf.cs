@@ -30,14 +30,29 @@ internal struct CpuSimdLeaf<T, TFormat, TSimdFormat, V> : ILeaf<T>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly void Multiply(
-        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int cPitch, int rows, int depth,
-        int accumulate) =>
-        CpuSimd<V>.Multiply(a, aOffset, b, bOffset, c, cOffset, cPitch, rows, depth, accumulate);
+        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, int bPitch, int bBlock, ArrayView<float> c, int cOffset, int cPitch,
+        int rows, int depth, int accumulate) =>
+        CpuSimd<V>.Multiply(a, aOffset, b, bOffset, bPitch, bBlock, c, cOffset, cPitch, rows, depth, accumulate);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly void MultiplyTransposed(
         ArrayView<float> a, int aOffset, int aPitch, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int rows, int depth) =>
         CpuSimd<V>.MultiplyTransposed(a, aOffset, aPitch, b, bOffset, c, cOffset, rows, depth);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly void TransformSource(
+        ArrayView<T> source, long offset, int linePitch, int pixelPitch, int y, int x, int height, int width, int enlarged,
+        ArrayView<float> target, int targetOffset, int distance, int count) =>
+        CpuSimdWinograd<T, TFormat, TSimdFormat, V>.TransformSource(source, offset, linePitch, pixelPitch, y, x, height, width, enlarged, target, targetOffset, distance, count);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly void TransformWeights(
+        ArrayView<T> weights, long offset, int tapPitch, ArrayView<float> target, int targetOffset, int distance, int pitch, int block, int depth) =>
+        CpuSimdWinograd<T, TFormat, TSimdFormat, V>.TransformWeights(weights, offset, tapPitch, target, targetOffset, distance, pitch, block, depth);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly void TransformSums(ArrayView<float> sums, int offset, int distance, ArrayView<float> target, int targetOffset, int pitch) =>
+        CpuSimdWinograd<T, TFormat, TSimdFormat, V>.TransformSums(sums, offset, distance, target, targetOffset, pitch);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly void Finish(

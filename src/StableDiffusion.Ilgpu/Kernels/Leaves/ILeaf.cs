@@ -21,15 +21,34 @@ internal interface ILeaf<T> where T : unmanaged
 
     /// <summary>
     /// C[r, 0..32] (+)= sum over k of A[r, k] * B[k, 0..32] for the rows rounded up to a multiple of <see cref="Tile.Rows"/>.
-    /// A has the pitch <see cref="Tile.SourcePitch"/>, B the pitch 32.
+    /// A has the pitch <see cref="Tile.SourcePitch"/>. B's columns lie in blocks of <paramref name="bPitch"/> (32, or what
+    /// <c>KernelSet.PanelPitch</c> says): row k of block j is at j * bBlock + k * bPitch.
     /// </summary>
     void Multiply(
-        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int cPitch, int rows, int depth,
-        int accumulate);
+        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, int bPitch, int bBlock, ArrayView<float> c, int cOffset, int cPitch,
+        int rows, int depth, int accumulate);
 
     /// <summary>C[r, 0..32] += sum over k of A[k, r] * B[k, 0..32], with C's pitch 32; rows as above.</summary>
     void MultiplyTransposed(
         ArrayView<float> a, int aOffset, int aPitch, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int rows, int depth);
+
+    /// <summary>
+    /// Winograd's B^T d B of 6x6 source pixels: value i of channel c goes to target + i * distance + c. The pixel at row y and column x comes
+    /// first; pixels outside of height and width are zero. With <paramref name="enlarged"/> 1, pixel (y, x) is (y / 2, x / 2) of the source.
+    /// </summary>
+    void TransformSource(
+        ArrayView<T> source, long offset, int linePitch, int pixelPitch, int y, int x, int height, int width, int enlarged,
+        ArrayView<float> target, int targetOffset, int distance, int count);
+
+    /// <summary>
+    /// Winograd's G g G^T of 3x3 weights, for 32 columns and some depths of a packed panel; value i goes to target + i * distance, and there as
+    /// <see cref="Multiply"/> reads its right factor.
+    /// </summary>
+    void TransformWeights(
+        ArrayView<T> weights, long offset, int tapPitch, ArrayView<float> target, int targetOffset, int distance, int pitch, int block, int depth);
+
+    /// <summary>Winograd's A^T m A: 36 rows of sums, which it overwrites, to 16 rows of <paramref name="pitch"/> values.</summary>
+    void TransformSums(ArrayView<float> sums, int offset, int distance, ArrayView<float> target, int targetOffset, int pitch);
 
     /// <summary>
     /// One row of a contraction's result: adds biases, applies the activation, adds the residual (or activates the sum), stores.

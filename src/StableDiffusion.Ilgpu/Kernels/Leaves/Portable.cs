@@ -21,8 +21,8 @@ internal static class Portable
     }
 
     public static void Multiply(
-        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int cPitch, int rows, int depth,
-        int accumulate)
+        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, int bPitch, int bBlock, ArrayView<float> c, int cOffset, int cPitch,
+        int rows, int depth, int accumulate)
     {
         for (var row = 0; row < rows; row++)
         {
@@ -30,6 +30,7 @@ internal static class Portable
             {
                 float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
                 var target = cOffset + (row * cPitch) + column;
+                var block = bOffset + (column / bPitch * bBlock) + (column % bPitch);
                 if (accumulate != 0)
                 {
                     s0 = c[target];
@@ -41,7 +42,7 @@ internal static class Portable
                 for (var k = 0; k < depth; k++)
                 {
                     var left = a[aOffset + (row * Tile.SourcePitch) + k];
-                    var right = bOffset + (k * Tile.Columns) + column;
+                    var right = block + (k * bPitch);
                     s0 += left * b[right];
                     s1 += left * b[right + 1];
                     s2 += left * b[right + 2];

@@ -27,14 +27,29 @@ internal struct PortableLeaf<T, TFormat> : ILeaf<T>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly void Multiply(
-        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int cPitch, int rows, int depth,
-        int accumulate) =>
-        Portable.Multiply(a, aOffset, b, bOffset, c, cOffset, cPitch, rows, depth, accumulate);
+        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, int bPitch, int bBlock, ArrayView<float> c, int cOffset, int cPitch,
+        int rows, int depth, int accumulate) =>
+        Portable.Multiply(a, aOffset, b, bOffset, bPitch, bBlock, c, cOffset, cPitch, rows, depth, accumulate);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly void MultiplyTransposed(
         ArrayView<float> a, int aOffset, int aPitch, ArrayView<float> b, int bOffset, ArrayView<float> c, int cOffset, int rows, int depth) =>
         Portable.MultiplyTransposed(a, aOffset, aPitch, b, bOffset, c, cOffset, rows, depth);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly void TransformSource(
+        ArrayView<T> source, long offset, int linePitch, int pixelPitch, int y, int x, int height, int width, int enlarged,
+        ArrayView<float> target, int targetOffset, int distance, int count) =>
+        PortableWinograd<T, TFormat>.TransformSource(source, offset, linePitch, pixelPitch, y, x, height, width, enlarged, target, targetOffset, distance, count);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly void TransformWeights(
+        ArrayView<T> weights, long offset, int tapPitch, ArrayView<float> target, int targetOffset, int distance, int pitch, int block, int depth) =>
+        PortableWinograd<T, TFormat>.TransformWeights(weights, offset, tapPitch, target, targetOffset, distance, pitch, block, depth);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly void TransformSums(ArrayView<float> sums, int offset, int distance, ArrayView<float> target, int targetOffset, int pitch) =>
+        PortableWinograd<T, TFormat>.TransformSums(sums, offset, distance, target, targetOffset, pitch);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly void Finish(

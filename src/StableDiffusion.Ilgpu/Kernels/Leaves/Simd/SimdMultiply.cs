@@ -40,39 +40,40 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
 
     /// <summary>C (+)= A B with A row by row.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Rows(ref float a, ref float b, ref float c, int cPitch, int rows, int depth, bool accumulate) =>
-        Sweep<RowByRow>(ref a, 0, ref b, ref c, cPitch, rows, depth, accumulate);
+    public static void Rows(ref float a, ref float b, int bPitch, int bBlock, ref float c, int cPitch, int rows, int depth, bool accumulate) =>
+        Sweep<RowByRow>(ref a, 0, ref b, bPitch, bPitch == Tile.Columns ? 2 * V.Count : bBlock, ref c, cPitch, rows, depth, accumulate);
 
     /// <summary>C += A^T B with A column by column at <paramref name="aPitch"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Columns(ref float a, int aPitch, ref float b, ref float c, int rows, int depth) =>
-        Sweep<ColumnByColumn>(ref a, aPitch, ref b, ref c, Tile.Columns, rows, depth, true);
+        Sweep<ColumnByColumn>(ref a, aPitch, ref b, Tile.Columns, 2 * V.Count, ref c, Tile.Columns, rows, depth, true);
 
     /// <summary>Column block by column block, so that the part of B that is read again for all rows is as small as it can be.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Sweep<TLayout>(ref float a, nint pitch, ref float b, ref float c, int cPitch, int rows, int depth, bool accumulate)
+    private static void Sweep<TLayout>(
+        ref float a, nint pitch, ref float b, nint bPitch, nint bBlock, ref float c, int cPitch, int rows, int depth, bool accumulate)
         where TLayout : struct, IMultiplyLayout
     {
         for (nint column = 0; column < Tile.Columns; column += 2 * V.Count)
         {
-            ref var panel = ref Unsafe.Add(ref b, column);
+            ref var panel = ref Unsafe.Add(ref b, column / (2 * V.Count) * bBlock);
             for (var row = 0; row < rows;)
             {
                 ref var source = ref Unsafe.Add(ref a, row * TLayout.Row(pitch));
                 ref var target = ref Unsafe.Add(ref c, (row * cPitch) + column);
                 if (V.TileRows == 8)
                 {
-                    Block8<TLayout>(ref source, pitch, ref panel, ref target, cPitch, depth, accumulate);
+                    Block8<TLayout>(ref source, pitch, ref panel, bPitch, ref target, cPitch, depth, accumulate);
                     row += 8;
                 }
                 else if (V.TileRows == 6 && rows - row is > 8 or 6 or 5)
                 {
-                    Block6<TLayout>(ref source, pitch, ref panel, ref target, cPitch, depth, accumulate);
+                    Block6<TLayout>(ref source, pitch, ref panel, bPitch, ref target, cPitch, depth, accumulate);
                     row += 6;
                 }
                 else
                 {
-                    Block4<TLayout>(ref source, pitch, ref panel, ref target, cPitch, depth, accumulate);
+                    Block4<TLayout>(ref source, pitch, ref panel, bPitch, ref target, cPitch, depth, accumulate);
                     row += 4;
                 }
             }
@@ -80,7 +81,7 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
     }
 
     [MethodImpl(Block)]
-    private static void Block8<TLayout>(ref float a, nint pitch, ref float b, ref float c, nint cPitch, int depth, bool accumulate)
+    private static void Block8<TLayout>(ref float a, nint pitch, ref float b, nint bPitch, ref float c, nint cPitch, int depth, bool accumulate)
         where TLayout : struct, IMultiplyLayout
     {
         V x0, x1, x2, x3, x4, x5, x6, x7, y0, y1, y2, y3, y4, y5, y6, y7;
@@ -134,7 +135,7 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
             x7 = V.MultiplyAdd(value, left, x7);
             y7 = V.MultiplyAdd(value, right, y7);
             a = ref Unsafe.Add(ref a, TLayout.Step(pitch));
-            b = ref Unsafe.Add(ref b, Tile.Columns);
+            b = ref Unsafe.Add(ref b, bPitch);
         }
 
         V.Store(x0, ref c);
@@ -157,7 +158,7 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
 
     /// <summary>For machines with sixteen registers: twelve of them hold sums.</summary>
     [MethodImpl(Block)]
-    private static void Block6<TLayout>(ref float a, nint pitch, ref float b, ref float c, nint cPitch, int depth, bool accumulate)
+    private static void Block6<TLayout>(ref float a, nint pitch, ref float b, nint bPitch, ref float c, nint cPitch, int depth, bool accumulate)
         where TLayout : struct, IMultiplyLayout
     {
         V x0, x1, x2, x3, x4, x5, y0, y1, y2, y3, y4, y5;
@@ -201,7 +202,7 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
             x5 = V.MultiplyAdd(value, left, x5);
             y5 = V.MultiplyAdd(value, right, y5);
             a = ref Unsafe.Add(ref a, TLayout.Step(pitch));
-            b = ref Unsafe.Add(ref b, Tile.Columns);
+            b = ref Unsafe.Add(ref b, bPitch);
         }
 
         V.Store(x0, ref c);
@@ -220,7 +221,7 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
 
     /// <summary>For what six rows do not divide, and for narrow registers.</summary>
     [MethodImpl(Block)]
-    private static void Block4<TLayout>(ref float a, nint pitch, ref float b, ref float c, nint cPitch, int depth, bool accumulate)
+    private static void Block4<TLayout>(ref float a, nint pitch, ref float b, nint bPitch, ref float c, nint cPitch, int depth, bool accumulate)
         where TLayout : struct, IMultiplyLayout
     {
         V x0, x1, x2, x3, y0, y1, y2, y3;
@@ -254,7 +255,7 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
             x3 = V.MultiplyAdd(value, left, x3);
             y3 = V.MultiplyAdd(value, right, y3);
             a = ref Unsafe.Add(ref a, TLayout.Step(pitch));
-            b = ref Unsafe.Add(ref b, Tile.Columns);
+            b = ref Unsafe.Add(ref b, bPitch);
         }
 
         V.Store(x0, ref c);

@@ -1,0 +1,47 @@
+using StableDiffusion.Ilgpu.Kernels.Gemm;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
+
+namespace StableDiffusion.Ilgpu.Compilation;
+
+/// <summary>
+/// Which convolutions go through Winograd's transforms, and in which tiles. The choice looks at one item's size alone, so that a picture does not
+/// depend on how many are computed with it.
+/// </summary>
+internal static class WinogradTiling
+{
+    /// <summary>Pixels below which transforming the weights costs what it saves.</summary>
+    private const int FewestPixels = 16 * 16;
+
+    /// <summary>Channels are transformed by whole registers.</summary>
+    private const int ChannelMultiple = 16;
+
+    private const int MostBlocks = 64;
+    private const int MostPanels = 10;
+
+    public static bool Fits<T>(in GemmArguments<T> a) where T : unmanaged =>
+        a.Kernel == 3 && a.Stride == 1 && a.PadLeft == 1 && a.PadTop == 1 && a.OutputPixels == a.Height * a.Width && a.OutputWidth == a.Width
+        && a.Channels % ChannelMultiple == 0 && a.OutputPixels >= FewestPixels && a.Epilogue.Geglu == 0
+        && (IsStored(a) || IsDoubled(a));
+
+    public static WinogradArguments<T> Choose<T>(in GemmArguments<T> gemm, int groups) where T : unmanaged
+    {
+        var a = new WinogradArguments<T> { Gemm = gemm, Enlarged = IsStored(gemm) ? 0 : 1, TileDepth = Math.Min(Tile.Depth, gemm.Channels) };
+        a.TileBlocks = Math.Min(MostBlocks, Tile.RoundUp(a.Blocks, Tile.Rows));
+        var tiles = a.BlockTiles;
+        a.TileBlocks = Tile.RoundUp((a.Blocks + tiles - 1) / tiles, Tile.Rows);
+        a.TilePanels = Math.Min(MostPanels, gemm.Panels);
+        while (a.TilePanels > 1 && a.Tiles < 3 * groups)
+        {
+            a.TilePanels--;
+        }
+
+        var panelTiles = (gemm.Panels + a.TilePanels - 1) / a.TilePanels;
+        a.TilePanels = (gemm.Panels + panelTiles - 1) / panelTiles;
+        return a;
+    }
+
+    private static bool IsStored<T>(in GemmArguments<T> a) where T : unmanaged => a.Height == a.SourceHeight && a.Width == a.SourceWidth;
+
+    private static bool IsDoubled<T>(in GemmArguments<T> a) where T : unmanaged =>
+        a.Height == 2 * a.SourceHeight && a.Width == 2 * a.SourceWidth;
+}
