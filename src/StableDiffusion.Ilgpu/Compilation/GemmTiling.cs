@@ -10,7 +10,7 @@ namespace StableDiffusion.Ilgpu.Compilation;
 /// </summary>
 internal static class GemmTiling
 {
-    private const int MostRows = 128;
+    private const int MostRows = 120;
     private const int MostPanels = 10;
 
     public static void Choose<T>(ref GemmArguments<T> a, int groups) where T : unmanaged

@@ -13,7 +13,7 @@ internal struct AttentionArguments<T> where T : unmanaged
     private const int LaneBudget = 40 * 1024;
 
     /// <summary>Keys whose scores are held at a time.</summary>
-    public const int BlockKeys = 64;
+    public const int BlockKeys = 48;
 
     public ArrayView<T> Arena;
     public long Query;

@@ -21,8 +21,8 @@ internal readonly struct Simd256(Vector256<float> v) : ISimd<Simd256>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd256 LoadHalf(ref ushort source, nint offset)
     {
-        var (low, high) = Vector128.Widen(Vector128.LoadUnsafe(ref Unsafe.As<ushort, short>(ref source), (nuint)offset));
-        return new((Vector256.Create(low, high) << 13 & Vector256.Create(HalfBits.Kept)).AsSingle() * Vector256.Create(HalfBits.Rescale));
+        var bits = Vector256.WidenLower(Vector128.LoadUnsafe(ref Unsafe.As<ushort, short>(ref source), (nuint)offset).ToVector256Unsafe());
+        return new((bits << 13 & Vector256.Create(HalfBits.Kept)).AsSingle() * Vector256.Create(HalfBits.Rescale));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
