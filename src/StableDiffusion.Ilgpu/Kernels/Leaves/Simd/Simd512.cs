@@ -21,8 +21,8 @@ internal readonly struct Simd512(Vector512<float> v) : ISimd<Simd512>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd512 LoadHalf(ref ushort source, nint offset)
     {
-        var (low, high) = Vector256.Widen(Vector256.LoadUnsafe(ref Unsafe.As<ushort, short>(ref source), (nuint)offset));
-        return new((Vector512.Create(low, high) << 13 & Vector512.Create(HalfBits.Kept)).AsSingle() * Vector512.Create(HalfBits.Rescale));
+        var bits = Vector512.WidenLower(Vector256.LoadUnsafe(ref Unsafe.As<ushort, short>(ref source), (nuint)offset).ToVector512Unsafe());
+        return new((bits << 13 & Vector512.Create(HalfBits.Kept)).AsSingle() * Vector512.Create(HalfBits.Rescale));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
