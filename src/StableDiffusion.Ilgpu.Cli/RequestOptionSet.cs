@@ -30,6 +30,11 @@ internal sealed class RequestOptionSet
         WithDefault(42, SharedOptions.Number<long>("--seed", "Seed of the first picture, counting up in a batch; negative for a random one", "-s"));
 
     private readonly Option<int?> batchCount = WithDefault(1, SharedOptions.Number<int>("--batch-count", "Pictures to make", "-b"));
+    private readonly Option<int?> batchSize = SharedOptions.Number<int>(
+        "--batch-size", "Most pictures drawn together [default: what memory allows; on the processor up to 8 small ones, one from 512x512 on]");
+
+    private readonly Option<bool> circular = new("--circular") { Description = "Make pictures that join at opposite edges" };
+
     private readonly Option<string> sampler = SharedOptions.Choice(
         "--sampling-method", $"Sampler: {string.Join(", ", Samplers.All.Select(s => s.Name))}", "euler_a", Samplers.Find);
 
@@ -44,7 +49,7 @@ internal sealed class RequestOptionSet
     {
         foreach (var option in new Option[]
         {
-            prompt, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, sampler, scheduler, noiseGenerator,
+            prompt, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, batchSize, sampler, scheduler, noiseGenerator, circular,
         })
         {
             command.Add(option);
@@ -66,6 +71,8 @@ internal sealed class RequestOptionSet
             // Other tools' seeds have 32 bits.
             Seed = givenSeed >= 0 ? givenSeed : Random.Shared.NextInt64(1L << 32),
             BatchCount = parsed.GetValue(batchCount)!.Value,
+            BatchSize = parsed.GetValue(batchSize),
+            Circular = parsed.GetValue(circular),
             Sampler = Samplers.Find(parsed.GetValue(sampler)!),
             Scheduler = SchedulerNames.Find(parsed.GetValue(scheduler)!),
             NoiseGenerator = FindNoiseGenerator(parsed.GetValue(noiseGenerator)!),

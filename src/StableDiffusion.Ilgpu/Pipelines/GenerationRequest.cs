@@ -29,6 +29,15 @@ public sealed record GenerationRequest
     /// <summary>How many pictures to make.</summary>
     public int BatchCount { get; init; } = 1;
 
+    /// <summary>
+    /// Most pictures that are drawn together, in one call of the UNet for each step; null for as many as the device has memory for, on the
+    /// processor up to 8 small ones. Pictures do not depend on it.
+    /// </summary>
+    public int? BatchSize { get; init; }
+
+    /// <summary>Makes pictures that join at opposite edges, by convolutions that wrap around.</summary>
+    public bool Circular { get; init; }
+
     /// <summary>The sampler, one of <see cref="Samplers.All"/>.</summary>
     public Sampler Sampler { get; init; } = Samplers.EulerAncestral;
 
@@ -46,6 +55,7 @@ public sealed record GenerationRequest
         CheckSize("height", Height);
         CheckAtLeastOne("steps", Steps);
         CheckAtLeastOne("batch count", BatchCount);
+        CheckAtLeastOne("batch size", BatchSize ?? 1);
         if (!double.IsFinite(GuidanceScale))
         {
             throw new StableDiffusionException($"guidance scale {GuidanceScale} is not a finite number");

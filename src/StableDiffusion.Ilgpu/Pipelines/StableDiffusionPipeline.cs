@@ -84,8 +84,8 @@ public sealed class StableDiffusionPipeline : IDisposable
             compiling = Dedicated.Start(() => pipeline.CompileKernels(stop.Token));
             var size = loaded.UNetConfig.SampleSize;
             pipeline.engine.Text(2, cancellationToken);
-            pipeline.engine.UNet(2, size, size, cancellationToken);
-            pipeline.engine.Decoder(size, size, cancellationToken);
+            pipeline.engine.UNet(2, size, size, cancellationToken: cancellationToken);
+            pipeline.engine.Decoder(size, size, cancellationToken: cancellationToken);
             compiling.Wait();
             pipeline.Timings.Load = Stopwatch.GetElapsedTime(start);
             return pipeline;
@@ -103,10 +103,17 @@ public sealed class StableDiffusionPipeline : IDisposable
 
 #pragma warning restore RS0026, RS0027
 
-    /// <summary>Makes the pictures of a request, one after the other.</summary>
+    /// <summary>Makes the pictures of a request.</summary>
     /// <exception cref="StableDiffusionException">A value of the request cannot be used; nothing was computed.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step.</exception>
     public IReadOnlyList<GeneratedImage> Generate(
+        GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        [.. GenerateEach(request, progress, cancellationToken)];
+
+    /// <summary>Makes the pictures of a request as they are asked for: each is there as soon as its batch is drawn and it is decoded.</summary>
+    /// <exception cref="StableDiffusionException">A value of the request cannot be used; nothing was computed.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step.</exception>
+    public IEnumerable<GeneratedImage> GenerateEach(
         GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(request);
@@ -118,48 +125,8 @@ public sealed class StableDiffusionPipeline : IDisposable
                 + "it needs a picture and a mask beside the prompt");
         }
 
-        var (width, height) = (request.Width ?? NativeSize, request.Height ?? NativeSize);
         var plan = request.Sampler.Plan(model.Schedule, request.Steps, request.Scheduler);
-        void Report(GenerationStage stage, int image, int step) =>
-            progress?.Report(new GenerationProgress(stage, image, request.BatchCount, step, plan.Steps.Count));
-
-        Report(GenerationStage.Text, 0, 0);
-        var start = Stopwatch.GetTimestamp();
-        var guided = request.GuidanceScale != 1;
-        string[] prompts = guided ? [request.NegativePrompt, request.Prompt] : [request.Prompt];
-        var context = engine.Encode(prompts.SelectMany(model.Tokenize).ToArray(), cancellationToken);
-        Timings.Text += Stopwatch.GetElapsedTime(start);
-
-        var images = new List<GeneratedImage>();
-        var (rows, columns) = (height / model.VaeConfig.PixelsPerLatent, width / model.VaeConfig.PixelsPerLatent);
-        for (var i = 0; i < request.BatchCount; i++)
-        {
-            var image = i;
-            start = Stopwatch.GetTimestamp();
-            Report(GenerationStage.Sampling, image, 0);
-            var noise = NormalStream.Create(request.NoiseGenerator, request.Seed + image);
-            var latent = engine.Sample(
-                new SamplingRun
-                {
-                    Context = context,
-                    Guidance = guided ? request.GuidanceScale : null,
-                    Height = rows,
-                    Width = columns,
-                    Plan = plan,
-                    Draw = () => Draw(noise, rows * columns),
-                    AfterStep = step => Report(GenerationStage.Sampling, image, step),
-                },
-                cancellationToken);
-            Timings.Sampling += Stopwatch.GetElapsedTime(start);
-
-            start = Stopwatch.GetTimestamp();
-            Report(GenerationStage.Decoding, image, plan.Steps.Count);
-            var pixels = engine.DecodeToBytes(latent, rows, columns, cancellationToken);
-            Timings.Decode += Stopwatch.GetElapsedTime(start);
-            images.Add(new GeneratedImage(width, height, pixels, request.Seed + image, Describe(request, width, height, request.Seed + image)));
-        }
-
-        return images;
+        return Draw(request, plan, progress, cancellationToken);
     }
 
     /// <summary>What a model is, read from its configuration and file headers; no device is touched.</summary>
@@ -216,11 +183,56 @@ public sealed class StableDiffusionPipeline : IDisposable
         Timings.KernelCompile = Stopwatch.GetElapsedTime(start);
     }
 
-    private float[] Draw(NormalStream noise, int pixels)
+    private IEnumerable<GeneratedImage> Draw(
+        GenerationRequest request, SamplingPlan plan, IProgress<GenerationProgress>? progress, CancellationToken cancellationToken)
     {
-        var values = new float[model.VaeConfig.LatentChannels * pixels];
-        noise.Fill(values);
-        return values;
+        var (width, height) = (request.Width ?? NativeSize, request.Height ?? NativeSize);
+        var (rows, columns) = (height / model.VaeConfig.PixelsPerLatent, width / model.VaeConfig.PixelsPerLatent);
+        void Report(GenerationStage stage, int image, int step, int batch = 1) =>
+            progress?.Report(new GenerationProgress(stage, image, request.BatchCount, step, plan.Steps.Count) { BatchSize = batch });
+
+        Report(GenerationStage.Text, 0, 0);
+        var start = Stopwatch.GetTimestamp();
+        var guided = request.GuidanceScale != 1;
+        string[] prompts = guided ? [request.NegativePrompt, request.Prompt] : [request.Prompt];
+        var context = engine.Encode(prompts.SelectMany(model.Tokenize).ToArray(), cancellationToken);
+        Timings.Text += Stopwatch.GetElapsedTime(start);
+
+        var batchSize = BatchPlan.Choose(
+            request.BatchCount, request.BatchSize, rows * columns, Device.Kind, engine.ArenaBudget,
+            pictures => engine.MeasureUNet(guided ? 2 * pictures : pictures, rows, columns));
+        foreach (var (first, count) in BatchPlan.Split(request.BatchCount, batchSize))
+        {
+            start = Stopwatch.GetTimestamp();
+            Report(GenerationStage.Sampling, first, 0, count);
+            var noise = new BatchNoise(request.NoiseGenerator, request.Seed + first, count, model.VaeConfig.LatentChannels * rows * columns);
+            var latents = engine.Sample(
+                new SamplingRun
+                {
+                    Pictures = count,
+                    Context = context,
+                    Guidance = guided ? request.GuidanceScale : null,
+                    Height = rows,
+                    Width = columns,
+                    Circular = request.Circular,
+                    Plan = plan,
+                    Draw = noise.Draw,
+                    AfterStep = step => Report(GenerationStage.Sampling, first, step, count),
+                },
+                cancellationToken);
+            Timings.Sampling += Stopwatch.GetElapsedTime(start);
+
+            for (var i = 0; i < count; i++)
+            {
+                start = Stopwatch.GetTimestamp();
+                Report(GenerationStage.Decoding, first + i, plan.Steps.Count);
+                var pixels = engine.DecodeToBytes(
+                    latents.AsSpan(i * noise.Values, noise.Values), rows, columns, request.Circular, cancellationToken);
+                Timings.Decode += Stopwatch.GetElapsedTime(start);
+                var seed = request.Seed + first + i;
+                yield return new GeneratedImage(width, height, pixels, seed, Describe(request, width, height, seed));
+            }
+        }
     }
 
     private string Describe(GenerationRequest request, int width, int height, long seed) => InfoText.Format(
@@ -234,6 +246,7 @@ public sealed class StableDiffusionPipeline : IDisposable
             ("Size", $"{width}x{height}"),
             ("Model hash", model.ShortHash),
             ("Model", model.Name),
+            ("Tiling", request.Circular ? "True" : null),
             ("RNG", request.NoiseGenerator == NoiseGenerator.Cpu ? "CPU" : null),
             ("Version", $"sdilgpu {typeof(StableDiffusionPipeline).Assembly.GetName().Version?.ToString(3)}"),
         ]);
