@@ -35,6 +35,8 @@ internal sealed class RequestOptionSet
 
     private readonly Option<bool> circular = new("--circular") { Description = "Make pictures that join at opposite edges" };
 
+    private readonly TilingOptionSet tiling = new();
+
     private readonly Option<string> sampler = SharedOptions.Choice(
         "--sampling-method", $"Sampler: {string.Join(", ", Samplers.All.Select(s => s.Name))}", "euler_a", Samplers.Find);
 
@@ -54,12 +56,14 @@ internal sealed class RequestOptionSet
         {
             command.Add(option);
         }
+
+        tiling.AddTo(command);
     }
 
     public GenerationRequest Read(ParseResult parsed)
     {
         var givenSeed = parsed.GetValue(seed)!.Value;
-        return new GenerationRequest
+        return tiling.Apply(parsed, new GenerationRequest
         {
             Prompt = parsed.GetValue(prompt)!,
             NegativePrompt = parsed.GetValue(negativePrompt)!,
@@ -76,7 +80,7 @@ internal sealed class RequestOptionSet
             Sampler = Samplers.Find(parsed.GetValue(sampler)!),
             Scheduler = SchedulerNames.Find(parsed.GetValue(scheduler)!),
             NoiseGenerator = FindNoiseGenerator(parsed.GetValue(noiseGenerator)!),
-        };
+        });
     }
 
     private static string NoiseGeneratorNames => string.Join(", ", Enum.GetNames<NoiseGenerator>().Select(n => n.ToLowerInvariant()));

@@ -47,6 +47,9 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     public long MeasureUNet(int items, int height, int width) =>
         CompiledGraph<T>.MeasureArena(model.RecordUNet(items, height, width), fusion);
 
+    /// <summary>Bytes of arena that decoding a whole latent needs.</summary>
+    public long MeasureDecoder(int height, int width) => CompiledGraph<T>.MeasureArena(model.RecordDecoder(height, width), fusion);
+
     /// <summary>Token ids of some prompts, one after the other, to their last hidden states (prompts, tokens, hidden).</summary>
     public float[] Encode(ReadOnlySpan<int> ids, CancellationToken cancellationToken = default)
     {

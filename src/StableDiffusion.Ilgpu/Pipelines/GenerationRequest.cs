@@ -47,6 +47,21 @@ public sealed record GenerationRequest
     /// <summary>Which generator turns the seed into noise.</summary>
     public NoiseGenerator NoiseGenerator { get; init; } = NoiseGenerator.Cuda;
 
+    /// <summary>
+    /// Decodes in tiles that are blended: less memory, slightly different colours. Done anyway where the whole picture would take more memory
+    /// than the device has left.
+    /// </summary>
+    public bool VaeTiling { get; init; }
+
+    /// <summary>Width of a tile in pixels of the latent.</summary>
+    public int VaeTileWidth { get; init; } = 32;
+
+    /// <summary>Height of a tile in pixels of the latent.</summary>
+    public int VaeTileHeight { get; init; } = 32;
+
+    /// <summary>The share of a tile, 0 to 0.5, that neighbours overlap at least.</summary>
+    public double VaeTileOverlap { get; init; } = 0.5;
+
     /// <summary>Checks what can be checked without a model.</summary>
     /// <exception cref="StableDiffusionException">A value cannot be used.</exception>
     internal void Validate()
@@ -56,6 +71,13 @@ public sealed record GenerationRequest
         CheckAtLeastOne("steps", Steps);
         CheckAtLeastOne("batch count", BatchCount);
         CheckAtLeastOne("batch size", BatchSize ?? 1);
+        CheckAtLeastOne("VAE tile width", VaeTileWidth);
+        CheckAtLeastOne("VAE tile height", VaeTileHeight);
+        if (!(VaeTileOverlap >= 0 && VaeTileOverlap <= 0.5))
+        {
+            throw new StableDiffusionException($"VAE tile overlap {VaeTileOverlap} cannot be used; valid: 0 to 0.5");
+        }
+
         if (!double.IsFinite(GuidanceScale))
         {
             throw new StableDiffusionException($"guidance scale {GuidanceScale} is not a finite number");

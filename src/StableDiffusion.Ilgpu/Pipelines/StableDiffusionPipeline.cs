@@ -201,6 +201,7 @@ public sealed class StableDiffusionPipeline : IDisposable
         var batchSize = BatchPlan.Choose(
             request.BatchCount, request.BatchSize, rows * columns, Device.Kind, engine.ArenaBudget,
             pictures => engine.MeasureUNet(guided ? 2 * pictures : pictures, rows, columns));
+        var decoder = new LatentDecoder<ushort>(engine, model, request);
         foreach (var (first, count) in BatchPlan.Split(request.BatchCount, batchSize))
         {
             start = Stopwatch.GetTimestamp();
@@ -226,8 +227,7 @@ public sealed class StableDiffusionPipeline : IDisposable
             {
                 start = Stopwatch.GetTimestamp();
                 Report(GenerationStage.Decoding, first + i, plan.Steps.Count);
-                var pixels = engine.DecodeToBytes(
-                    latents.AsSpan(i * noise.Values, noise.Values), rows, columns, request.Circular, cancellationToken);
+                var pixels = decoder.Decode(latents.AsSpan(i * noise.Values, noise.Values), rows, columns, cancellationToken);
                 Timings.Decode += Stopwatch.GetElapsedTime(start);
                 var seed = request.Seed + first + i;
                 yield return new GeneratedImage(width, height, pixels, seed, Describe(request, width, height, seed));
