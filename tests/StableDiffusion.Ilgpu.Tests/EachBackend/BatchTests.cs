@@ -13,7 +13,14 @@ public sealed class BatchTests(DeviceFixture fixture)
     /// <summary>With noise in every step, with a history, and with latents that are kept for later steps.</summary>
     private static readonly Sampler[] Walks = [Samplers.EulerAncestral, Samplers.DpmPlusPlus2M, Samplers.Pndm];
 
-    public static MatrixTheoryData<string, string> Cases => new(TinyModels.Names.Where(IsTextToImage), Backend.Names);
+    /// <summary>The other ones also take a picture and a mask.</summary>
+    internal static IEnumerable<string> TextToImage => TinyModels.Names.Where(name =>
+    {
+        using var model = TinyModels.Load(name);
+        return !model.IsInpainting;
+    });
+
+    public static MatrixTheoryData<string, string> Cases => new(TextToImage, Backend.Names);
 
     public static TheoryData<string> HalfBackends => [.. Backend.All.Where(b => b.Half).Select(b => b.ToString())];
 
@@ -61,13 +68,6 @@ public sealed class BatchTests(DeviceFixture fixture)
         }).ToArray();
         Assert.NotEmpty(plans[0]);
         Assert.Equal(plans[0], plans[1]);
-    }
-
-    /// <summary>The other ones also take a picture and a mask.</summary>
-    private static bool IsTextToImage(string name)
-    {
-        using var model = TinyModels.Load(name);
-        return !model.IsInpainting;
     }
 
     private static byte[][] Draw(Backend backend, int cores, int batchSize)
