@@ -36,6 +36,7 @@ internal sealed class RequestOptionSet
     private readonly Option<bool> circular = new("--circular") { Description = "Make pictures that join at opposite edges" };
 
     private readonly TilingOptionSet tiling = new();
+    private readonly HiresOptionSet hires = new();
 
     private readonly Option<string> sampler = SharedOptions.Choice(
         "--sampling-method", $"Sampler: {string.Join(", ", Samplers.All.Select(s => s.Name))}", "euler_a", Samplers.Find);
@@ -58,6 +59,7 @@ internal sealed class RequestOptionSet
         }
 
         tiling.AddTo(command);
+        hires.AddTo(command);
     }
 
     public GenerationRequest Read(ParseResult parsed)
@@ -77,6 +79,7 @@ internal sealed class RequestOptionSet
             BatchCount = parsed.GetValue(batchCount)!.Value,
             BatchSize = parsed.GetValue(batchSize),
             Circular = parsed.GetValue(circular),
+            Hires = hires.Read(parsed),
             Sampler = Samplers.Find(parsed.GetValue(sampler)!),
             Scheduler = SchedulerNames.Find(parsed.GetValue(scheduler)!),
             NoiseGenerator = FindNoiseGenerator(parsed.GetValue(noiseGenerator)!),

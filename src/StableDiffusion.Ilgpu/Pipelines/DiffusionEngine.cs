@@ -72,7 +72,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         graph.Prompt.Run(cancellationToken: cancellationToken);
         var plan = run.Plan;
         using var schedule = new ScheduleTable<T>(device, graph, "timestep", [.. plan.Steps.Select(s => s.Timestep)]);
-        using var latent = new LatentState<T>(device, kernels, workspace, [.. Draw().Select(n => (float)(n * plan.InitialNoiseScale))]);
+        using var latent = new LatentState<T>(device, kernels, workspace, Begin(run, Draw(), run.Start is { } start ? Layout.ToChannelsLast(start, channels, pixels) : null));
         for (var i = 0; i < plan.Steps.Count; i++)
         {
             var step = plan.Steps[i];
@@ -105,6 +105,11 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
 
         workspace.Dispose();
     }
+
+    /// <summary>What a run starts from: noise, or a picture's latent under noise.</summary>
+    private static float[] Begin(SamplingRun run, float[] noise, float[]? start) => start is null
+        ? [.. noise.Select(n => (float)(n * run.Plan.InitialNoiseScale))]
+        : [.. start.Zip(noise, (x, n) => (float)((run.Plan.Start.Signal * x) + (run.Plan.Start.Noise * n)))];
 
     private CompiledGraph<T> RunDecoder(
         ReadOnlySpan<float> latent, int height, int width, bool circular, CancellationToken cancellationToken)

@@ -62,6 +62,9 @@ public sealed record GenerationRequest
     /// <summary>The share of a tile, 0 to 0.5, that neighbours overlap at least.</summary>
     public double VaeTileOverlap { get; init; } = 0.5;
 
+    /// <summary>A second pass in a larger size; null for none.</summary>
+    public HiresOptions? Hires { get; init; }
+
     /// <summary>Checks what can be checked without a model.</summary>
     /// <exception cref="StableDiffusionException">A value cannot be used.</exception>
     internal void Validate()
@@ -78,6 +81,7 @@ public sealed record GenerationRequest
             throw new StableDiffusionException($"VAE tile overlap {VaeTileOverlap} cannot be used; valid: 0 to 0.5");
         }
 
+        Hires?.Validate();
         if (!double.IsFinite(GuidanceScale))
         {
             throw new StableDiffusionException($"guidance scale {GuidanceScale} is not a finite number");

@@ -11,13 +11,12 @@ internal sealed class LatentDecoder<T>(DiffusionEngine<T> engine, LoadedModel mo
     /// <summary>A latent, channels first, to the bytes of a picture: rows of R, G, B.</summary>
     public byte[] Decode(ReadOnlySpan<float> latent, int height, int width, CancellationToken cancellationToken)
     {
-        var isOneTile = height <= request.VaeTileHeight && width <= request.VaeTileWidth;
-        if (isOneTile || !(request.VaeTiling || engine.MeasureDecoder(height, width) > engine.ArenaBudget))
+        if (!VaeTiles.AreNeeded(request, height, width, () => engine.MeasureDecoder(height, width), engine.ArenaBudget))
         {
             return engine.DecodeToBytes(latent, height, width, request.Circular, cancellationToken);
         }
 
-        var grid = Grid(height, width);
+        var grid = VaeTiles.Grid(request, height, width);
         var channels = model.VaeConfig.LatentChannels;
         var picture = grid.Apply(Layout.ToChannelsLast(latent, channels, height * width), 1, model.VaeConfig.PixelsPerLatent, tile =>
         {
@@ -26,8 +25,4 @@ internal sealed class LatentDecoder<T>(DiffusionEngine<T> engine, LoadedModel mo
         });
         return PixelBytes.Of(picture);
     }
-
-    private TileGrid Grid(int height, int width) => new(
-        TileAxis.Create(height, request.VaeTileHeight, request.VaeTileOverlap, request.Circular),
-        TileAxis.Create(width, request.VaeTileWidth, request.VaeTileOverlap, request.Circular));
 }

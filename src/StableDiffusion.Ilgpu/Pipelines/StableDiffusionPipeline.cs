@@ -125,8 +125,10 @@ public sealed class StableDiffusionPipeline : IDisposable
                 + "it needs a picture and a mask beside the prompt");
         }
 
+        // Plans say what is wrong with a request, so they are made before anything is computed.
+        var (rows, columns) = LatentSize(request);
         var plan = request.Sampler.Plan(model.Schedule, request.Steps, request.Scheduler);
-        return Draw(request, plan, progress, cancellationToken);
+        return Draw(request, plan, HiresPass.Create(request, model, rows, columns), progress, cancellationToken);
     }
 
     /// <summary>What a model is, read from its configuration and file headers; no device is touched.</summary>
@@ -183,13 +185,18 @@ public sealed class StableDiffusionPipeline : IDisposable
         Timings.KernelCompile = Stopwatch.GetElapsedTime(start);
     }
 
+    private (int Rows, int Columns) LatentSize(GenerationRequest request) =>
+        ((request.Height ?? NativeSize) / model.VaeConfig.PixelsPerLatent, (request.Width ?? NativeSize) / model.VaeConfig.PixelsPerLatent);
+
     private IEnumerable<GeneratedImage> Draw(
-        GenerationRequest request, SamplingPlan plan, IProgress<GenerationProgress>? progress, CancellationToken cancellationToken)
+        GenerationRequest request, SamplingPlan plan, HiresPass? hires, IProgress<GenerationProgress>? progress,
+        CancellationToken cancellationToken)
     {
-        var (width, height) = (request.Width ?? NativeSize, request.Height ?? NativeSize);
-        var (rows, columns) = (height / model.VaeConfig.PixelsPerLatent, width / model.VaeConfig.PixelsPerLatent);
+        var (rows, columns) = LatentSize(request);
+        var (finalRows, finalColumns) = hires is null ? (rows, columns) : (hires.Rows, hires.Columns);
+        var (steps, values) = (plan.Steps.Count + (hires?.Plan.Steps.Count ?? 0), model.VaeConfig.LatentChannels * finalRows * finalColumns);
         void Report(GenerationStage stage, int image, int step, int batch = 1) =>
-            progress?.Report(new GenerationProgress(stage, image, request.BatchCount, step, plan.Steps.Count) { BatchSize = batch });
+            progress?.Report(new GenerationProgress(stage, image, request.BatchCount, step, steps) { BatchSize = batch });
 
         Report(GenerationStage.Text, 0, 0);
         var start = Stopwatch.GetTimestamp();
@@ -199,38 +206,44 @@ public sealed class StableDiffusionPipeline : IDisposable
         Timings.Text += Stopwatch.GetElapsedTime(start);
 
         var batchSize = BatchPlan.Choose(
-            request.BatchCount, request.BatchSize, rows * columns, Device.Kind, engine.ArenaBudget,
-            pictures => engine.MeasureUNet(guided ? 2 * pictures : pictures, rows, columns));
+            request.BatchCount, request.BatchSize, finalRows * finalColumns, Device.Kind, engine.ArenaBudget,
+            pictures => engine.MeasureUNet(guided ? 2 * pictures : pictures, finalRows, finalColumns));
         var decoder = new LatentDecoder<ushort>(engine, model, request);
         foreach (var (first, count) in BatchPlan.Split(request.BatchCount, batchSize))
         {
             start = Stopwatch.GetTimestamp();
             Report(GenerationStage.Sampling, first, 0, count);
             var noise = new BatchNoise(request.NoiseGenerator, request.Seed + first, count, model.VaeConfig.LatentChannels * rows * columns);
-            var latents = engine.Sample(
-                new SamplingRun
-                {
-                    Pictures = count,
-                    Context = context,
-                    Guidance = guided ? request.GuidanceScale : null,
-                    Height = rows,
-                    Width = columns,
-                    Circular = request.Circular,
-                    Plan = plan,
-                    Draw = noise.Draw,
-                    AfterStep = step => Report(GenerationStage.Sampling, first, step, count),
-                },
-                cancellationToken);
+            var run = new SamplingRun
+            {
+                Pictures = count,
+                Context = context,
+                Guidance = guided ? request.GuidanceScale : null,
+                Height = rows,
+                Width = columns,
+                Circular = request.Circular,
+                Plan = plan,
+                Draw = noise.Draw,
+                AfterStep = step => Report(GenerationStage.Sampling, first, step, count),
+            };
+            var latents = engine.Sample(run, cancellationToken);
+            if (hires is not null)
+            {
+                latents = engine.Sample(hires.Follow(run, latents, request.Seed + first), cancellationToken);
+            }
+
             Timings.Sampling += Stopwatch.GetElapsedTime(start);
 
             for (var i = 0; i < count; i++)
             {
                 start = Stopwatch.GetTimestamp();
-                Report(GenerationStage.Decoding, first + i, plan.Steps.Count);
-                var pixels = decoder.Decode(latents.AsSpan(i * noise.Values, noise.Values), rows, columns, cancellationToken);
+                Report(GenerationStage.Decoding, first + i, steps);
+                var pixels = decoder.Decode(latents.AsSpan(i * values, values), finalRows, finalColumns, cancellationToken);
                 Timings.Decode += Stopwatch.GetElapsedTime(start);
                 var seed = request.Seed + first + i;
-                yield return new GeneratedImage(width, height, pixels, seed, Describe(request, width, height, seed));
+                var scale = model.VaeConfig.PixelsPerLatent;
+                yield return new GeneratedImage(
+                    finalColumns * scale, finalRows * scale, pixels, seed, Describe(request, columns * scale, rows * scale, seed));
             }
         }
     }
@@ -246,8 +259,10 @@ public sealed class StableDiffusionPipeline : IDisposable
             ("Size", $"{width}x{height}"),
             ("Model hash", model.ShortHash),
             ("Model", model.Name),
-            ("Tiling", request.Circular ? "True" : null),
+            ("Denoising strength", request.Hires is { } hires ? Number(hires.DenoisingStrength) : null),
             ("RNG", request.NoiseGenerator == NoiseGenerator.Cpu ? "CPU" : null),
+            ("Tiling", request.Circular ? "True" : null),
+            .. HiresPass.Describe(request.Hires),
             ("Version", $"sdilgpu {typeof(StableDiffusionPipeline).Assembly.GetName().Version?.ToString(3)}"),
         ]);
 

@@ -85,6 +85,16 @@ public sealed class TileGridTests
         Assert.Equal([5, 6, 7, 8], LatentResize.Bilinear([5, 6, 7, 8], 1, 2, 1, 2));
     }
 
+    [Theory]
+    [InlineData(false, 64, 64, 100, false)]
+    [InlineData(false, 64, 64, 99, true)]
+    [InlineData(true, 64, 64, 1000, true)]
+    [InlineData(true, 32, 33, 1000, true)]
+    [InlineData(true, 32, 32, 99, false)]
+    public void Tiles_are_used_where_asked_for_or_where_memory_is_too_small(bool asked, int height, int width, long budget, bool expected) =>
+        Assert.Equal(
+            expected, VaeTiles.AreNeeded(new GenerationRequest { Prompt = "", VaeTiling = asked }, height, width, () => 100, budget));
+
     private static float[] Double(float[] source, int height, int width)
     {
         var result = new float[source.Length * 4];
