@@ -24,7 +24,7 @@ public abstract class Sampler
 
     /// <summary>All coefficients of a run of <paramref name="steps"/> steps.</summary>
     /// <exception cref="StableDiffusionException">The number of steps or the scheduler is not one that this sampler can run.</exception>
-    internal SamplingPlan Plan(NoiseSchedule schedule, int steps, Scheduler scheduler)
+    internal SamplingPlan Plan(NoiseSchedule schedule, int steps, Scheduler scheduler, int firstStep = 0)
     {
         // One training step to spare: DPM-Solvers space one step more than they take.
         var most = schedule.TrainSteps - 1;
@@ -39,7 +39,10 @@ public abstract class Sampler
                 $"sampler {Name} has no {SchedulerNames.NameOf(scheduler)} schedule: choose {string.Join(", ", Schedulers.Select(SchedulerNames.NameOf))}");
         }
 
-        return PlanSteps(schedule, steps, scheduler);
+        var all = PlanSteps(schedule, steps, scheduler);
+        var sigma = schedule.Sigma(all.Steps[firstStep].Timestep);
+        var signal = 1 / (Math.Sqrt((sigma * sigma) + 1) * all.Steps[firstStep].InputScale);
+        return all with { Steps = [.. all.Steps.Skip(firstStep)], Start = new(signal, signal * sigma) };
     }
 
     private protected abstract SamplingPlan PlanSteps(NoiseSchedule schedule, int steps, Scheduler scheduler);

@@ -5,7 +5,12 @@ namespace StableDiffusion.Ilgpu.Sampling;
 /// </summary>
 /// <param name="InitialNoiseScale">The run starts from standard normal noise times this.</param>
 /// <param name="Steps">The model evaluations, in order. There may be more than the user asked for (PNDM repeats one).</param>
-internal sealed record SamplingPlan(double InitialNoiseScale, IReadOnlyList<SamplingStep> Steps);
+internal sealed record SamplingPlan(double InitialNoiseScale, IReadOnlyList<SamplingStep> Steps)
+{
+    public NoiseMix Start { get; init; }
+}
+
+internal readonly record struct NoiseMix(double Signal, double Noise);
 
 /// <summary>
 /// One model evaluation and the linear update that follows it. With x the latent, m the model's (guided) output for
