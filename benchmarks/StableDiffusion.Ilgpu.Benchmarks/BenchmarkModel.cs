@@ -79,7 +79,7 @@ internal sealed class BenchmarkModel : IDisposable
         var plan = sampler.Plan(model.Schedule, steps, Scheduler.Discrete);
         PrepareStep();
         using var schedule = new ScheduleTable<ushort>(Session, UNet, "timestep", [.. plan.Steps.Select(s => s.Timestep)]);
-        using var latent = new LatentState<ushort>(Session, kernels, Workspace, noise.Draw());
+        using var latent = new LatentState<ushort>(Session, kernels, Workspace, noise.Draw(), channels);
         return [.. plan.Steps.Select((step, i) =>
         {
             var start = Stopwatch.GetTimestamp();

@@ -131,10 +131,8 @@ internal sealed class CompiledGraph<T> where T : unmanaged
     {
         var bytes = new byte[Graph.Outputs[key].Shape.Count];
         using var buffer = device.Allocate<byte>(bytes.Length);
-        var counter = workspace.Counters.SubView(0, 1);
-        counter.MemSetToZero(device.Stream);
         var arguments = new ConversionArguments<T> { Arena = workspace.Arena, Bytes = buffer.View, Offset = OffsetOf(key), Count = bytes.Length };
-        kernels.ToBytes(device.Stream, new KernelConfig(device.Groups, 1), arguments, workspace.Scratch, counter);
+        kernels.ToBytes(device.Stream, new KernelConfig(device.Groups, 1), arguments, workspace.Scratch, workspace.FreshCounter(device.Stream));
         buffer.View.SubView(0, bytes.Length).CopyToCPU(device.Stream, bytes);
         device.Stream.Synchronize();
         return bytes;
@@ -146,6 +144,9 @@ internal sealed class CompiledGraph<T> where T : unmanaged
         var place = placement[inputs.TryGetValue(key, out var input) ? input : Graph.Outputs[key]];
         return (arena.OffsetOf(place.Root) / Unsafe.SizeOf<T>()) + place.ElementOffset;
     }
+
+    /// <summary>Channels of an input.</summary>
+    public int InputChannels(string key) => inputs[key].C;
 
     /// <summary>What the schedule's program left for the step's: a part of the arena that can be kept for each timestep and put back.</summary>
     public ArrayView<T> ScheduleResults => workspace.Arena.SubView(

@@ -18,11 +18,12 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
     private readonly DeviceBuffer<float> noise;
     private readonly DeviceBuffer<float> history;
     private readonly KernelConfig config;
+    private readonly int channels;
     private int remembered;
 
-    public LatentState(DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, ReadOnlySpan<float> values)
+    public LatentState(DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, ReadOnlySpan<float> values, int channels)
     {
-        (this.device, this.kernels, this.workspace) = (device, kernels, workspace);
+        (this.device, this.kernels, this.workspace, this.channels) = (device, kernels, workspace, channels);
         config = new KernelConfig(device.Groups, 1);
         latent = device.Allocate<float>(values.Length);
         saved = device.Allocate<float>(values.Length);
@@ -33,6 +34,9 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
         device.Stream.Synchronize();
     }
 
+    /// <summary>The latents, for kernels that change them between steps.</summary>
+    public ArrayView<float> View => latent.View.SubView(0, latent.Length);
+
     /// <summary>Writes the latents times a factor into a graph's input, <paramref name="copies"/> times one after the other.</summary>
     public void WriteTo(CompiledGraph<T> graph, string input, int copies, double factor)
     {
@@ -42,10 +46,12 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
             Latent = latent.View,
             Offset = graph.OffsetOf(input),
             Count = (int)latent.Length,
+            Channels = channels,
+            Pitch = graph.InputChannels(input),
             Copies = copies,
             Scale = (float)factor,
         };
-        kernels.Scale(device.Stream, config, arguments, workspace.Scratch, FreshCounter());
+        kernels.Scale(device.Stream, config, arguments, workspace.Scratch, workspace.FreshCounter(device.Stream));
     }
 
     /// <summary>Takes a sampler's step with the model's output.</summary>
@@ -90,7 +96,7 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
                 Slot2 = Slot(2),
                 Slot3 = Slot(3),
             },
-            workspace.Scratch, FreshCounter());
+            workspace.Scratch, workspace.FreshCounter(device.Stream));
         device.Stream.Synchronize();
         remembered += (step.Keep ? 1 : 0) - step.Forget;
 
@@ -113,12 +119,5 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
         saved.Dispose();
         noise.Dispose();
         history.Dispose();
-    }
-
-    private ArrayView<int> FreshCounter()
-    {
-        var counter = workspace.Counters.SubView(0, 1);
-        counter.MemSetToZero(device.Stream);
-        return counter;
     }
 }

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using ILGPU;
+using ILGPU.Runtime;
 using StableDiffusion.Ilgpu.Devices;
 
 namespace StableDiffusion.Ilgpu.Compilation;
@@ -38,6 +39,14 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
         scratch.Count = Math.Max(scratch.Count, scratchValues);
         moments.Count = Math.Max(moments.Count, momentValues);
         counters.Count = Math.Max(counters.Count, launches);
+    }
+
+    /// <summary>The tile counter of a launch outside of any program.</summary>
+    public ArrayView<int> FreshCounter(AcceleratorStream stream)
+    {
+        var counter = Counters.SubView(0, 1);
+        counter.MemSetToZero(stream);
+        return counter;
     }
 
     public void Dispose()

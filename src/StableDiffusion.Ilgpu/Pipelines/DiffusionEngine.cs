@@ -19,6 +19,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     private readonly FusionOptions fusion;
     private readonly Workspace<T> workspace;
     private readonly Dictionary<ModelPart, WeightStore<T>> weights = [];
+    private WeightStore<T>? encoderWeights;
     private readonly Dictionary<string, CompiledGraph<T>> compiled = [];
 
     public DiffusionEngine(LoadedModel model, DeviceSession device, KernelSet<T> kernels, FusionOptions fusion)
@@ -43,6 +44,11 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     public CompiledGraph<T> Decoder(int height, int width, bool circular = false, CancellationToken cancellationToken = default) =>
         Get(ModelPart.Vae, $"decoder {height} {width} {circular}", () => model.RecordDecoder(height, width, circular), cancellationToken);
 
+    /// <summary>For pictures of so many pixels.</summary>
+    public CompiledGraph<T> Encoder(int height, int width, bool circular = false, CancellationToken cancellationToken = default) => Get(
+        () => encoderWeights ??= new WeightStore<T>(device, model.OpenEncoderWeights()), $"encoder {height} {width} {circular}",
+        () => model.RecordEncoder(height, width, circular), cancellationToken);
+
     /// <summary>Bytes of arena that a UNet call needs.</summary>
     public long MeasureUNet(int items, int height, int width) =>
         CompiledGraph<T>.MeasureArena(model.RecordUNet(items, height, width), fusion);
@@ -66,24 +72,43 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         var halves = run.Guidance is null ? 1 : 2;
         var (channels, pixels) = (model.VaeConfig.LatentChannels, run.Height * run.Width);
         var graph = UNet(halves * run.Pictures, run.Height, run.Width, run.Circular, cancellationToken);
-        float[] Draw() => Layout.ToChannelsLast(run.Draw(), channels, pixels);
+        float[] Last(float[] first) => Layout.ToChannelsLast(first, channels, pixels);
+        float[] Draw() => Last(run.Draw());
 
         graph.Write("encoder_hidden_states", BatchPlan.Repeat(run.Context, halves, run.Pictures));
         graph.Prompt.Run(cancellationToken: cancellationToken);
         var plan = run.Plan;
         using var schedule = new ScheduleTable<T>(device, graph, "timestep", [.. plan.Steps.Select(s => s.Timestep)]);
-        using var latent = new LatentState<T>(device, kernels, workspace, Begin(run, Draw(), run.Start is { } start ? Layout.ToChannelsLast(start, channels, pixels) : null));
+        var noise = run.StartNoise is { } given ? Last(given) : Draw();
+        using var latent = new LatentState<T>(device, kernels, workspace, Begin(run, noise, run.Start is { } start ? Last(start) : null), channels);
+        using var conditions = run.Conditions is { } beside
+            ? new LatentConditions<T>(device, kernels, workspace, Layout.ToChannelsLast(beside, beside.Length / (pixels * run.Pictures), pixels), channels) : null;
+        using var blend = run.Blend is { } masked ? new LatentBlend<T>(device, kernels, workspace, Last(masked.Known), noise, masked.Mask) : null;
         for (var i = 0; i < plan.Steps.Count; i++)
         {
             var step = plan.Steps[i];
             schedule.Select(i);
             latent.WriteTo(graph, "sample", halves, step.InputScale);
+            conditions?.WriteTo(graph, "sample", halves);
             graph.Step.Run(cancellationToken: cancellationToken);
             latent.Update(graph, "out", run.Guidance, step, step.DrawsNoise || step.Noise != 0 ? Draw() : []);
+            blend?.Apply(latent, channels, i + 1 < plan.Steps.Count ? plan.Steps[i + 1].Start : plan.End);
             run.AfterStep?.Invoke(i + 1);
         }
 
         return Layout.ToChannelsFirst(latent.Read(), channels, pixels);
+    }
+
+    /// <summary>A picture, channels last, -1 … 1, to what the autoencoder makes of it: mean and logarithm of the variance of its latent.</summary>
+    public PictureLatent EncodePicture(
+        ReadOnlySpan<float> picture, int height, int width, bool circular = false, CancellationToken cancellationToken = default)
+    {
+        var graph = Encoder(height, width, circular, cancellationToken);
+        graph.Write("image", picture);
+        graph.Step.Run(cancellationToken: cancellationToken);
+        var output = graph.Graph.Outputs.Values.Single();
+        var values = Layout.ToChannelsFirst(graph.Read(graph.Graph.Outputs.Keys.Single()), output.C, output.Shape.RowsPerItem);
+        return new PictureLatent(values, model.VaeConfig.LatentChannels * output.Shape.RowsPerItem, model.LatentScale);
     }
 
     /// <summary>A latent, channels first, to the decoder's output, channels last, about -1 … 1.</summary>
@@ -103,6 +128,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
             store.Dispose();
         }
 
+        encoderWeights?.Dispose();
         workspace.Dispose();
     }
 
@@ -115,7 +141,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         ReadOnlySpan<float> latent, int height, int width, bool circular, CancellationToken cancellationToken)
     {
         var graph = Decoder(height, width, circular, cancellationToken);
-        using (var state = new LatentState<T>(device, kernels, workspace, Layout.ToChannelsLast(latent, model.VaeConfig.LatentChannels, height * width)))
+        using (var state = new LatentState<T>(device, kernels, workspace, Layout.ToChannelsLast(latent, model.VaeConfig.LatentChannels, height * width), model.VaeConfig.LatentChannels))
         {
             state.WriteTo(graph, "z", 1, 1 / model.LatentScale);
         }
@@ -124,18 +150,26 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         return graph;
     }
 
-    private CompiledGraph<T> Get(ModelPart part, string key, Func<Graph> record, CancellationToken cancellationToken)
+    private CompiledGraph<T> Get(ModelPart part, string key, Func<Graph> record, CancellationToken cancellationToken) =>
+        Get(() => WeightsOf(part), key, record, cancellationToken);
+
+    private CompiledGraph<T> Get(Func<WeightStore<T>> store, string key, Func<Graph> record, CancellationToken cancellationToken)
     {
         if (!compiled.TryGetValue(key, out var graph))
         {
-            if (!weights.TryGetValue(part, out var store))
-            {
-                weights[part] = store = new WeightStore<T>(device, model.OpenWeights(part));
-            }
-
-            compiled[key] = graph = CompiledGraph<T>.Compile(record(), fusion, device, kernels, store, workspace, cancellationToken);
+            compiled[key] = graph = CompiledGraph<T>.Compile(record(), fusion, device, kernels, store(), workspace, cancellationToken);
         }
 
         return graph;
+    }
+
+    private WeightStore<T> WeightsOf(ModelPart part)
+    {
+        if (!weights.TryGetValue(part, out var store))
+        {
+            weights[part] = store = new WeightStore<T>(device, model.OpenWeights(part));
+        }
+
+        return store;
     }
 }

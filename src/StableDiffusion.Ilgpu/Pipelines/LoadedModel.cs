@@ -104,6 +104,40 @@ internal sealed class LoadedModel : IDisposable
         ? AutoencoderKl.RecordDecoder(VaeConfig, 1, height, width, circular)
         : TinyAutoencoder.RecordDecoder(taesd.Config, 1, height, width, circular);
 
+    /// <summary>For pictures of so many pixels.</summary>
+    public Graph RecordEncoder(int height, int width, bool circular = false) => taesd is null
+        ? AutoencoderKl.RecordEncoder(VaeConfig, 1, height, width, circular)
+        : TinyAutoencoder.RecordEncoder(taesd.Config, 1, height, width, circular);
+
+    /// <summary>Opens the weights of the autoencoder's encoder, which a model need not have. The caller disposes the result.</summary>
+    /// <exception cref="StableDiffusionException">They are not there, or not of the right shapes.</exception>
+    public IWeightSource OpenEncoderWeights()
+    {
+        if (taesd is not null)
+        {
+            return taesd.OpenWeights(encoder: true);
+        }
+
+        var size = VaeConfig.PixelsPerLatent;
+        TensorInfo[] declared = [.. RecordEncoder(size, size).Weights.Select(w => new TensorInfo(w.Name, TensorType.F16, w.Shape))];
+        var weights = source.Open(ModelPart.Vae, declared);
+        try
+        {
+            if (!weights.Tensors.Keys.Any(AutoencoderKl.IsEncoderWeight))
+            {
+                throw new StableDiffusionException($"{weights.Description}: the autoencoder has no encoder, which pictures as input need");
+            }
+
+            WeightCheck.Require(weights, declared, AutoencoderKl.IsDecoderWeight);
+            return weights;
+        }
+        catch
+        {
+            weights.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>Opens a component's weights, checked against what its graph declares. The caller disposes the result.</summary>
     public IWeightSource OpenWeights(ModelPart part)
     {

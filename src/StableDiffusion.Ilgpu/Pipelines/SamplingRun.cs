@@ -35,6 +35,20 @@ internal sealed record SamplingRun
     /// <summary>Latents to start from, noise mixed in as the plan says, of all pictures, channels first; null to start from noise alone.</summary>
     public float[]? Start { get; init; }
 
+    /// <summary>The noise that a run begins with, in place of the first one drawn.</summary>
+    public float[]? StartNoise { get; init; }
+
+    /// <summary>What an inpainting UNet reads beside the latents: mask and masked picture's latent of each picture, channels first.</summary>
+    public float[]? Conditions { get; init; }
+
+    /// <summary>What stays as it is; null for nothing.</summary>
+    public MaskedLatent? Blend { get; init; }
+
     /// <summary>Called with the number of steps done.</summary>
     public Action<int>? AfterStep { get; init; }
 }
+
+/// <summary>Latents of which a part is known: after each step it takes its place, under the noise of the next one.</summary>
+/// <param name="Known">Of all pictures, channels first.</param>
+/// <param name="Mask">One value a latent pixel, the same for all pictures: 1 where it is drawn, 0 where it is known.</param>
+internal sealed record MaskedLatent(float[] Known, float[] Mask);

@@ -9,6 +9,9 @@ internal sealed record SamplingPlan(double InitialNoiseScale, IReadOnlyList<Samp
 {
     /// <summary>What a run that begins with a picture starts from.</summary>
     public NoiseMix Start => Steps[0].Start;
+
+    /// <summary>What a known part of the picture is under after the last step: no noise, unless the plan is only the beginning of one.</summary>
+    public NoiseMix End { get; init; } = new(1, 0);
 }
 
 /// <summary>A picture's latent x0 under noise: Signal * x0 + Noise * n, with n standard normal noise.</summary>

@@ -7,7 +7,7 @@ using Xunit;
 namespace StableDiffusion.Ilgpu.Tests.EachBackend;
 
 /// <summary>
-/// Text-to-image runs of diffusers' pipelines on the small checkpoints: prompts in, latents after each step and pictures out.
+/// Runs of diffusers' pipelines on the small checkpoints: prompts, pictures and masks in, latents after each step and pictures out.
 /// </summary>
 [Collection(SharedDevice.Name)]
 [Trait("Kind", "Reference")]
@@ -25,11 +25,7 @@ public sealed class TinyPipelineTests(DeviceFixture fixture)
     {
         var json = TinyModels.Json(model, "pipelines").GetProperty("runs").GetProperty(run);
         var scheduler = json.GetProperty("scheduler");
-        if (!run.StartsWith("txt2img", StringComparison.Ordinal))
-        {
-            ReferenceData.LeaveOut($"{model} {run}", "pictures as input are not built yet");
-        }
-        else if (SchedulersPipelineTests.SamplerOf(scheduler) is not { } sampler)
+        if (SchedulersPipelineTests.SamplerOf(scheduler) is not { } sampler)
         {
             ReferenceData.LeaveOut($"{model} {run}", $"this form of {scheduler.GetProperty("_class_name")} is not built yet");
         }
@@ -51,7 +47,9 @@ public sealed class TinyPipelineTests(DeviceFixture fixture)
         var scheduler = json.GetProperty("scheduler");
         var spacing = scheduler.TryGetProperty("use_karras_sigmas", out var karras) && karras.GetBoolean() ? Scheduler.Karras
             : Scheduler.Discrete;
-        var plan = sampler.Plan(NoiseSchedule.Parse(scheduler, run), json.GetProperty("steps").GetInt32(), spacing);
+        var strength = json.TryGetProperty("strength", out var given) && given.ValueKind == JsonValueKind.Number ? given.GetDouble() : 1;
+        var firstStep = PictureStart.FirstStep(json.GetProperty("steps").GetInt32(), strength);
+        var plan = sampler.Plan(NoiseSchedule.Parse(scheduler, run), json.GetProperty("steps").GetInt32(), spacing, firstStep);
         var scale = json.GetProperty("guidance_scale").GetDouble();
         double? guidance = scale == 1 ? null : scale;
 
@@ -59,6 +57,11 @@ public sealed class TinyPipelineTests(DeviceFixture fixture)
         var shape = tensors.Shape(initial);
         var (items, size, what) = (shape[0], shape[1] * shape[2] * shape[3], $"{name} {run}");
         var context = Contexts(name, json, items).Select(prompts => Encode(prompts.Negative, prompts.Positive)).ToArray();
+        var kind = run[..run.IndexOf('.')];
+        var picture = !tensors.Has($"{kind}.input_image") ? null : PictureStart.Create(
+            engine, model, Axes.ToChannelsLast(tensors.Floats($"{kind}.input_image"), tensors.Shape($"{kind}.input_image")),
+            tensors.Has($"{kind}.mask") ? tensors.Floats($"{kind}.mask") : null, tensors.Shape($"{kind}.input_image")[2],
+            tensors.Shape($"{kind}.input_image")[3], firstStep, meanLatent: false, circular: false, TestContext.Current.CancellationToken);
         if (tensors.Has($"{run}.trajectory"))
         {
             // Step by step: the run is taken up to each step in turn.
@@ -97,16 +100,18 @@ public sealed class TinyPipelineTests(DeviceFixture fixture)
         // One picture after the other, each with its own prompts and noise, as the pipeline makes a batch.
         float[] Sample(int steps) => [.. Enumerable.Range(0, items).SelectMany(item =>
         {
-            var draw = -1;
-            return engine.Sample(new SamplingRun
+            // Without a picture the first noise has a name of its own.
+            var draw = picture is null ? -1 : 0;
+            var begin = new SamplingRun
             {
                 Context = context[item],
                 Guidance = guidance,
                 Height = shape[2],
                 Width = shape[3],
-                Plan = plan with { Steps = [.. plan.Steps.Take(steps)] },
+                Plan = plan with { Steps = [.. plan.Steps.Take(steps)], End = steps < plan.Steps.Count ? plan.Steps[steps].Start : plan.End },
                 Draw = () => draw++ < 0 ? tensors.Floats(initial)[(item * size)..((item + 1) * size)] : tensors.Floats($"{run}.noise.{draw - 1}"),
-            });
+            };
+            return engine.Sample(picture?.Apply(begin) ?? begin);
         })];
 
         void CompareLatents(string tensor, int index, float[] actual, string description) =>
