@@ -25,8 +25,8 @@ internal static class ModelCommand
                 parsed.GetValue(folder));
             report.CheckWork();
             Console.Out.Write(report.ToMarkdown());
-            Save(parsed.GetValue(json), report.ToJson() + "\n");
-            Save(parsed.GetValue(markdown), report.ToMarkdown());
+            SharedOptions.Save(parsed.GetValue(json), report.ToJson() + "\n");
+            SharedOptions.Save(parsed.GetValue(markdown), report.ToMarkdown());
         });
         return command;
     }
@@ -52,22 +52,5 @@ internal static class ModelCommand
         var after = MachinePeak.Measure();
         SharedOptions.Progress("memory of a generation");
         return new ModelReport(name, size, runs, circumstances, before, after, step, decode, arena, MemoryUse.Measure(name, size, folder));
-    }
-
-    private static void Save(string? path, string text)
-    {
-        if (path is null)
-        {
-            return;
-        }
-
-        try
-        {
-            File.WriteAllText(path, text);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new StableDiffusionException($"{path}: cannot be written: {e.Message}", e);
-        }
     }
 }

@@ -20,6 +20,9 @@ internal sealed class DeviceSession : IDisposable
 
     public AcceleratorStream Stream => Accelerator.DefaultStream;
 
+    /// <summary>Whether the device's memory is the processor's own.</summary>
+    public bool IsHost => Accelerator.AcceleratorType == AcceleratorType.CPU;
+
     /// <summary>Groups that run at the same time: kernels are launched with so many, and each takes tiles until none is left.</summary>
     public int Groups => Accelerator.NumMultiprocessors;
 
@@ -42,7 +45,13 @@ internal sealed class DeviceSession : IDisposable
     {
         try
         {
-            var buffer = new DeviceBuffer<T>(Accelerator.Allocate1D<T>(Math.Max(1, count)), () => Interlocked.Decrement(ref liveBuffers));
+            var memory = Accelerator.Allocate1D<T>(Math.Max(1, count));
+            if (IsHost)
+            {
+                LargePages.Prefer(memory.NativePtr, memory.LengthInBytes);
+            }
+
+            var buffer = new DeviceBuffer<T>(memory, () => Interlocked.Decrement(ref liveBuffers));
             Interlocked.Increment(ref liveBuffers);
             return buffer;
         }

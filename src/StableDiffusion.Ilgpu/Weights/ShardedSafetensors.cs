@@ -45,6 +45,8 @@ internal sealed class ShardedSafetensors : IWeightSource
         shardOf[name].Read(name, destination);
     }
 
+    public StoredTensor? Locate(string name) => shardOf[name].Locate(name);
+
     public void Dispose() => shards.ForEach(s => s.Dispose());
 
     private void OpenShards()
