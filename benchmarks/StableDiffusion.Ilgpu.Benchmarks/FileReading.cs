@@ -1,13 +1,36 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 
 namespace StableDiffusion.Ilgpu.Benchmarks;
 
-/// <summary>Reading files once, each thread into one buffer that it uses again and again: what loading is held against.</summary>
+/// <summary>Reading files once: what loading is held against.</summary>
 internal static class FileReading
 {
     private const int BufferBytes = 1 << 20;
 
-    /// <summary>Seconds to read all the files.</summary>
+    /// <summary>Seconds to read all the files into new memory that holds them, as whoever wants to use them must.</summary>
+    public static unsafe double SecondsIntoMemory(IReadOnlyList<string> files)
+    {
+        var blocks = new List<nint>();
+        var start = Stopwatch.GetTimestamp();
+        foreach (var file in files)
+        {
+            using var handle = File.OpenHandle(file);
+            var length = RandomAccess.GetLength(handle);
+            var block = (byte*)NativeMemory.Alloc((nuint)length);
+            blocks.Add((nint)block);
+            for (long offset = 0, read; offset < length; offset += read)
+            {
+                read = RandomAccess.Read(handle, new Span<byte>(block + offset, (int)Math.Min(BufferBytes, length - offset)), offset);
+            }
+        }
+
+        var seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        blocks.ForEach(b => NativeMemory.Free((void*)b));
+        return seconds;
+    }
+
+    /// <summary>Seconds to read all the files, each thread into one buffer that it uses again and again.</summary>
     public static double Seconds(IReadOnlyList<string> files, int threads)
     {
         var parts = new Queue<(string File, long Offset)>(

@@ -34,7 +34,8 @@ internal static class LoadCommand
         var model = folder ?? MemoryUse.FolderOf(name);
         MemoryUse.WriteModel(name, model);
         string[] files = [.. Directory.EnumerateFiles(model, "*.safetensors", SearchOption.AllDirectories).Order(StringComparer.Ordinal)];
-        var (one, all, weights, loads) = (new List<double>(), new List<double>(), new List<LoadProbe>(), new List<LoadProbe>());
+        var (one, all, kept) = (new List<double>(), new List<double>(), new List<double>());
+        var (weights, loads) = (new List<LoadProbe>(), new List<LoadProbe>());
 
         // One after the other in turn, so that a slow minute of the machine slows all of them; the first round does not count.
         for (var run = 0; run <= runs; run++)
@@ -42,12 +43,13 @@ internal static class LoadCommand
             SharedOptions.Progress(run == 0 ? "a first round" : $"round {run} of {runs}");
             one.Add(FileReading.Seconds(files, 1));
             all.Add(FileReading.Seconds(files, Environment.ProcessorCount));
+            kept.Add(FileReading.SecondsIntoMemory(files));
             weights.Add(LoadProbe.Run(model, weightsOnly: true));
             loads.Add(LoadProbe.Run(model, weightsOnly: false));
         }
 
         return new LoadReport(
-            name, runs, circumstances, peak, files.Sum(f => new FileInfo(f).Length), [.. one.Skip(1)], [.. all.Skip(1)], [.. weights.Skip(1)],
-            [.. loads.Skip(1)]);
+            name, runs, circumstances, peak, files.Sum(f => new FileInfo(f).Length), [.. one.Skip(1)], [.. all.Skip(1)],
+            [.. kept.Skip(1)], [.. weights.Skip(1)], [.. loads.Skip(1)]);
     }
 }
