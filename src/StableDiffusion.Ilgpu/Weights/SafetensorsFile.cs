@@ -15,8 +15,8 @@ internal sealed class SafetensorsFile : IWeightSource
 
     public IReadOnlyDictionary<string, TensorInfo> Tensors => header.Tensors;
 
-    /// <summary>The texts of the header's __metadata__.</summary>
-    public IReadOnlyDictionary<string, string> Metadata => header.Metadata;
+    /// <summary>A text of the header's __metadata__; null where there is none of that name.</summary>
+    public string? FindMetadata(string key) => header.FindMetadata(key);
 
     /// <exception cref="StableDiffusionException">The file cannot be read or is not a valid safetensors file.</exception>
     public static SafetensorsFile Open(string path)

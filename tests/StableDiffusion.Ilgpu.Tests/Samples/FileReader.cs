@@ -64,7 +64,7 @@ internal sealed record FileReader(
             File.WriteAllBytes(Path.Combine(folder, "a.safetensors"), SampleFiles.Safetensors());
             return OfFile(folder, "model.safetensors.index.json", bytes, path =>
             {
-                using var file = ShardedSafetensors.Open(path);
+                using var file = ShardedWeights.Open(path);
                 ReadAll(file);
             });
         }),
