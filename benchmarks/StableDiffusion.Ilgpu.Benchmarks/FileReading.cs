@@ -1,32 +1,35 @@
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 
 namespace StableDiffusion.Ilgpu.Benchmarks;
 
 /// <summary>Reading files once: what loading is held against.</summary>
 internal static class FileReading
 {
-    private const int BufferBytes = 1 << 20;
+    private const int BufferBytes = 1 << 20, BlockBytes = 64 << 20;
 
     /// <summary>Seconds to read all the files into new memory that holds them, as whoever wants to use them must.</summary>
-    public static unsafe double SecondsIntoMemory(IReadOnlyList<string> files)
+    public static double SecondsIntoMemory(IReadOnlyList<string> files)
     {
-        var blocks = new List<nint>();
+        var blocks = new List<byte[]>();
         var start = Stopwatch.GetTimestamp();
         foreach (var file in files)
         {
             using var handle = File.OpenHandle(file);
             var length = RandomAccess.GetLength(handle);
-            var block = (byte*)NativeMemory.Alloc((nuint)length);
-            blocks.Add((nint)block);
-            for (long offset = 0, read; offset < length; offset += read)
+            for (var offset = 0L; offset < length; offset += BlockBytes)
             {
-                read = RandomAccess.Read(handle, new Span<byte>(block + offset, (int)Math.Min(BufferBytes, length - offset)), offset);
+                var block = GC.AllocateUninitializedArray<byte>((int)Math.Min(BlockBytes, length - offset));
+                blocks.Add(block);
+                for (var done = 0; done < block.Length;)
+                {
+                    done += RandomAccess.Read(handle, block.AsSpan(done, Math.Min(BufferBytes, block.Length - done)), offset + done);
+                }
             }
         }
 
         var seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-        blocks.ForEach(b => NativeMemory.Free((void*)b));
+        blocks.Clear();
+        GC.Collect();
         return seconds;
     }
 

@@ -49,7 +49,7 @@ internal sealed class TextToImageCommand(CommandContext context)
         }
 
         var target = ComputeDevice.Find(parsed.GetValue(device)!);
-        var model = additions.Read(parsed, models.Read(parsed), models.OpenCache(parsed), request);
+        var model = additions.Read(parsed, models.Read(parsed), models.OpenCache(parsed), request.Prompt, request.NegativePrompt);
         string[] times = [];
         ProgressDisplay.Run(context, display => times = Generate(request, files, model, target, display, parsed.GetValue(verbose)));
 

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using StableDiffusion.Ilgpu.Tests.Samples;
 using StableDiffusion.Ilgpu.Weights;
 using Xunit;
 
@@ -34,6 +35,19 @@ public sealed class WeightsShardTests : IDisposable
         }
 
         WeightsTestFiles.Refused(() => source.Read("d", new float[2]), Index, "d is missing", "nearest: a, b, c");
+    }
+
+    [Fact]
+    public void Shards_may_be_pytorch_files()
+    {
+        byte[] bytes = [.. BitConverter.GetBytes(4f), .. BitConverter.GetBytes(5f)];
+        File.WriteAllBytes(files.PathOf("pytorch_model-00001-of-00001.bin"), TorchFileWriter.Write(
+            new Dictionary<string, object?> { ["a"] = SampleTensor.Plain("0", TensorType.F32, bytes, 2) }));
+        using var source = ShardedWeights.Open(files.Write(
+            "pytorch_model.bin.index.json", """{"weight_map":{"a":"pytorch_model-00001-of-00001.bin"}}"""));
+        var values = new float[2];
+        source.Read("a", values);
+        Assert.Equal([4, 5], values);
     }
 
     [Fact]
