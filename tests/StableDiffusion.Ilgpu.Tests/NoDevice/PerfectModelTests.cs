@@ -22,12 +22,13 @@ public class PerfectModelTests
         var sampler = Samplers.Find(name);
         foreach (var spacing in new[] { "leading", "linspace", "trailing" })
         {
-            foreach (var velocity in new[] { false, true })
+            // PLMS mixes the v of several levels and then takes the mix for one level's, as diffusers does: with v it misses the picture.
+            foreach (var velocity in sampler is Pndm ? [false] : new[] { false, true })
             {
                 var schedule = Schedule(spacing, velocity);
 
-                // One leading step begins where PLMS ends, at the first training step: no noise would be taken away.
-                for (var steps = sampler is Pndm && spacing == "leading" ? 2 : 1; steps <= 50; steps++)
+                // One step of these spacings begins where PLMS ends, at the first training step: no noise would be taken away.
+                for (var steps = sampler is Pndm && spacing != "trailing" ? 2 : 1; steps <= 50; steps++)
                 {
                     var plan = sampler.Plan(schedule, steps, scheduler);
                     var noise = Noise(steps);
