@@ -34,8 +34,11 @@ internal sealed class RequestOptionSet
         "--sampling-method", $"Sampler: {string.Join(", ", Samplers.All.Select(s => s.Name))}", "euler_a", Samplers.Find);
 
     private readonly Option<string> scheduler = SharedOptions.Choice(
-        "--scheduler", $"Spacing of the noise levels: {string.Join(", ", SchedulerNames.All.Select(s => s.Name))}", "discrete",
+        "--scheduler", $"Spacing of the noise levels: {string.Join(", ", SchedulerNames.All.Select(SchedulerNames.NameOf))}", "discrete",
         name => SchedulerNames.Find(name));
+
+    private readonly Option<double?> eta =
+        SharedOptions.Number<double>("--eta", "Share of fresh noise, 0 to 1, for samplers that have one; without it the sampler's own");
 
     private readonly Option<string> noiseGenerator = SharedOptions.Choice(
         "--rng", $"Generator of the noise: {NoiseGeneratorNames}", "cuda", name => FindNoiseGenerator(name));
@@ -44,7 +47,7 @@ internal sealed class RequestOptionSet
     {
         foreach (var option in new Option[]
         {
-            prompt, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, sampler, scheduler, noiseGenerator,
+            prompt, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, sampler, scheduler, eta, noiseGenerator,
         })
         {
             command.Add(option);
@@ -68,6 +71,7 @@ internal sealed class RequestOptionSet
             BatchCount = parsed.GetValue(batchCount)!.Value,
             Sampler = Samplers.Find(parsed.GetValue(sampler)!),
             Scheduler = SchedulerNames.Find(parsed.GetValue(scheduler)!),
+            Eta = parsed.GetValue(eta),
             NoiseGenerator = FindNoiseGenerator(parsed.GetValue(noiseGenerator)!),
         };
     }

@@ -35,6 +35,11 @@ public sealed record GenerationRequest
     /// <summary>The spacing of the noise levels.</summary>
     public Scheduler Scheduler { get; init; } = Scheduler.Discrete;
 
+    /// <summary>
+    /// The sampler's share of fresh noise, 0 to 1; null for the sampler's own (<see cref="Sampler.DefaultEta"/>). Samplers without one refuse it.
+    /// </summary>
+    public double? Eta { get; init; }
+
     /// <summary>Which generator turns the seed into noise.</summary>
     public NoiseGenerator NoiseGenerator { get; init; } = NoiseGenerator.Cuda;
 
@@ -51,11 +56,8 @@ public sealed record GenerationRequest
             throw new StableDiffusionException($"guidance scale {GuidanceScale} is not a finite number");
         }
 
-        if (!Sampler.Schedulers.Contains(Scheduler))
-        {
-            throw new StableDiffusionException(
-                $"the sampler {Sampler.Name} has no schedule {Scheduler}; valid: {string.Join(", ", Sampler.Schedulers)}".ToLowerInvariant());
-        }
+        Sampler.CheckScheduler(Scheduler);
+        Sampler.CheckEta(Eta);
     }
 
     /// <summary>Refuses a size that no model can draw; null stands for the model's own.</summary>

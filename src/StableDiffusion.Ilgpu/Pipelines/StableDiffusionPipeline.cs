@@ -119,7 +119,7 @@ public sealed class StableDiffusionPipeline : IDisposable
         }
 
         var (width, height) = (request.Width ?? NativeSize, request.Height ?? NativeSize);
-        var plan = request.Sampler.Plan(model.Schedule, request.Steps, request.Scheduler);
+        var plan = request.Sampler.Plan(model.Schedule, request.Steps, request.Scheduler, eta: request.Eta);
         void Report(GenerationStage stage, int image, int step) =>
             progress?.Report(new GenerationProgress(stage, image, request.BatchCount, step, plan.Steps.Count));
 
@@ -228,12 +228,13 @@ public sealed class StableDiffusionPipeline : IDisposable
         [
             ("Steps", Number(request.Steps)),
             ("Sampler", request.Sampler.DisplayName),
-            ("Schedule type", request.Scheduler == Scheduler.Discrete ? null : request.Scheduler.ToString()),
+            ("Schedule type", request.Scheduler == Scheduler.Discrete ? null : SchedulerNames.DisplayNameOf(request.Scheduler)),
             ("CFG scale", Number(request.GuidanceScale)),
             ("Seed", Number(seed)),
             ("Size", $"{width}x{height}"),
             ("Model hash", model.ShortHash),
             ("Model", model.Name),
+            (request.Sampler.EtaKey, request.Eta is { } eta && eta != request.Sampler.DefaultEta ? Number(eta) : null),
             ("RNG", request.NoiseGenerator == NoiseGenerator.Cpu ? "CPU" : null),
             ("Version", $"sdilgpu {typeof(StableDiffusionPipeline).Assembly.GetName().Version?.ToString(3)}"),
         ]);

@@ -49,9 +49,8 @@ public sealed class TinyPipelineTests(DeviceFixture fixture)
         using var engine = new DiffusionEngine<T>(model, fixture.Device, fixture.Kernels<T>(backend), FusionOptions.All);
         var (tensors, comparisons) = (TinyModels.Tensors(name, "pipelines"), new Comparisons());
         var scheduler = json.GetProperty("scheduler");
-        var spacing = scheduler.TryGetProperty("use_karras_sigmas", out var karras) && karras.GetBoolean() ? Scheduler.Karras
-            : Scheduler.Discrete;
-        var plan = sampler.Plan(NoiseSchedule.Parse(scheduler, run), json.GetProperty("steps").GetInt32(), spacing);
+        var plan = sampler.Plan(
+            NoiseSchedule.Parse(scheduler, run), json.GetProperty("steps").GetInt32(), DiffusersSamplers.SchedulerOf(scheduler));
         var scale = json.GetProperty("guidance_scale").GetDouble();
         double? guidance = scale == 1 ? null : scale;
 
