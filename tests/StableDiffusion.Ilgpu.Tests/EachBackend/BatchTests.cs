@@ -80,47 +80,51 @@ public sealed class BatchTests(DeviceFixture fixture)
         var values = model.VaeConfig.LatentChannels * Size * Size;
         return [.. BatchPlan.Split(Pictures, batchSize).SelectMany(batch =>
         {
-            var latents = engine.Sample(Run(model, context, Samplers.EulerAncestral, Size, Size, 7 + batch.First, batch.Count));
+            var latents = engine.Sample(Run(model, context, Samplers.EulerAncestral, 4, Size, Size, 7 + batch.First, batch.Count));
             return Enumerable.Range(0, batch.Count).Select(i => engine.DecodeToBytes(latents.AsSpan(i * values, values), Size, Size)).ToArray();
         })];
     }
 
     private void Check<T>(string name, Backend backend) where T : unmanaged
     {
-        // Few pixels, and an odd number, so that a tile's rows belong to several pictures.
-        const int Height = 6, Width = 5;
+        // Few pixels, and an odd number, so that a tile's rows belong to several pictures; and enough for Winograd's convolutions.
         using var model = TinyModels.Load(name);
         using var engine = new DiffusionEngine<T>(model, fixture.Device, fixture.Kernels<T>(backend), FusionOptions.All);
-        var values = model.VaeConfig.LatentChannels * Height * Width;
-        foreach (var guided in new[] { true, false })
+        Check(model, engine, 6, 5, true, Walks, 3);
+        Check(model, engine, 6, 5, false, [Samplers.EulerAncestral], 3);
+        Check(model, engine, 16, 17, true, [Samplers.EulerAncestral], 1);
+    }
+
+    private static void Check<T>(LoadedModel model, DiffusionEngine<T> engine, int height, int width, bool guided, Sampler[] samplers, int steps)
+        where T : unmanaged
+    {
+        var values = model.VaeConfig.LatentChannels * height * width;
+        string[] prompts = guided ? ["", "a red apple"] : ["a red apple"];
+        var context = engine.Encode(prompts.SelectMany(model.Tokenize).ToArray());
+        foreach (var sampler in samplers)
         {
-            string[] prompts = guided ? ["", "a red apple"] : ["a red apple"];
-            var context = engine.Encode(prompts.SelectMany(model.Tokenize).ToArray());
-            foreach (var sampler in Walks)
+            float[] Sample(long seed, int pictures) =>
+                engine.Sample(Run(model, context, sampler, steps, height, width, seed, pictures) with { Guidance = guided ? 7 : null });
+            var batch = Sample(42, Pictures);
+            for (var i = 0; i < Pictures; i++)
             {
-                float[] Sample(long seed, int pictures) =>
-                    engine.Sample(Run(model, context, sampler, Height, Width, seed, pictures) with { Guidance = guided ? 7 : null });
-                var batch = Sample(42, Pictures);
-                for (var i = 0; i < Pictures; i++)
-                {
-                    var alone = Sample(42 + i, 1);
-                    Assert.Equal(values, alone.Length);
-                    Assert.True(
-                        batch.AsSpan(i * values, values).SequenceEqual(alone),
-                        $"{sampler}, guided {guided}: picture {i} of the batch differs from the one of its seed alone");
-                }
+                var alone = Sample(42 + i, 1);
+                Assert.Equal(values, alone.Length);
+                Assert.True(
+                    batch.AsSpan(i * values, values).SequenceEqual(alone),
+                    $"{sampler}, {width}x{height}, guided {guided}: picture {i} of the batch differs from the one of its seed alone");
             }
         }
     }
 
-    private static SamplingRun Run(LoadedModel model, float[] context, Sampler sampler, int height, int width, long seed, int pictures) => new()
+    private static SamplingRun Run(LoadedModel model, float[] context, Sampler sampler, int steps, int height, int width, long seed, int pictures) => new()
     {
         Pictures = pictures,
         Context = context,
         Guidance = 7,
         Height = height,
         Width = width,
-        Plan = sampler.Plan(model.Schedule, 4, Scheduler.Discrete),
+        Plan = sampler.Plan(model.Schedule, steps, Scheduler.Discrete),
         Draw = new BatchNoise(NoiseGenerator.Cuda, seed, pictures, model.VaeConfig.LatentChannels * height * width).Draw,
     };
 }
