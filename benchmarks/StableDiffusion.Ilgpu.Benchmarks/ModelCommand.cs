@@ -25,7 +25,8 @@ internal static class ModelCommand
         {
             if (parsed.GetValue(memoryOnly))
             {
-                PrintMemory(parsed.GetValue(name)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(folder));
+                PrintMemory(
+                    parsed.GetValue(name)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(folder));
                 return;
             }
 
@@ -63,7 +64,8 @@ internal static class ModelCommand
         SharedOptions.Progress("the machine's peak");
         var after = MachinePeak.Measure();
         SharedOptions.Progress("memory of a generation");
-        return new ModelReport(name, size, runs, circumstances, before, after, step, decode, sampler, arena, MemoryUse.Measure(name, size, folder));
+        return new ModelReport(name, size, runs, circumstances, before, after, step, decode, sampler, arena,
+            MemoryUse.Measure(name, size, folder));
     }
 
     private static void PrintMemory(string name, int size, ComputeDevice device, string? folder)

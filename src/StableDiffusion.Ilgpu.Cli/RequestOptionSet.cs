@@ -31,7 +31,8 @@ internal sealed class RequestOptionSet
 
     private readonly Option<int?> batchCount = WithDefault(1, SharedOptions.Number<int>("--batch-count", "Pictures to make", "-b"));
     private readonly Option<int?> batchSize = SharedOptions.Number<int>(
-        "--batch-size", "Most pictures drawn together [default: what memory allows; on the processor up to 8 small ones, one from 512x512 on]");
+        "--batch-size",
+        "Most pictures drawn together [default: what memory allows; on the processor up to 8 small ones, one from 512x512 on]");
 
     private readonly Option<bool> circular = new("--circular") { Description = "Make pictures that join at opposite edges" };
 
@@ -52,7 +53,8 @@ internal sealed class RequestOptionSet
     {
         foreach (var option in new Option[]
         {
-            prompt, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, batchSize, sampler, scheduler, noiseGenerator, circular,
+            prompt, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, batchSize, sampler, scheduler, noiseGenerator,
+            circular,
         })
         {
             command.Add(option);

@@ -38,7 +38,9 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
 
     public CompiledGraph<T> UNet(
         int items, int height, int width, bool circular = false, CancellationToken cancellationToken = default) =>
-        Get(ModelPart.UNet, $"unet {items} {height} {width} {circular}", () => model.RecordUNet(items, height, width, circular), cancellationToken);
+        Get(
+            ModelPart.UNet, $"unet {items} {height} {width} {circular}", () => model.RecordUNet(items, height, width, circular),
+            cancellationToken);
 
     public CompiledGraph<T> Decoder(int height, int width, bool circular = false, CancellationToken cancellationToken = default) =>
         Get(ModelPart.Vae, $"decoder {height} {width} {circular}", () => model.RecordDecoder(height, width, circular), cancellationToken);
@@ -72,7 +74,8 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         graph.Prompt.Run(cancellationToken: cancellationToken);
         var plan = run.Plan;
         using var schedule = new ScheduleTable<T>(device, graph, "timestep", [.. plan.Steps.Select(s => s.Timestep)]);
-        using var latent = new LatentState<T>(device, kernels, workspace, Begin(run, Draw(), run.Start is { } start ? Layout.ToChannelsLast(start, channels, pixels) : null));
+        var start = run.Start is { } given ? Layout.ToChannelsLast(given, channels, pixels) : null;
+        using var latent = new LatentState<T>(device, kernels, workspace, Begin(run, Draw(), start));
         for (var i = 0; i < plan.Steps.Count; i++)
         {
             var step = plan.Steps[i];

@@ -59,7 +59,6 @@ internal sealed class HiresPass
             {
                 null => null,
                 HiresUpscaler.LatentNearest => "Latent (nearest)",
-                HiresUpscaler.Pixel => "Lanczos",
                 _ => "Latent",
             }),
         ];

@@ -32,7 +32,9 @@ internal sealed record SamplingRun
     /// </summary>
     public required Func<float[]> Draw { get; init; }
 
-    /// <summary>Latents to start from, noise mixed in as the plan says, of all pictures, channels first; null to start from noise alone.</summary>
+    /// <summary>
+    /// Latents to start from, noise mixed in as the plan says, of all pictures, channels first; null to start from noise alone.
+    /// </summary>
     public float[]? Start { get; init; }
 
     /// <summary>Called with the number of steps done.</summary>

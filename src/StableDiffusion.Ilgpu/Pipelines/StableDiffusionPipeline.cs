@@ -110,7 +110,9 @@ public sealed class StableDiffusionPipeline : IDisposable
         GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default) =>
         [.. GenerateEach(request, progress, cancellationToken)];
 
-    /// <summary>Makes the pictures of a request as they are asked for: each is there as soon as its batch is drawn and it is decoded.</summary>
+    /// <summary>
+    /// Makes the pictures of a request as they are asked for: each is there as soon as its batch is drawn and it is decoded.
+    /// </summary>
     /// <exception cref="StableDiffusionException">A value of the request cannot be used; nothing was computed.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step.</exception>
     public IEnumerable<GeneratedImage> GenerateEach(
@@ -194,7 +196,8 @@ public sealed class StableDiffusionPipeline : IDisposable
     {
         var (rows, columns) = LatentSize(request);
         var (finalRows, finalColumns) = hires is null ? (rows, columns) : (hires.Rows, hires.Columns);
-        var (steps, values) = (plan.Steps.Count + (hires?.Plan.Steps.Count ?? 0), model.VaeConfig.LatentChannels * finalRows * finalColumns);
+        var steps = plan.Steps.Count + (hires?.Plan.Steps.Count ?? 0);
+        var values = model.VaeConfig.LatentChannels * finalRows * finalColumns;
         void Report(GenerationStage stage, int image, int step, int batch = 1) =>
             progress?.Report(new GenerationProgress(stage, image, request.BatchCount, step, steps) { BatchSize = batch });
 
@@ -213,7 +216,8 @@ public sealed class StableDiffusionPipeline : IDisposable
         {
             start = Stopwatch.GetTimestamp();
             Report(GenerationStage.Sampling, first, 0, count);
-            var noise = new BatchNoise(request.NoiseGenerator, request.Seed + first, count, model.VaeConfig.LatentChannels * rows * columns);
+            var noise = new BatchNoise(
+                request.NoiseGenerator, request.Seed + first, count, model.VaeConfig.LatentChannels * rows * columns);
             var run = new SamplingRun
             {
                 Pictures = count,

@@ -30,7 +30,9 @@ public sealed class TilingTests(DeviceFixture fixture) : IDisposable
         var tiled = Decode(engine, request, latent, height, width);
         var comparisons = new Comparisons();
         var moved = Floats([.. whole[(8 * 3)..], .. whole[..(8 * 3)]]).Zip(Floats(whole), (a, b) => Math.Pow(a - b, 2)).Average();
-        comparisons.ComparePictures($"tiled decoding, circular {circular}", Floats(tiled), Floats(whole), Decibels - (10 * Math.Log10(moved)));
+        comparisons.ComparePictures(
+            $"tiled decoding, circular {circular}", Floats(tiled), Floats(whole),
+            Decibels - (10 * Math.Log10(moved)));
         comparisons.Verify();
         Assert.Equal(tiled, Decode(engine, request, latent, height, width));
 
@@ -86,6 +88,6 @@ public sealed class TilingTests(DeviceFixture fixture) : IDisposable
 
     /// <summary>The mean step between columns x - 1 and x.</summary>
     private static double Jump(double[] picture, int height, int width, int x) => Enumerable.Range(0, height)
-        .SelectMany(y => Enumerable.Range(0, 3).Select(c => picture[(((y * width) + x) * 3) + c] - picture[(((y * width) + x - 1) * 3) + c]))
+        .SelectMany(y => Enumerable.Range(0, 3).Select(c => ((((y * width) + x) * 3) + c)).Select(i => picture[i] - picture[i - 3]))
         .Average(Math.Abs);
 }
