@@ -12,9 +12,6 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
     private readonly ProgressTask? task;
     private readonly Action<string> writeLine;
     private readonly StepClock clock;
-    private string picture = "";
-    private int pictureIndex;
-    private int pictureCount = 1;
 
     private ProgressDisplay(ProgressTask? task, StepClock clock, Action<string> writeLine) =>
         (this.task, this.clock, this.writeLine) = (task, clock, writeLine);
@@ -36,13 +33,6 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
                 progress.AddTask("loading").IsIndeterminate(), clock, line => console.Write(new Spectre.Console.Text(line + "\n")))));
     }
 
-    /// <summary>Picture <paramref name="index"/> of <paramref name="count"/> begins.</summary>
-    public void BeginPicture(int index, int count)
-    {
-        (pictureIndex, pictureCount) = (index, count);
-        picture = count > 1 ? $"picture {index + 1}/{count}: " : "";
-    }
-
     /// <summary>Prints a line above the bar.</summary>
     public void WriteLine(string line) => writeLine(line);
 
@@ -54,15 +44,19 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
             return;
         }
 
-        task.Description = picture + value.Stage.ToString().ToLowerInvariant();
+        task.Description = PictureOf(value) + value.Stage.ToString().ToLowerInvariant();
         if (value.Stage == GenerationStage.Sampling)
         {
-            clock.Report(value.Step, value.StepCount, pictureIndex, pictureCount);
+            clock.Report(value);
             task.IsIndeterminate = false;
-            task.MaxValue = (double)value.StepCount * pictureCount;
-            task.Value = (double)value.StepCount * pictureIndex + value.Step;
+            task.MaxValue = (double)value.StepCount * value.ImageCount;
+            task.Value = ((double)value.StepCount * value.Image) + ((double)value.Step * value.BatchSize);
         }
     }
+
+    private static string PictureOf(GenerationProgress value) => value.ImageCount == 1 ? ""
+        : value.BatchSize == 1 ? $"picture {value.Image + 1}/{value.ImageCount}: "
+        : $"pictures {value.Image + 1} to {value.Image + value.BatchSize} of {value.ImageCount}: ";
 
     /// <summary>The part behind the bar.</summary>
     private sealed class StepColumn(StepClock clock) : ProgressColumn
@@ -72,22 +66,23 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
         public override IRenderable Render(RenderOptions options, ProgressTask task, TimeSpan deltaTime) => new Spectre.Console.Text(clock.Text);
     }
 
-    /// <summary>Measures steps, not the text encoder and decoder between them.</summary>
+    /// <summary>Measures steps, not the text encoder and decoder between them. A step of a batch counts once for each picture.</summary>
     private sealed class StepClock
     {
         private long last;
         private TimeSpan inSteps;
-        private int steps;
+        private long steps;
 
         /// <summary>Step, steps per second and time left; read by the drawing thread.</summary>
         public string Text { get; private set; } = "";
 
-        public void Report(int step, int stepCount, int picture, int pictures)
+        public void Report(GenerationProgress value)
         {
+            var (step, stepCount) = (value.Step, value.StepCount);
             if (step > 0 && last != 0)
             {
                 inSteps += Stopwatch.GetElapsedTime(last);
-                steps++;
+                steps += value.BatchSize;
             }
 
             // The time after a picture's last step belongs to the decoder.
@@ -95,7 +90,7 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
             var text = $"step {step}/{stepCount}";
             if (steps > 0)
             {
-                var stepsLeft = ((pictures - picture) * (long)stepCount) - step;
+                var stepsLeft = ((value.ImageCount - value.Image) * (long)stepCount) - ((long)step * value.BatchSize);
                 var secondsLeft = (long)Math.Ceiling(inSteps.TotalSeconds / steps * stepsLeft);
                 text += $"  {steps / inSteps.TotalSeconds:0.00} steps/s  {secondsLeft / 60}:{secondsLeft % 60:00} left";
             }

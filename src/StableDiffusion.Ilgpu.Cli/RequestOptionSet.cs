@@ -30,6 +30,15 @@ internal sealed class RequestOptionSet
         WithDefault(42, SharedOptions.Number<long>("--seed", "Seed of the first picture, counting up in a batch; negative for a random one", "-s"));
 
     private readonly Option<int?> batchCount = WithDefault(1, SharedOptions.Number<int>("--batch-count", "Pictures to make", "-b"));
+    private readonly Option<int?> batchSize = SharedOptions.Number<int>(
+        "--batch-size",
+        "Most pictures drawn together [default: what memory allows; on the processor up to 8 small ones, one from 512x512 on]");
+
+    private readonly Option<bool> circular = new("--circular") { Description = "Make pictures that join at opposite edges" };
+
+    private readonly TilingOptionSet tiling = new();
+    private readonly HiresOptionSet hires = new();
+
     private readonly Option<string> sampler = SharedOptions.Choice(
         "--sampling-method", $"Sampler: {string.Join(", ", Samplers.All.Select(s => s.Name))}", "euler_a", Samplers.Find);
 
@@ -47,17 +56,21 @@ internal sealed class RequestOptionSet
     {
         foreach (var option in new Option[]
         {
-            prompt, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, sampler, scheduler, eta, noiseGenerator,
+            prompt, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, batchSize, sampler, scheduler, eta, noiseGenerator,
+            circular,
         })
         {
             command.Add(option);
         }
+
+        tiling.AddTo(command);
+        hires.AddTo(command);
     }
 
     public GenerationRequest Read(ParseResult parsed)
     {
         var givenSeed = parsed.GetValue(seed)!.Value;
-        return new GenerationRequest
+        return tiling.Apply(parsed, new GenerationRequest
         {
             Prompt = parsed.GetValue(prompt)!,
             NegativePrompt = parsed.GetValue(negativePrompt)!,
@@ -69,11 +82,14 @@ internal sealed class RequestOptionSet
             // Other tools' seeds have 32 bits.
             Seed = givenSeed >= 0 ? givenSeed : Random.Shared.NextInt64(1L << 32),
             BatchCount = parsed.GetValue(batchCount)!.Value,
+            BatchSize = parsed.GetValue(batchSize),
+            Circular = parsed.GetValue(circular),
+            Hires = hires.Read(parsed),
             Sampler = Samplers.Find(parsed.GetValue(sampler)!),
             Scheduler = SchedulerNames.Find(parsed.GetValue(scheduler)!),
             Eta = parsed.GetValue(eta),
             NoiseGenerator = FindNoiseGenerator(parsed.GetValue(noiseGenerator)!),
-        };
+        });
     }
 
     private static string NoiseGeneratorNames => string.Join(", ", Enum.GetNames<NoiseGenerator>().Select(n => n.ToLowerInvariant()));

@@ -69,16 +69,15 @@ internal sealed class TextToImageCommand(CommandContext context)
         using var pipeline = StableDiffusionPipeline.Load(model, target, context.Cancellation);
         ModelAdditionSet.Print(pipeline.Loras, display, verbosely);
 
-        // One request a picture, so that each file is there as soon as its picture is.
-        for (var i = 0; i < files.Length; i++)
+        // Each file is there as soon as its picture is, with the time since the one before.
+        var begin = Stopwatch.GetTimestamp();
+        foreach (var (file, image) in files.Zip(pipeline.GenerateEach(request, display, context.Cancellation)))
         {
-            display.BeginPicture(i, files.Length);
-            var begin = Stopwatch.GetTimestamp();
-            var image = pipeline.Generate(request with { Seed = request.Seed + i, BatchCount = 1 }, display, context.Cancellation)[0];
             var drawn = Stopwatch.GetTimestamp();
-            image.Save(files[i]);
+            image.Save(file);
             saving += Stopwatch.GetElapsedTime(drawn);
-            display.WriteLine($"{files[i]}  seed {image.Seed}  {Seconds(Stopwatch.GetElapsedTime(begin))}");
+            display.WriteLine($"{file}  seed {image.Seed}  {Seconds(Stopwatch.GetElapsedTime(begin))}");
+            begin = Stopwatch.GetTimestamp();
         }
 
         var times = pipeline.Timings;

@@ -53,6 +53,13 @@ internal sealed class CompiledGraph<T> where T : unmanaged
         return new(graph, device, workspace, placement, arena, new LaunchBuilder<T>(fusion, device, kernels, weights, workspace, placement, arena));
     }
 
+    /// <summary>Bytes of arena that a graph would need, found without a device; the graph is fused in place.</summary>
+    public static long MeasureArena(Graph graph, FusionOptions fusion)
+    {
+        FusionRules.Apply(graph, fusion);
+        return ArenaPlan.Create(Placement.Create(graph, fusion), Unsafe.SizeOf<T>()).Bytes;
+    }
+
     public Graph Graph { get; }
 
     public ComputeProgram<T> Prompt { get; }

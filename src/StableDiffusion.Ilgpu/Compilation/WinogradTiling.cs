@@ -22,7 +22,7 @@ internal static class WinogradTiling
 
     public static bool Fits<T>(in GemmArguments<T> a) where T : unmanaged =>
         a.Kernel == 3 && a.Stride == 1 && a.PadLeft == 1 && a.PadTop == 1 && a.OutputPixels == a.Height * a.Width && a.OutputWidth == a.Width
-        && a.Channels % ChannelMultiple == 0 && a.OutputPixels >= FewestPixels && a.Epilogue.Geglu == 0
+        && a.Channels % ChannelMultiple == 0 && a.OutputPixels >= FewestPixels && a.Epilogue.Geglu == 0 && a.Circular == 0
         && (IsStored(a) || IsDoubled(a));
 
     public static WinogradArguments<T> Choose<T>(in GemmArguments<T> gemm, int groups) where T : unmanaged

@@ -29,6 +29,9 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
 
     public long ArenaBytes => arena.Count * Unsafe.SizeOf<T>();
 
+    /// <summary>What of the arena is allocated by now.</summary>
+    public long AllocatedArenaBytes => arena.Allocated * Unsafe.SizeOf<T>();
+
     public void Reserve(long arenaBytes = 0, long scratchValues = 0, long momentValues = 0, int launches = 0)
     {
         arena.Count = Math.Max(arena.Count, (arenaBytes + Unsafe.SizeOf<T>() - 1) / Unsafe.SizeOf<T>());
@@ -50,6 +53,8 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
         private DeviceBuffer<TElement>? buffer;
 
         public long Count { get; set; } = 1;
+
+        public long Allocated => buffer?.Length ?? 0;
 
         public ArrayView<TElement> View
         {

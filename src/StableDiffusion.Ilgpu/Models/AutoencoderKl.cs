@@ -14,9 +14,9 @@ internal static class AutoencoderKl
     public static bool IsEncoderWeight(string name) =>
         name.StartsWith("encoder.", StringComparison.Ordinal) || name.StartsWith("quant_conv.", StringComparison.Ordinal);
 
-    public static Graph RecordDecoder(AutoencoderKlConfig config, int batch, int height, int width)
+    public static Graph RecordDecoder(AutoencoderKlConfig config, int batch, int height, int width, bool circular = false)
     {
-        var graph = new Graph("vae_decoder");
+        var graph = new Graph("vae_decoder") { Circular = circular };
         var root = new Scope(graph);
         var z = graph.Input("z", new Shape(batch, height, width, config.LatentChannels), ElementType.Activation, Rate.Step);
         var s = root / "decoder";

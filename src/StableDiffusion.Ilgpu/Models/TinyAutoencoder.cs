@@ -22,9 +22,9 @@ internal static class TinyAutoencoder
     public static bool IsEncoderWeight(string name) => name.StartsWith("encoder.", StringComparison.Ordinal);
 
     /// <summary>Input <c>z</c> (N, h, w, latent), output <c>out</c> (N, 8h, 8w, 3).</summary>
-    public static Graph RecordDecoder(TinyAutoencoderConfig config, int batch, int height, int width)
+    public static Graph RecordDecoder(TinyAutoencoderConfig config, int batch, int height, int width, bool circular = false)
     {
-        var graph = new Graph("taesd_decoder");
+        var graph = new Graph("taesd_decoder") { Circular = circular };
         var s = new Scope(graph) / "decoder" / "layers";
         var z = graph.Input("z", new Shape(batch, height, width, config.LatentChannels), ElementType.Activation, Rate.Step);
         var x = (s / 0).Conv(z.Activate(Activation.SoftClamp), config.Channels).Activate(Activation.Relu);

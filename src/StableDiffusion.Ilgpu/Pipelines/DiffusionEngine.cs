@@ -30,14 +30,27 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     /// <summary>Bytes of the arena that all programs so far share.</summary>
     public long ArenaBytes => workspace.ArenaBytes;
 
+    /// <summary>Bytes that the arena may grow to: what the device has left, and what the arena takes now.</summary>
+    public long ArenaBudget => device.FreeBytes + workspace.AllocatedArenaBytes;
+
     public CompiledGraph<T> Text(int prompts, CancellationToken cancellationToken = default) =>
         Get(ModelPart.TextEncoder, $"text {prompts}", () => model.RecordText(prompts), cancellationToken);
 
-    public CompiledGraph<T> UNet(int items, int height, int width, CancellationToken cancellationToken = default) =>
-        Get(ModelPart.UNet, $"unet {items} {height} {width}", () => model.RecordUNet(items, height, width), cancellationToken);
+    public CompiledGraph<T> UNet(
+        int items, int height, int width, bool circular = false, CancellationToken cancellationToken = default) =>
+        Get(
+            ModelPart.UNet, $"unet {items} {height} {width} {circular}", () => model.RecordUNet(items, height, width, circular),
+            cancellationToken);
 
-    public CompiledGraph<T> Decoder(int height, int width, CancellationToken cancellationToken = default) =>
-        Get(ModelPart.Vae, $"decoder {height} {width}", () => model.RecordDecoder(height, width), cancellationToken);
+    public CompiledGraph<T> Decoder(int height, int width, bool circular = false, CancellationToken cancellationToken = default) =>
+        Get(ModelPart.Vae, $"decoder {height} {width} {circular}", () => model.RecordDecoder(height, width, circular), cancellationToken);
+
+    /// <summary>Bytes of arena that a UNet call needs.</summary>
+    public long MeasureUNet(int items, int height, int width) =>
+        CompiledGraph<T>.MeasureArena(model.RecordUNet(items, height, width), fusion);
+
+    /// <summary>Bytes of arena that decoding a whole latent needs.</summary>
+    public long MeasureDecoder(int height, int width) => CompiledGraph<T>.MeasureArena(model.RecordDecoder(height, width), fusion);
 
     /// <summary>Token ids of some prompts, one after the other, to their last hidden states (prompts, tokens, hidden).</summary>
     public float[] Encode(ReadOnlySpan<int> ids, CancellationToken cancellationToken = default)
@@ -49,24 +62,25 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     }
 
     /// <summary>Walks a sampler's plan from noise.</summary>
-    /// <returns>The latent, channels first.</returns>
+    /// <returns>The latents, channels first.</returns>
     public float[] Sample(SamplingRun run, CancellationToken cancellationToken = default)
     {
-        var items = run.Guidance is null ? 1 : 2;
+        var halves = run.Guidance is null ? 1 : 2;
         var (channels, pixels) = (model.VaeConfig.LatentChannels, run.Height * run.Width);
-        var graph = UNet(items, run.Height, run.Width, cancellationToken);
+        var graph = UNet(halves * run.Pictures, run.Height, run.Width, run.Circular, cancellationToken);
         float[] Draw() => Layout.ToChannelsLast(run.Draw(), channels, pixels);
 
-        graph.Write("encoder_hidden_states", run.Context);
+        graph.Write("encoder_hidden_states", BatchPlan.Repeat(run.Context, halves, run.Pictures));
         graph.Prompt.Run(cancellationToken: cancellationToken);
         var plan = run.Plan;
         using var schedule = new ScheduleTable<T>(device, graph, "timestep", [.. plan.Steps.Select(s => s.Timestep)]);
-        using var latent = new LatentState<T>(device, kernels, workspace, [.. Draw().Select(n => (float)(n * plan.InitialNoiseScale))]);
+        var start = run.Start is { } given ? Layout.ToChannelsLast(given, channels, pixels) : null;
+        using var latent = new LatentState<T>(device, kernels, workspace, Begin(run, Draw(), start));
         for (var i = 0; i < plan.Steps.Count; i++)
         {
             var step = plan.Steps[i];
             schedule.Select(i);
-            latent.WriteTo(graph, "sample", items, step.InputScale);
+            latent.WriteTo(graph, "sample", halves, step.InputScale);
             graph.Step.Run(cancellationToken: cancellationToken);
             latent.Update(graph, "out", run.Guidance, step, step.DrawsNoise || step.Noise != 0 ? Draw() : []);
             run.AfterStep?.Invoke(i + 1);
@@ -76,12 +90,14 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     }
 
     /// <summary>A latent, channels first, to the decoder's output, channels last, about -1 … 1.</summary>
-    public float[] Decode(ReadOnlySpan<float> latent, int height, int width, CancellationToken cancellationToken = default) =>
-        RunDecoder(latent, height, width, cancellationToken).Read("out");
+    public float[] Decode(
+        ReadOnlySpan<float> latent, int height, int width, bool circular = false, CancellationToken cancellationToken = default) =>
+        RunDecoder(latent, height, width, circular, cancellationToken).Read("out");
 
     /// <summary>A latent, channels first, to the bytes of a picture: rows of R, G, B.</summary>
-    public byte[] DecodeToBytes(ReadOnlySpan<float> latent, int height, int width, CancellationToken cancellationToken = default) =>
-        RunDecoder(latent, height, width, cancellationToken).ReadBytes("out", kernels);
+    public byte[] DecodeToBytes(
+        ReadOnlySpan<float> latent, int height, int width, bool circular = false, CancellationToken cancellationToken = default) =>
+        RunDecoder(latent, height, width, circular, cancellationToken).ReadBytes("out", kernels);
 
     public void Dispose()
     {
@@ -93,9 +109,15 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         workspace.Dispose();
     }
 
-    private CompiledGraph<T> RunDecoder(ReadOnlySpan<float> latent, int height, int width, CancellationToken cancellationToken)
+    /// <summary>What a run starts from: noise, or a picture's latent under noise.</summary>
+    private static float[] Begin(SamplingRun run, float[] noise, float[]? start) => start is null
+        ? [.. noise.Select(n => (float)(n * run.Plan.InitialNoiseScale))]
+        : [.. start.Zip(noise, (x, n) => (float)((run.Plan.Start.Signal * x) + (run.Plan.Start.Noise * n)))];
+
+    private CompiledGraph<T> RunDecoder(
+        ReadOnlySpan<float> latent, int height, int width, bool circular, CancellationToken cancellationToken)
     {
-        var graph = Decoder(height, width, cancellationToken);
+        var graph = Decoder(height, width, circular, cancellationToken);
         using (var state = new LatentState<T>(device, kernels, workspace, Layout.ToChannelsLast(latent, model.VaeConfig.LatentChannels, height * width)))
         {
             state.WriteTo(graph, "z", 1, 1 / model.LatentScale);

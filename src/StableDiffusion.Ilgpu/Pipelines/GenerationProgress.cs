@@ -15,8 +15,12 @@ public enum GenerationStage
 
 /// <summary>How far a generation is.</summary>
 /// <param name="Stage">The stage that is under way.</param>
-/// <param name="Image">Index of the picture in the batch, from 0.</param>
-/// <param name="ImageCount">Number of pictures in the batch.</param>
+/// <param name="Image">Index of the picture, from 0.</param>
+/// <param name="ImageCount">Number of pictures of the request.</param>
 /// <param name="Step">Model evaluations done in the sampling stage.</param>
 /// <param name="StepCount">Model evaluations of one picture's sampling stage.</param>
-public readonly record struct GenerationProgress(GenerationStage Stage, int Image, int ImageCount, int Step, int StepCount);
+public readonly record struct GenerationProgress(GenerationStage Stage, int Image, int ImageCount, int Step, int StepCount)
+{
+    /// <summary>Number of pictures that are under way together, <see cref="Image"/> the first of them.</summary>
+    public int BatchSize { get; init; } = 1;
+}

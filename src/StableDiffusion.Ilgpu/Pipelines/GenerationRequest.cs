@@ -29,6 +29,15 @@ public sealed record GenerationRequest
     /// <summary>How many pictures to make.</summary>
     public int BatchCount { get; init; } = 1;
 
+    /// <summary>
+    /// Most pictures that are drawn together, in one call of the UNet for each step; null for as many as the device has memory for, on the
+    /// processor up to 8 small ones. Pictures do not depend on it.
+    /// </summary>
+    public int? BatchSize { get; init; }
+
+    /// <summary>Makes pictures that join at opposite edges, by convolutions that wrap around.</summary>
+    public bool Circular { get; init; }
+
     /// <summary>The sampler, one of <see cref="Samplers.All"/>.</summary>
     public Sampler Sampler { get; init; } = Samplers.EulerAncestral;
 
@@ -43,6 +52,25 @@ public sealed record GenerationRequest
     /// <summary>Which generator turns the seed into noise.</summary>
     public NoiseGenerator NoiseGenerator { get; init; } = NoiseGenerator.Cuda;
 
+    /// <summary>
+    /// Decodes in tiles that are blended: less memory, slightly different colours. Done anyway where the whole picture would take more
+    /// memory
+    /// than the device has left.
+    /// </summary>
+    public bool VaeTiling { get; init; }
+
+    /// <summary>Width of a tile in pixels of the latent.</summary>
+    public int VaeTileWidth { get; init; } = 32;
+
+    /// <summary>Height of a tile in pixels of the latent.</summary>
+    public int VaeTileHeight { get; init; } = 32;
+
+    /// <summary>The share of a tile, 0 to 0.5, that neighbours overlap at least.</summary>
+    public double VaeTileOverlap { get; init; } = 0.5;
+
+    /// <summary>A second pass in a larger size; null for none.</summary>
+    public HiresOptions? Hires { get; init; }
+
     /// <summary>Checks what can be checked without a model.</summary>
     /// <exception cref="StableDiffusionException">A value cannot be used.</exception>
     internal void Validate()
@@ -51,6 +79,15 @@ public sealed record GenerationRequest
         CheckSize("height", Height);
         CheckAtLeastOne("steps", Steps);
         CheckAtLeastOne("batch count", BatchCount);
+        CheckAtLeastOne("batch size", BatchSize ?? 1);
+        CheckAtLeastOne("VAE tile width", VaeTileWidth);
+        CheckAtLeastOne("VAE tile height", VaeTileHeight);
+        if (!(VaeTileOverlap >= 0 && VaeTileOverlap <= 0.5))
+        {
+            throw new StableDiffusionException($"VAE tile overlap {VaeTileOverlap} cannot be used; valid: 0 to 0.5");
+        }
+
+        Hires?.Validate();
         if (!double.IsFinite(GuidanceScale))
         {
             throw new StableDiffusionException($"guidance scale {GuidanceScale} is not a finite number");

@@ -97,11 +97,12 @@ internal sealed class LoadedModel : IDisposable
 
     public Graph RecordText(int prompts) => ClipText.Record(TextConfig, prompts);
 
-    public Graph RecordUNet(int items, int height, int width) => UNet.Record(UNetConfig, items, height, width, TextConfig.Tokens);
+    public Graph RecordUNet(int items, int height, int width, bool circular = false) =>
+        UNet.Record(UNetConfig, items, height, width, TextConfig.Tokens, circular: circular);
 
-    public Graph RecordDecoder(int height, int width) => taesd is null
-        ? AutoencoderKl.RecordDecoder(VaeConfig, 1, height, width)
-        : TinyAutoencoder.RecordDecoder(taesd.Config, 1, height, width);
+    public Graph RecordDecoder(int height, int width, bool circular = false) => taesd is null
+        ? AutoencoderKl.RecordDecoder(VaeConfig, 1, height, width, circular)
+        : TinyAutoencoder.RecordDecoder(taesd.Config, 1, height, width, circular);
 
     /// <summary>Opens a component's weights, checked against what its graph declares. The caller disposes the result.</summary>
     public IWeightSource OpenWeights(ModelPart part)

@@ -5,7 +5,10 @@ namespace StableDiffusion.Ilgpu;
 /// <summary>What the engine is given to walk a sampler's plan once.</summary>
 internal sealed record SamplingRun
 {
-    /// <summary>Encoded prompts: the negative one and the prompt, or, without guidance, the prompt alone.</summary>
+    /// <summary>Pictures that are drawn together.</summary>
+    public int Pictures { get; init; } = 1;
+
+    /// <summary>Encoded prompts of every picture: the negative one and the prompt, or, without guidance, the prompt alone.</summary>
     public required float[] Context { get; init; }
 
     /// <summary>Guidance scale; null for none.</summary>
@@ -20,8 +23,19 @@ internal sealed record SamplingRun
     /// <summary>The sampler's numbers.</summary>
     public required SamplingPlan Plan { get; init; }
 
-    /// <summary>Gives the next standard normal noise of a latent's size, channels first; the first one starts the run.</summary>
+    /// <summary>Convolutions wrap around the edges.</summary>
+    public bool Circular { get; init; }
+
+    /// <summary>
+    /// Gives the next standard normal noise of the size of all pictures' latents, one after the other, channels first; the first one starts
+    /// the run.
+    /// </summary>
     public required Func<float[]> Draw { get; init; }
+
+    /// <summary>
+    /// Latents to start from, noise mixed in as the plan says, of all pictures, channels first; null to start from noise alone.
+    /// </summary>
+    public float[]? Start { get; init; }
 
     /// <summary>Called with the number of steps done.</summary>
     public Action<int>? AfterStep { get; init; }

@@ -83,7 +83,7 @@ public sealed class TinyAutoencoderTests(DeviceFixture fixture) : IDisposable
         using var engine = new DiffusionEngine<float>(model, fixture.Device, fixture.Kernels<float>(backend), FusionOptions.All);
         var z = Values(5, Latent * 6, 2);
         var expected = Naive.Decode(new(Latent, 2, 3, [.. z.Select(v => (double)v)]));
-        var actual = engine.Decode(z, 2, 3, TestContext.Current.CancellationToken);
+        var actual = engine.Decode(z, 2, 3, cancellationToken: TestContext.Current.CancellationToken);
         ReferenceData.Report("TAESD of a model, relative L2", Comparisons.RelativeL2(actual, ChannelsLast(expected)), Limit(half: false));
     }
 

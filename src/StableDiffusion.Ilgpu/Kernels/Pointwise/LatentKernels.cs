@@ -50,7 +50,7 @@ internal struct ConversionArguments<T> where T : unmanaged
     public long Offset;
     public int Count;
 
-    /// <summary>Batch items that each get all of the latent.</summary>
+    /// <summary>How many times all of the latent is written: with guidance twice.</summary>
     public int Copies;
     public float Scale;
 }
@@ -63,7 +63,7 @@ internal static class LatentKernels<T, TLeaf>
     /// <summary>Values that a group takes at a time.</summary>
     private const int TileValues = 2048;
 
-    /// <summary>Writes latent * scale, rounded to the activations' type, once for each batch item.</summary>
+    /// <summary>Writes latent * scale, rounded to the activations' type, Copies times.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Scale(ConversionArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
