@@ -30,19 +30,28 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     /// <summary>Bytes of the arena that all programs so far share.</summary>
     public long ArenaBytes => workspace.ArenaBytes;
 
-    public CompiledGraph<T> Text(int prompts, CancellationToken cancellationToken = default) =>
-        Get(ModelPart.TextEncoder, $"text {prompts}", () => model.RecordText(prompts), cancellationToken);
+    public CompiledGraph<T> Text(int prompts, int clipSkip = 1, CancellationToken cancellationToken = default) =>
+        Get(ModelPart.TextEncoder, $"text {prompts} {clipSkip}", () => model.RecordText(prompts, clipSkip), cancellationToken);
 
-    public CompiledGraph<T> UNet(int items, int height, int width, CancellationToken cancellationToken = default) =>
-        Get(ModelPart.UNet, $"unet {items} {height} {width}", () => model.RecordUNet(items, height, width), cancellationToken);
+    /// <param name="items">Batch items.</param>
+    /// <param name="height">Of the latent.</param>
+    /// <param name="width">Of the latent.</param>
+    /// <param name="tokens">Places of the encoded prompts; null for those of one chunk.</param>
+    /// <param name="cancellationToken">Stops the loading.</param>
+    public CompiledGraph<T> UNet(int items, int height, int width, int? tokens = null, CancellationToken cancellationToken = default)
+    {
+        var places = tokens ?? model.TextConfig.Tokens;
+        return Get(
+            ModelPart.UNet, $"unet {items} {height} {width} {places}", () => model.RecordUNet(items, height, width, places), cancellationToken);
+    }
 
     public CompiledGraph<T> Decoder(int height, int width, CancellationToken cancellationToken = default) =>
         Get(ModelPart.Vae, $"decoder {height} {width}", () => model.RecordDecoder(height, width), cancellationToken);
 
     /// <summary>Token ids of some prompts, one after the other, to their last hidden states (prompts, tokens, hidden).</summary>
-    public float[] Encode(ReadOnlySpan<int> ids, CancellationToken cancellationToken = default)
+    public float[] Encode(ReadOnlySpan<int> ids, int clipSkip = 1, CancellationToken cancellationToken = default)
     {
-        var graph = Text(ids.Length / model.TextConfig.Tokens, cancellationToken);
+        var graph = Text(ids.Length / model.TextConfig.Tokens, clipSkip, cancellationToken);
         graph.Write("input_ids", ids);
         graph.Step.Run(cancellationToken: cancellationToken);
         return graph.Read("last_hidden_state");
@@ -54,17 +63,25 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     {
         var items = run.Guidance is null ? 1 : 2;
         var (channels, pixels) = (model.VaeConfig.LatentChannels, run.Height * run.Width);
-        var graph = UNet(items, run.Height, run.Width, cancellationToken);
+        var tokens = run.Context.Distinct[0].Length / items / model.TextConfig.Hidden;
+        var graph = UNet(items, run.Height, run.Width, tokens, cancellationToken);
         float[] Draw() => Layout.ToChannelsLast(run.Draw(), channels, pixels);
 
-        graph.Write("encoder_hidden_states", run.Context);
-        graph.Prompt.Run(cancellationToken: cancellationToken);
         var plan = run.Plan;
+        float[]? context = null;
         using var schedule = new ScheduleTable<T>(device, graph, "timestep", [.. plan.Steps.Select(s => s.Timestep)]);
         using var latent = new LatentState<T>(device, kernels, workspace, [.. Draw().Select(n => (float)(n * plan.InitialNoiseScale))]);
         for (var i = 0; i < plan.Steps.Count; i++)
         {
             var step = plan.Steps[i];
+            if (run.Context.At(UserStep(i)) is var wanted && wanted != context)
+            {
+                // The prompt's program may use any memory that does not outlive a step: what a step needs comes after it.
+                context = wanted;
+                graph.Write("encoder_hidden_states", context);
+                graph.Prompt.Run(cancellationToken: cancellationToken);
+            }
+
             schedule.Select(i);
             latent.WriteTo(graph, "sample", items, step.InputScale);
             graph.Step.Run(cancellationToken: cancellationToken);
@@ -92,6 +109,9 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
 
         workspace.Dispose();
     }
+
+    /// <summary>The step of the user's count, from 0, that a model evaluation belongs to.</summary>
+    private static int UserStep(int evaluation) => evaluation;
 
     private CompiledGraph<T> RunDecoder(ReadOnlySpan<float> latent, int height, int width, CancellationToken cancellationToken)
     {

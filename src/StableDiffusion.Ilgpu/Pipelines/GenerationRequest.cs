@@ -38,6 +38,14 @@ public sealed record GenerationRequest
     /// <summary>Which generator turns the seed into noise.</summary>
     public NoiseGenerator NoiseGenerator { get; init; } = NoiseGenerator.Cuda;
 
+    /// <summary>
+    /// Which of the text encoder's layers is read, counting from the model's own last one, which is 1; null for that.
+    /// </summary>
+    public int? ClipSkip { get; init; }
+
+    /// <summary>What brackets and weights in the prompts mean.</summary>
+    public PromptWeighting PromptWeighting { get; init; } = PromptWeighting.A1111;
+
     /// <summary>Checks what can be checked without a model.</summary>
     /// <exception cref="StableDiffusionException">A value cannot be used.</exception>
     internal void Validate()
@@ -46,6 +54,7 @@ public sealed record GenerationRequest
         CheckSize("height", Height);
         CheckAtLeastOne("steps", Steps);
         CheckAtLeastOne("batch count", BatchCount);
+        CheckAtLeastOne("clip skip", ClipSkip ?? 1);
         if (!double.IsFinite(GuidanceScale))
         {
             throw new StableDiffusionException($"guidance scale {GuidanceScale} is not a finite number");

@@ -5,8 +5,8 @@ namespace StableDiffusion.Ilgpu;
 /// <summary>What the engine is given to walk a sampler's plan once.</summary>
 internal sealed record SamplingRun
 {
-    /// <summary>Encoded prompts: the negative one and the prompt, or, without guidance, the prompt alone.</summary>
-    public required float[] Context { get; init; }
+    /// <summary>Encoded prompts.</summary>
+    public required StepContexts Context { get; init; }
 
     /// <summary>Guidance scale; null for none.</summary>
     public required double? Guidance { get; init; }
