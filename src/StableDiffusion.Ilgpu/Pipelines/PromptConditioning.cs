@@ -38,15 +38,15 @@ internal sealed class PromptConditioning(LoadedModel model, Func<int[], int, flo
         var length = CommonLength(schedules[0][0].Chunks.Count, schedules[^1][0].Chunks.Count);
 
         // One context for each pair of texts that occurs.
-        var (distinct, ofStep, indices) = (new List<List<PromptChunk>>(), new List<int>(), new Dictionary<string, int>());
+        var (distinct, ofStep, indices) = (new List<List<PromptChunk>>(), new List<int>(), new Dictionary<(string, string), int>());
         for (var step = 1; step <= request.Steps; step++)
         {
-            int[] entries = [.. schedules.Select(s => s.FindIndex(e => step <= e.LastStep))];
-            var key = string.Join(' ', entries);
+            ScheduledChunks[] texts = [.. schedules.Select(s => s.Find(e => step <= e.LastStep)!)];
+            var key = (texts[0].Text, texts[^1].Text);
             if (!indices.TryGetValue(key, out var index))
             {
                 indices[key] = index = distinct.Count;
-                distinct.Add([.. schedules.Zip(entries).SelectMany(p => Lengthen(p.First[p.Second].Chunks, length))]);
+                distinct.Add([.. texts.SelectMany(t => Lengthen(t.Chunks, length))]);
             }
 
             ofStep.Add(index);
@@ -58,14 +58,14 @@ internal sealed class PromptConditioning(LoadedModel model, Func<int[], int, flo
     }
 
     /// <summary>The chunks of each text that a prompt takes on, as many for each text: short ones get empty chunks.</summary>
-    private List<(int LastStep, List<PromptChunk> Chunks)> Schedule(string prompt, GenerationRequest request)
+    private List<ScheduledChunks> Schedule(string prompt, GenerationRequest request)
     {
         var literal = request.PromptWeighting == PromptWeighting.None;
         var texts = literal ? [new ScheduledPrompt(request.Steps, prompt)] : PromptSchedule.Parse(prompt, request.Steps);
-        var split = texts.Select(t => (
-            t.LastStep, Chunks: model.Chunks.Split(literal ? [new PromptPart(t.Text, 1)] : PromptAttention.Parse(t.Text)).ToList())).ToList();
+        var split = texts.Select(t => new ScheduledChunks(
+            t.LastStep, t.Text, [.. model.Chunks.Split(literal ? [new PromptPart(t.Text, 1)] : PromptAttention.Parse(t.Text))])).ToList();
         var most = split.Max(s => s.Chunks.Count);
-        foreach (var (_, chunks) in split)
+        foreach (var chunks in split.Select(s => s.Chunks))
         {
             chunks.AddRange(Enumerable.Repeat(model.Chunks.Empty, most - chunks.Count));
         }
@@ -107,6 +107,8 @@ internal sealed class PromptConditioning(LoadedModel model, Func<int[], int, flo
     private IEnumerable<PromptChunk> Lengthen(List<PromptChunk> chunks, int length) => length % chunks.Count == 0
         ? Enumerable.Repeat(chunks, length / chunks.Count).SelectMany(c => c)
         : chunks.Concat(Enumerable.Repeat(model.Chunks.Empty, length - chunks.Count));
+
+    private sealed record ScheduledChunks(int LastStep, string Text, List<PromptChunk> Chunks);
 
     private static string Key(PromptChunk chunk) => string.Join(' ', chunk.Ids);
 }
