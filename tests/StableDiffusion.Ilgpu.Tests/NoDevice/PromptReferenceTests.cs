@@ -43,7 +43,7 @@ public sealed class PromptReferenceTests
             var chunks = new PromptChunks(tokenizer, tokens[0].Length, tokenizer.EndOfText).Split(PromptAttention.Parse(text));
             return chunks.Count == tokens.Length
                 && chunks.Zip(tokens).All(p => p.First.Ids.SequenceEqual(p.Second))
-                && chunks.Zip(weights).All(p => p.First.Weights.Zip(p.Second).All(w => Math.Abs(w.First - w.Second) <= WeightTolerance))
+                && chunks.Zip(weights).All(p => p.First.TokenWeights.Zip(p.Second).All(w => Math.Abs(w.First - w.Second) <= WeightTolerance))
                 ? null : $"{chunks.Count} chunks, not these {tokens.Length}";
         });
     }

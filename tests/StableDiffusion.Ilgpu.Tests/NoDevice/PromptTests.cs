@@ -102,7 +102,7 @@ public sealed class PromptTests
         Assert.Equal(Tokenizer.EndOfText, split[0].Ids[73]);
         Assert.Equal([0, 0, 0], split[0].Ids[74..]);
         Assert.Equal([Tokenizer.StartOfText, .. learned, .. Tokenizer.Encode("dog"), Tokenizer.EndOfText], split[1].Ids[..8]);
-        Assert.Equal([1, 1.5, 1.5, 1.5, 1.5, 1.5, 1, 1], split[1].Weights[..8]);
+        Assert.Equal([1, 1.5, 1.5, 1.5, 1.5, 1.5, 1, 1], split[1].TokenWeights[..8]);
 
         // One that no chunk holds fills several.
         var large = new PromptChunks(Tokenizer.With([new ExtraToken("large", [.. Enumerable.Range(first, 100)])]), 77, 0)

@@ -87,8 +87,8 @@ internal static class PromptSamples
 
         return null;
 
-        static bool IsWhole(PromptChunk chunk) => chunk is { Ids.Length: 77, Weights.Length: 77 } && chunk.Ids[0] == Tokenizer.StartOfText
-            && chunk.Ids.Contains(Tokenizer.EndOfText) && chunk.Weights[0] == 1 && chunk.Weights.All(double.IsFinite);
+        static bool IsWhole(PromptChunk chunk) => chunk is { Ids.Length: 77, TokenWeights.Length: 77 } && chunk.Ids[0] == Tokenizer.StartOfText
+            && chunk.Ids.Contains(Tokenizer.EndOfText) && chunk.TokenWeights[0] == 1 && chunk.TokenWeights.All(double.IsFinite);
 
         // Weights too large for a float are made finite after neighbours are joined.
         static bool IsClamped(PromptPart part) => Math.Abs(part.Weight) is float.MaxValue or 0;
