@@ -120,11 +120,12 @@ internal sealed class RequestOptionSet
         throw new StableDiffusionException($"unknown rng \"{name}\": choose one of {NoiseGeneratorNames}");
     }
 
+    private static string PromptWeightingNames => string.Join(", ", Enum.GetNames<PromptWeighting>().Reverse()).ToLowerInvariant();
+
     private static PromptWeighting FindPromptWeighting(string name) =>
         Enum.GetNames<PromptWeighting>().Any(n => string.Equals(n, name, StringComparison.OrdinalIgnoreCase))
             ? Enum.Parse<PromptWeighting>(name, ignoreCase: true)
-            : throw new StableDiffusionException(
-                $"unknown prompt weighting \"{name}\": choose one of {string.Join(", ", Enum.GetNames<PromptWeighting>().Reverse()).ToLowerInvariant()}");
+            : throw new StableDiffusionException($"unknown prompt weighting \"{name}\": choose one of {PromptWeightingNames}");
 
     private static Option<T?> WithDefault<T>(T value, Option<T?> option) where T : struct
     {

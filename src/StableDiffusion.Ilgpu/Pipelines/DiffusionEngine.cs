@@ -41,8 +41,8 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     public CompiledGraph<T> UNet(int items, int height, int width, int? tokens = null, CancellationToken cancellationToken = default)
     {
         var places = tokens ?? model.TextConfig.Tokens;
-        return Get(
-            ModelPart.UNet, $"unet {items} {height} {width} {places}", () => model.RecordUNet(items, height, width, places), cancellationToken);
+        var key = $"unet {items} {height} {width} {places}";
+        return Get(ModelPart.UNet, key, () => model.RecordUNet(items, height, width, places), cancellationToken);
     }
 
     public CompiledGraph<T> Decoder(int height, int width, CancellationToken cancellationToken = default) =>
