@@ -8,8 +8,8 @@ internal sealed record SamplingRun
     /// <summary>Pictures that are drawn together.</summary>
     public int Pictures { get; init; } = 1;
 
-    /// <summary>Encoded prompts of every picture: the negative one and the prompt, or, without guidance, the prompt alone.</summary>
-    public required float[] Context { get; init; }
+    /// <summary>Encoded prompts, the same for every picture.</summary>
+    public required StepContexts Context { get; init; }
 
     /// <summary>Guidance scale; null for none.</summary>
     public required double? Guidance { get; init; }

@@ -83,7 +83,7 @@ public sealed class StableDiffusionPipeline : IDisposable
             pipeline = new StableDiffusionPipeline(target, loaded, session, BackendProfile.HalfKernels(session));
             compiling = Dedicated.Start(() => pipeline.CompileKernels(stop.Token));
             var size = loaded.UNetConfig.SampleSize;
-            pipeline.engine.Text(2, cancellationToken);
+            pipeline.engine.Text(2, cancellationToken: cancellationToken);
             pipeline.engine.UNet(2, size, size, cancellationToken: cancellationToken);
             pipeline.engine.Decoder(size, size, cancellationToken: cancellationToken);
             compiling.Wait();
@@ -204,8 +204,7 @@ public sealed class StableDiffusionPipeline : IDisposable
         Report(GenerationStage.Text, 0, 0);
         var start = Stopwatch.GetTimestamp();
         var guided = request.GuidanceScale != 1;
-        string[] prompts = guided ? [request.NegativePrompt, request.Prompt] : [request.Prompt];
-        var context = engine.Encode(prompts.SelectMany(model.Tokenize).ToArray(), cancellationToken);
+        var context = new PromptConditioning(model, (ids, clipSkip) => engine.Encode(ids, clipSkip, cancellationToken)).Encode(request, guided);
         Timings.Text += Stopwatch.GetElapsedTime(start);
 
         var batchSize = BatchPlan.Choose(
@@ -265,7 +264,9 @@ public sealed class StableDiffusionPipeline : IDisposable
             ("Model", model.Name),
             (request.Sampler.EtaKey, request.Eta is { } eta && eta != request.Sampler.DefaultEta ? Number(eta) : null),
             ("Denoising strength", request.Hires is { } hires ? Number(hires.DenoisingStrength) : null),
+            ("Clip skip", request.ClipSkip > 1 ? Number(request.ClipSkip.Value) : null),
             ("RNG", request.NoiseGenerator == NoiseGenerator.Cpu ? "CPU" : null),
+            ("Emphasis", PromptConditioning.NameOf(request.PromptWeighting)),
             ("Tiling", request.Circular ? "True" : null),
             .. HiresPass.Describe(request.Hires),
             ("Version", $"sdilgpu {typeof(StableDiffusionPipeline).Assembly.GetName().Version?.ToString(3)}"),

@@ -123,7 +123,7 @@ public sealed class BatchTests(DeviceFixture fixture)
         LoadedModel model, float[] context, Sampler sampler, int steps, int height, int width, long seed, int pictures) => new()
     {
         Pictures = pictures,
-        Context = context,
+        Context = new StepContexts(context),
         Guidance = 7,
         Height = height,
         Width = width,

@@ -59,7 +59,7 @@ public sealed class CircularTests(DeviceFixture fixture)
 
         float[] Sample(float[] start, bool circular) => engine.Sample(new SamplingRun
         {
-            Context = context,
+            Context = new StepContexts(context),
             Guidance = 7,
             Height = height,
             Width = width,

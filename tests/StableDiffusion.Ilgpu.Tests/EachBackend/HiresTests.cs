@@ -31,7 +31,8 @@ public sealed class HiresTests(DeviceFixture fixture)
         var first = new SamplingRun
         {
             Pictures = 2,
-            Context = engine.Encode([.. model.Tokenize(""), .. model.Tokenize("a red apple")], Cancellation),
+            Context = new StepContexts(
+                engine.Encode([.. model.Tokenize(""), .. model.Tokenize("a red apple")], cancellationToken: Cancellation)),
             Guidance = 5,
             Height = size,
             Width = size,

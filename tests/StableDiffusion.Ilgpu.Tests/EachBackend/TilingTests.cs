@@ -70,7 +70,7 @@ public sealed class TilingTests(DeviceFixture fixture) : IDisposable
         var context = engine.Encode([.. model.Tokenize(""), .. model.Tokenize("a red apple")]);
         var latents = Enumerable.Range(0, height / size * (width / size)).Select(seed => engine.Sample(new SamplingRun
         {
-            Context = context,
+            Context = new StepContexts(context),
             Guidance = 5,
             Height = size,
             Width = size,

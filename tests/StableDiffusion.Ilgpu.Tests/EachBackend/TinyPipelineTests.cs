@@ -99,7 +99,7 @@ public sealed class TinyPipelineTests(DeviceFixture fixture)
             var draw = -1;
             return engine.Sample(new SamplingRun
             {
-                Context = context[item],
+                Context = new StepContexts(context[item]),
                 Guidance = guidance,
                 Height = shape[2],
                 Width = shape[3],
