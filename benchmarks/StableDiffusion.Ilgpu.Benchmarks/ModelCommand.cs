@@ -25,7 +25,8 @@ internal static class ModelCommand
         {
             if (parsed.GetValue(memoryOnly))
             {
-                PrintMemory(parsed.GetValue(name)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(folder));
+                PrintMemory(
+                    parsed.GetValue(name)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(folder));
                 return;
             }
 
@@ -34,8 +35,8 @@ internal static class ModelCommand
                 parsed.GetValue(folder));
             report.CheckWork();
             Console.Out.Write(report.ToMarkdown());
-            Save(parsed.GetValue(json), report.ToJson() + "\n");
-            Save(parsed.GetValue(markdown), report.ToMarkdown());
+            SharedOptions.Save(parsed.GetValue(json), report.ToJson() + "\n");
+            SharedOptions.Save(parsed.GetValue(markdown), report.ToMarkdown());
         });
         return command;
     }
@@ -63,7 +64,8 @@ internal static class ModelCommand
         SharedOptions.Progress("the machine's peak");
         var after = MachinePeak.Measure();
         SharedOptions.Progress("memory of a generation");
-        return new ModelReport(name, size, runs, circumstances, before, after, step, decode, sampler, arena, MemoryUse.Measure(name, size, folder));
+        return new ModelReport(name, size, runs, circumstances, before, after, step, decode, sampler, arena,
+            MemoryUse.Measure(name, size, folder));
     }
 
     private static void PrintMemory(string name, int size, ComputeDevice device, string? folder)
@@ -77,22 +79,5 @@ internal static class ModelCommand
         Console.Out.WriteLine(
             $"{name}, {size}x{size}, one step with guidance (UNet batch {BenchmarkModel.Items}) and decode, from fp16 files: "
             + $"peak resident set {memory.PeakResidentBytes / 1e9:0.00} GB, arena {memory.ArenaBytes / 1e6:0.0} MB");
-    }
-
-    private static void Save(string? path, string text)
-    {
-        if (path is null)
-        {
-            return;
-        }
-
-        try
-        {
-            File.WriteAllText(path, text);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new StableDiffusionException($"{path}: cannot be written: {e.Message}", e);
-        }
     }
 }

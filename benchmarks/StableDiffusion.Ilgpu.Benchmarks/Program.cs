@@ -6,9 +6,11 @@ var root = new RootCommand("Benchmarks. Every number comes with the device, the 
 {
     ModelCommand.Create(),
     KernelsCommand.Create(),
+    LoadCommand.Create(),
     StartCommand.Create(),
     MicroCommand.Create(),
     MemoryCommand.Create(),
+    LoadProbe.CreateCommand(),
     FuzzCommand.Create(),
 };
 try

@@ -6,7 +6,7 @@ namespace StableDiffusion.Ilgpu.Cli;
 internal sealed class HiresOptionSet
 {
     private static readonly (string Name, HiresUpscaler Upscaler)[] Upscalers =
-        [("latent", HiresUpscaler.Latent), ("latent-nearest", HiresUpscaler.LatentNearest), ("pixel", HiresUpscaler.Pixel)];
+        [("latent", HiresUpscaler.Latent), ("latent-nearest", HiresUpscaler.LatentNearest)];
 
     private readonly Option<bool> hires = new("--hires") { Description = "Enlarge what was drawn and draw again in that size" };
     private readonly Option<double?> scale = SharedOptions.Number<double>("--hires-scale", "How many times as wide and high");
@@ -45,8 +45,9 @@ internal sealed class HiresOptionSet
 
     private static HiresUpscaler Find(string name)
     {
-        var found = Upscalers.FirstOrDefault(u => u.Name == name);
+        var found = Upscalers.FirstOrDefault(u => string.Equals(u.Name, name, StringComparison.OrdinalIgnoreCase));
         return found.Name is not null ? found.Upscaler
-            : throw new StableDiffusionException($"unknown upscaler \"{name}\": choose one of {string.Join(", ", Upscalers.Select(u => u.Name))}");
+            : throw new StableDiffusionException(
+                $"unknown upscaler \"{name}\": choose one of {string.Join(", ", Upscalers.Select(u => u.Name))}");
     }
 }

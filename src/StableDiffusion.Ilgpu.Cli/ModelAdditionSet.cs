@@ -27,22 +27,31 @@ internal sealed class ModelAdditionSet
 
     public void AddTo(Command command)
     {
-        foreach (var option in new Option[] { loras, loraFolder, embeddings, taesd })
-        {
-            command.Add(option);
-        }
+        AddFilesTo(command);
+        command.Add(loraFolder);
     }
+
+    /// <summary>What needs no prompt.</summary>
+    public void AddFilesTo(Command command)
+    {
+        AddLorasTo(command);
+        command.Add(embeddings);
+        command.Add(taesd);
+    }
+
+    /// <summary>What becomes a part of the model's own weights.</summary>
+    public void AddLorasTo(Command command) => command.Add(loras);
 
     /// <summary>The model with the additions. LoRAs are merged when it is loaded, so the prompts are looked at before.</summary>
     /// <exception cref="StableDiffusionException">An option or a prompt names no LoRA, or something that was not pulled.</exception>
-    public ModelOptions Read(ParseResult parsed, ModelOptions model, ModelCache pulled, GenerationRequest request)
+    public ModelOptions Read(ParseResult parsed, ModelOptions model, ModelCache pulled, params IEnumerable<string> prompts)
     {
-        var named = parsed.GetValue(loras)!.Select(LoraReference.Parse).Select(l => l with { Path = pulled.Find(l.Path)! })
-            .Concat(LoraFolder.Resolve(parsed.GetValue(loraFolder), request.Prompt, request.NegativePrompt));
+        var named = (parsed.GetValue(loras) ?? []).Select(LoraReference.Parse).Select(l => l with { Path = pulled.Find(l.Path)! })
+            .Concat(LoraFolder.Resolve(parsed.GetValue(loraFolder), prompts));
         return model with
         {
             Loras = [.. named.Select(l => l.ToString())],
-            Embeddings = [.. parsed.GetValue(embeddings)!.Select(e => pulled.Find(e)!)],
+            Embeddings = [.. (parsed.GetValue(embeddings) ?? []).Select(e => pulled.Find(e)!)],
             Taesd = pulled.Find(parsed.GetValue(taesd)),
         };
     }

@@ -36,6 +36,9 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
     /// <summary>Prints a line above the bar.</summary>
     public void WriteLine(string line) => writeLine(line);
 
+    /// <summary>The progress of pictures from <paramref name="first"/> on, of <paramref name="count"/> in all.</summary>
+    public IProgress<GenerationProgress> Part(int first, int count) => new Pictures(this, first, count);
+
     /// <inheritdoc/>
     public void Report(GenerationProgress value)
     {
@@ -57,6 +60,11 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
     private static string PictureOf(GenerationProgress value) => value.ImageCount == 1 ? ""
         : value.BatchSize == 1 ? $"picture {value.Image + 1}/{value.ImageCount}: "
         : $"pictures {value.Image + 1} to {value.Image + value.BatchSize} of {value.ImageCount}: ";
+
+    private sealed class Pictures(ProgressDisplay display, int first, int count) : IProgress<GenerationProgress>
+    {
+        public void Report(GenerationProgress value) => display.Report(value with { Image = first + value.Image, ImageCount = count });
+    }
 
     /// <summary>The part behind the bar.</summary>
     private sealed class StepColumn(StepClock clock) : ProgressColumn

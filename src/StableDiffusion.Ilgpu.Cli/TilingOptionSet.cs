@@ -8,13 +8,15 @@ internal sealed class TilingOptionSet
 {
     private readonly Option<bool> tiling = new("--vae-tiling")
     {
-        Description = "Decode in overlapping tiles: less memory, slightly different colours; done anyway where memory is too small otherwise",
+        Description = "Decode in overlapping tiles: less memory, slightly different colours; done anyway where memory is too small",
     };
 
     private readonly Option<string> size = SharedOptions.Choice(
-        "--vae-tile-size", "Size of a tile in pixels of the latent, of which each is 8 of the picture: 32 or 32x32", "32x32", text => ReadSize(text));
+        "--vae-tile-size", "Size of a tile in pixels of the latent, of which each is 8 of the picture: 32 or 32x32", "32x32",
+        text => ReadSize(text));
 
-    private readonly Option<double?> overlap = SharedOptions.Number<double>("--vae-tile-overlap", "Share of a tile, 0 to 0.5, that neighbours overlap");
+    private readonly Option<double?> overlap = SharedOptions.Number<double>(
+        "--vae-tile-overlap", "Share of a tile, 0 to 0.5, that neighbours overlap");
 
     public TilingOptionSet()
     {

@@ -9,7 +9,9 @@ public sealed record HiresOptions
     /// <summary>What is enlarged, and how.</summary>
     public HiresUpscaler Upscaler { get; init; }
 
-    /// <summary>Sampling steps from noise to picture, of which the share <see cref="DenoisingStrength"/> is taken; null for the request's.</summary>
+    /// <summary>
+    /// Sampling steps from noise to picture, of which the share <see cref="DenoisingStrength"/> is taken; null for the request's.
+    /// </summary>
     public int? Steps { get; init; }
 
     /// <summary>The noise level that the second pass begins at, above 0, up to 1 for noise alone.</summary>
@@ -42,7 +44,4 @@ public enum HiresUpscaler
 
     /// <summary>The latent, by repeating its pixels.</summary>
     LatentNearest,
-
-    /// <summary>The picture, decoded, enlarged (Lanczos) and encoded again.</summary>
-    Pixel,
 }

@@ -21,6 +21,9 @@ internal sealed class DeviceSession : IDisposable
 
     public AcceleratorStream Stream => Accelerator.DefaultStream;
 
+    /// <summary>Whether the device's memory is the processor's own.</summary>
+    public bool IsHost => Accelerator.AcceleratorType == AcceleratorType.CPU;
+
     /// <summary>Groups that run at the same time: kernels are launched with so many, and each takes tiles until none is left.</summary>
     public int Groups => Accelerator.NumMultiprocessors;
 
@@ -51,7 +54,13 @@ internal sealed class DeviceSession : IDisposable
         var bytes = count * System.Runtime.CompilerServices.Unsafe.SizeOf<T>();
         try
         {
-            var buffer = new DeviceBuffer<T>(Accelerator.Allocate1D<T>(Math.Max(1, count)), () => Count(-1, -bytes));
+            var memory = Accelerator.Allocate1D<T>(Math.Max(1, count));
+            if (IsHost)
+            {
+                LargePages.Prefer(memory.NativePtr, memory.LengthInBytes);
+            }
+
+            var buffer = new DeviceBuffer<T>(memory, () => Count(-1, -bytes));
             Count(1, bytes);
             return buffer;
         }

@@ -1,6 +1,8 @@
 namespace StableDiffusion.Ilgpu.Imaging;
 
-/// <summary>Enlarges planes (channels first), as PyTorch's <c>interpolate</c> does without <c>align_corners</c> and <c>antialias</c>.</summary>
+/// <summary>
+/// Enlarges planes (channels first), as PyTorch's <c>interpolate</c> does without <c>align_corners</c> and <c>antialias</c>.
+/// </summary>
 internal static class LatentResize
 {
     /// <summary>Of each four pixels around a new one's centre, by their distance; edges are held.</summary>

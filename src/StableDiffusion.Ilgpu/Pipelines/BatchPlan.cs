@@ -3,12 +3,14 @@ using StableDiffusion.Ilgpu.Devices;
 namespace StableDiffusion.Ilgpu;
 
 /// <summary>
-/// Which pictures share a call of the UNet. A picture does not depend on it: on the processor the same seed gives the same bits in any batch.
+/// Which pictures share a call of the UNet. A picture does not depend on it: on the processor the same seed gives the same bits in any
+/// batch.
 /// </summary>
 internal static class BatchPlan
 {
     /// <summary>
-    /// A processor is busy with one large picture already. Of small ones this many share the reading of the weights, up to as many pixels of
+    /// A processor is busy with one large picture already. Of small ones this many share the reading of the weights, up to as many pixels
+    /// of
     /// latent as one picture of 512 x 512 has; more would only delay the first picture.
     /// </summary>
     private const int MostOnProcessor = 8;
@@ -24,7 +26,8 @@ internal static class BatchPlan
     /// <param name="measure">Bytes that a call with so many pictures needs.</param>
     public static int Choose(int count, int? limit, int latentPixels, DeviceKind kind, long budget, Func<int, long> measure)
     {
-        var size = Math.Min(count, limit ?? (kind == DeviceKind.Cpu ? Math.Clamp(MostPixelsOnProcessor / latentPixels, 1, MostOnProcessor) : count));
+        var most = kind == DeviceKind.Cpu ? Math.Clamp(MostPixelsOnProcessor / latentPixels, 1, MostOnProcessor) : count;
+        var size = Math.Min(count, limit ?? most);
         while (size > 1 && measure(size) is var bytes && bytes > budget)
         {
             size = (int)Math.Clamp(size * (double)budget / bytes, 1, size - 1);

@@ -34,12 +34,22 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     /// <summary>Bytes that the arena may grow to: what the device has left, and what the arena takes now.</summary>
     public long ArenaBudget => device.FreeBytes + workspace.AllocatedArenaBytes;
 
-    public CompiledGraph<T> Text(int prompts, CancellationToken cancellationToken = default) =>
-        Get(ModelPart.TextEncoder, $"text {prompts}", () => model.RecordText(prompts), cancellationToken);
+    public CompiledGraph<T> Text(int prompts, int clipSkip = 1, CancellationToken cancellationToken = default) =>
+        Get(ModelPart.TextEncoder, $"text {prompts} {clipSkip}", () => model.RecordText(prompts, clipSkip), cancellationToken);
 
+    /// <param name="items">Batch items.</param>
+    /// <param name="height">Of the latent.</param>
+    /// <param name="width">Of the latent.</param>
+    /// <param name="circular">Convolutions wrap around the edges.</param>
+    /// <param name="tokens">Places of the encoded prompts; null for those of one chunk.</param>
+    /// <param name="cancellationToken">Stops the loading.</param>
     public CompiledGraph<T> UNet(
-        int items, int height, int width, bool circular = false, CancellationToken cancellationToken = default) =>
-        Get(ModelPart.UNet, $"unet {items} {height} {width} {circular}", () => model.RecordUNet(items, height, width, circular), cancellationToken);
+        int items, int height, int width, bool circular = false, int? tokens = null, CancellationToken cancellationToken = default)
+    {
+        var places = tokens ?? model.TextConfig.Tokens;
+        var key = $"unet {items} {height} {width} {circular} {places}";
+        return Get(ModelPart.UNet, key, () => model.RecordUNet(items, height, width, circular, places), cancellationToken);
+    }
 
     public CompiledGraph<T> Decoder(int height, int width, bool circular = false, CancellationToken cancellationToken = default) =>
         Get(ModelPart.Vae, $"decoder {height} {width} {circular}", () => model.RecordDecoder(height, width, circular), cancellationToken);
@@ -57,9 +67,9 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     public long MeasureDecoder(int height, int width) => CompiledGraph<T>.MeasureArena(model.RecordDecoder(height, width), fusion);
 
     /// <summary>Token ids of some prompts, one after the other, to their last hidden states (prompts, tokens, hidden).</summary>
-    public float[] Encode(ReadOnlySpan<int> ids, CancellationToken cancellationToken = default)
+    public float[] Encode(ReadOnlySpan<int> ids, int clipSkip = 1, CancellationToken cancellationToken = default)
     {
-        var graph = Text(ids.Length / model.TextConfig.Tokens, cancellationToken);
+        var graph = Text(ids.Length / model.TextConfig.Tokens, clipSkip, cancellationToken);
         graph.Write("input_ids", ids);
         graph.Step.Run(cancellationToken: cancellationToken);
         return graph.Read("last_hidden_state");
@@ -71,22 +81,30 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     {
         var halves = run.Guidance is null ? 1 : 2;
         var (channels, pixels) = (model.VaeConfig.LatentChannels, run.Height * run.Width);
-        var graph = UNet(halves * run.Pictures, run.Height, run.Width, run.Circular, cancellationToken);
+        var tokens = run.Context.Distinct[0].Length / halves / model.TextConfig.Hidden;
+        var graph = UNet(halves * run.Pictures, run.Height, run.Width, run.Circular, tokens, cancellationToken);
         float[] Last(float[] first) => Layout.ToChannelsLast(first, channels, pixels);
         float[] Draw() => Last(run.Draw());
 
-        graph.Write("encoder_hidden_states", BatchPlan.Repeat(run.Context, halves, run.Pictures));
-        graph.Prompt.Run(cancellationToken: cancellationToken);
         var plan = run.Plan;
+        float[]? context = null;
         using var schedule = new ScheduleTable<T>(device, graph, "timestep", [.. plan.Steps.Select(s => s.Timestep)]);
         var noise = run.StartNoise is { } given ? Last(given) : Draw();
         using var latent = new LatentState<T>(device, kernels, workspace, Begin(run, noise, run.Start is { } start ? Last(start) : null), channels);
-        using var conditions = run.Conditions is { } beside
-            ? new LatentConditions<T>(device, kernels, workspace, Layout.ToChannelsLast(beside, beside.Length / (pixels * run.Pictures), pixels), channels) : null;
+        using var conditions = run.Conditions is not { } beside ? null : new LatentConditions<T>(
+            device, kernels, workspace, Layout.ToChannelsLast(beside, beside.Length / (pixels * run.Pictures), pixels), channels);
         using var blend = run.Blend is { } masked ? new LatentBlend<T>(device, kernels, workspace, Last(masked.Known), noise, masked.Mask) : null;
         for (var i = 0; i < plan.Steps.Count; i++)
         {
             var step = plan.Steps[i];
+            if (run.Context.At(step.Index) is var wanted && wanted != context)
+            {
+                // The prompt's program may use any memory that does not outlive a step: what a step needs comes after it.
+                context = wanted;
+                graph.Write("encoder_hidden_states", BatchPlan.Repeat(context, halves, run.Pictures));
+                graph.Prompt.Run(cancellationToken: cancellationToken);
+            }
+
             schedule.Select(i);
             latent.WriteTo(graph, "sample", halves, step.InputScale);
             conditions?.WriteTo(graph, "sample", halves);
@@ -133,9 +151,17 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     }
 
     /// <summary>What a run starts from: noise, or a picture's latent under noise.</summary>
-    private static float[] Begin(SamplingRun run, float[] noise, float[]? start) => start is null
-        ? [.. noise.Select(n => (float)(n * run.Plan.InitialNoiseScale))]
-        : [.. start.Zip(noise, (x, n) => (float)((run.Plan.Start.Signal * x) + (run.Plan.Start.Noise * n)))];
+    private static float[] Begin(SamplingRun run, float[] noise, float[]? start)
+    {
+        if (start is null)
+        {
+            return [.. noise.Select(n => (float)(n * run.Plan.InitialNoiseScale))];
+        }
+
+        var mix = run.Plan.Start;
+        return start.Length == noise.Length ? [.. start.Zip(noise, (x, n) => (float)((mix.Signal * x) + (mix.Noise * n)))]
+            : throw new InvalidOperationException($"{start.Length} values to start from, {noise.Length} of noise");
+    }
 
     private CompiledGraph<T> RunDecoder(
         ReadOnlySpan<float> latent, int height, int width, bool circular, CancellationToken cancellationToken)

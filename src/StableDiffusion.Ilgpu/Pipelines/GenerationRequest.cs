@@ -53,7 +53,8 @@ public sealed record GenerationRequest
     public NoiseGenerator NoiseGenerator { get; init; } = NoiseGenerator.Cuda;
 
     /// <summary>
-    /// Decodes in tiles that are blended: less memory, slightly different colours. Done anyway where the whole picture would take more memory
+    /// Decodes in tiles that are blended: less memory, slightly different colours. Done anyway where the whole picture would take more
+    /// memory
     /// than the device has left.
     /// </summary>
     public bool VaeTiling { get; init; }
@@ -69,6 +70,14 @@ public sealed record GenerationRequest
 
     /// <summary>A second pass in a larger size; null for none.</summary>
     public HiresOptions? Hires { get; init; }
+
+    /// <summary>
+    /// Which of the text encoder's layers is read, counting from the model's own last one, which is 1; null for that.
+    /// </summary>
+    public int? ClipSkip { get; init; }
+
+    /// <summary>What brackets and weights in the prompts mean.</summary>
+    public PromptWeighting PromptWeighting { get; init; } = PromptWeighting.A1111;
 
     /// <summary>Checks what can be checked without a model.</summary>
     /// <exception cref="StableDiffusionException">A value cannot be used.</exception>
@@ -87,6 +96,7 @@ public sealed record GenerationRequest
         }
 
         Hires?.Validate();
+        CheckAtLeastOne("clip skip", ClipSkip ?? 1);
         if (!double.IsFinite(GuidanceScale))
         {
             throw new StableDiffusionException($"guidance scale {GuidanceScale} is not a finite number");

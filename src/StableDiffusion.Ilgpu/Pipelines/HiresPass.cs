@@ -16,7 +16,7 @@ internal sealed class HiresPass
         (Rows, Columns) = ((int)Math.Round(rows * options.Scale), (int)Math.Round(columns * options.Scale));
         var steps = options.Steps ?? request.Steps;
         var taken = Math.Clamp((int)(steps * options.DenoisingStrength), 1, steps);
-        Plan = request.Sampler.Plan(model.Schedule, steps, request.Scheduler, firstStep: steps - taken);
+        Plan = request.Sampler.Plan(model.Schedule, steps, request.Scheduler, firstStep: steps - taken, eta: request.Eta);
     }
 
     /// <summary>Of the enlarged latent.</summary>
@@ -59,7 +59,6 @@ internal sealed class HiresPass
             {
                 null => null,
                 HiresUpscaler.LatentNearest => "Latent (nearest)",
-                HiresUpscaler.Pixel => "Lanczos",
                 _ => "Latent",
             }),
         ];

@@ -3,7 +3,8 @@ using StableDiffusion.Ilgpu.Imaging;
 namespace StableDiffusion.Ilgpu;
 
 /// <summary>
-/// Makes pictures of latents, in tiles where the request asks for them or the whole would not fit in the device's memory. Tiles are not exact:
+/// Makes pictures of latents, in tiles where the request asks for them or the whole would not fit in the device's memory. Tiles are not
+/// exact:
 /// group norms and the attention of the autoencoder see a tile and not the picture.
 /// </summary>
 internal sealed class LatentDecoder<T>(DiffusionEngine<T> engine, LoadedModel model, GenerationRequest request) where T : unmanaged
@@ -21,7 +22,8 @@ internal sealed class LatentDecoder<T>(DiffusionEngine<T> engine, LoadedModel mo
         var picture = grid.Apply(Layout.ToChannelsLast(latent, channels, height * width), 1, model.VaeConfig.PixelsPerLatent, tile =>
         {
             var (rows, columns) = (grid.Rows.Length, grid.Columns.Length);
-            return engine.Decode(Layout.ToChannelsFirst(tile, channels, rows * columns), rows, columns, cancellationToken: cancellationToken);
+            return engine.Decode(
+                Layout.ToChannelsFirst(tile, channels, rows * columns), rows, columns, cancellationToken: cancellationToken);
         });
         return PixelBytes.Of(picture);
     }

@@ -12,6 +12,7 @@ internal sealed class LoadedModel : IDisposable
 {
     private readonly IModelSource source;
     private readonly Lazy<ClipTokenizer> tokenizer;
+    private readonly Lazy<PromptChunks> chunks;
     private readonly ClipTextConfig storedTextConfig;
     private readonly LearnedTokens learned;
     private readonly LoraSet loras;
@@ -26,6 +27,7 @@ internal sealed class LoadedModel : IDisposable
         VaeConfig = AutoencoderKlConfig.Parse(source.Config(ModelPart.Vae), source.ConfigDescription(ModelPart.Vae));
         Schedule = NoiseSchedule.Parse(source.SchedulerConfig, source.SchedulerConfigDescription);
         tokenizer = new(OpenTokenizer);
+        chunks = new(OpenChunks);
         learned = new LearnedTokens(options.Embeddings, storedTextConfig);
         TextConfig = storedTextConfig with { Vocabulary = storedTextConfig.Vocabulary + learned.Count };
         CheckThatPartsFit();
@@ -75,9 +77,16 @@ internal sealed class LoadedModel : IDisposable
         }
     }
 
+    /// <summary>Splits prompts for the text encoder.</summary>
+    public PromptChunks Chunks => chunks.Value;
+
     /// <summary>Token ids of a prompt without the LoRAs that it names: start, at most tokens - 2 ids, end, padding.</summary>
     /// <exception cref="StableDiffusionException">The prompt names a LoRA that the model was not loaded with.</exception>
-    public int[] Tokenize(string prompt)
+    public int[] Tokenize(string prompt) => tokenizer.Value.Encode(WithoutLoras(prompt), TextConfig.Tokens, Padding);
+
+    /// <summary>The prompt without the LoRAs that it names.</summary>
+    /// <exception cref="StableDiffusionException">The prompt names a LoRA that the model was not loaded with.</exception>
+    public string WithoutLoras(string prompt)
     {
         var parsed = PromptLoras.Parse(prompt);
         foreach (var (name, scale) in parsed.Loras)
@@ -88,17 +97,23 @@ internal sealed class LoadedModel : IDisposable
             }
         }
 
-        var table = tokenizer.Value;
-        var padding = source.Tokenizer?.PadToken is { } text
-            ? table.Find(text) ?? throw new StableDiffusionException($"{source.Description}: the padding token '{text}' is not in the tokenizer's vocabulary")
-            : table.EndOfText;
-        return table.Encode(parsed.Text, TextConfig.Tokens, padding);
+        return parsed.Text;
     }
 
-    public Graph RecordText(int prompts) => ClipText.Record(TextConfig, prompts);
+    /// <param name="prompts">Number of prompts.</param>
+    /// <param name="clipSkip">Which layer's states are given, from the last one, which is 1.</param>
+    /// <exception cref="StableDiffusionException">There is no such layer.</exception>
+    public Graph RecordText(int prompts, int clipSkip = 1) => clipSkip >= 1 && clipSkip <= TextConfig.Layers
+        ? ClipText.Record(TextConfig with { Layers = TextConfig.Layers - clipSkip + 1 }, prompts)
+        : throw new StableDiffusionException($"clip skip {clipSkip} cannot be used; valid for {Name}: 1 … {TextConfig.Layers}");
 
-    public Graph RecordUNet(int items, int height, int width, bool circular = false) =>
-        UNet.Record(UNetConfig, items, height, width, TextConfig.Tokens, circular: circular);
+    /// <param name="items">Batch items.</param>
+    /// <param name="height">Of the latent.</param>
+    /// <param name="width">Of the latent.</param>
+    /// <param name="circular">Convolutions wrap around the edges.</param>
+    /// <param name="tokens">Places of the encoded prompts; null for those of one chunk.</param>
+    public Graph RecordUNet(int items, int height, int width, bool circular = false, int? tokens = null) =>
+        UNet.Record(UNetConfig, items, height, width, tokens ?? TextConfig.Tokens, circular: circular);
 
     public Graph RecordDecoder(int height, int width, bool circular = false) => taesd is null
         ? AutoencoderKl.RecordDecoder(VaeConfig, 1, height, width, circular)
@@ -179,6 +194,13 @@ internal sealed class LoadedModel : IDisposable
         loras.Dispose();
         source.Dispose();
     }
+
+    private PromptChunks OpenChunks() => new(tokenizer.Value, TextConfig.Tokens, Padding);
+
+    private int Padding => source.Tokenizer?.PadToken is { } text
+        ? tokenizer.Value.Find(text)
+            ?? throw new StableDiffusionException($"{source.Description}: the padding token '{text}' is not in the tokenizer's vocabulary")
+        : tokenizer.Value.EndOfText;
 
     /// <summary>Every id that the tokenizer can give must have a row in the text encoder's table.</summary>
     private ClipTokenizer OpenTokenizer()

@@ -8,8 +8,8 @@ internal sealed record SamplingRun
     /// <summary>Pictures that are drawn together.</summary>
     public int Pictures { get; init; } = 1;
 
-    /// <summary>Encoded prompts of every picture: the negative one and the prompt, or, without guidance, the prompt alone.</summary>
-    public required float[] Context { get; init; }
+    /// <summary>Encoded prompts, the same for every picture.</summary>
+    public required StepContexts Context { get; init; }
 
     /// <summary>Guidance scale; null for none.</summary>
     public required double? Guidance { get; init; }
@@ -32,7 +32,9 @@ internal sealed record SamplingRun
     /// </summary>
     public required Func<float[]> Draw { get; init; }
 
-    /// <summary>Latents to start from, noise mixed in as the plan says, of all pictures, channels first; null to start from noise alone.</summary>
+    /// <summary>
+    /// Latents to start from, noise mixed in as the plan says, of all pictures, channels first; null to start from noise alone.
+    /// </summary>
     public float[]? Start { get; init; }
 
     /// <summary>The noise that a run begins with, in place of the first one drawn.</summary>

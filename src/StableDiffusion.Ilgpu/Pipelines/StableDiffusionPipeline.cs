@@ -83,7 +83,7 @@ public sealed class StableDiffusionPipeline : IDisposable
             pipeline = new StableDiffusionPipeline(target, loaded, session, BackendProfile.HalfKernels(session));
             compiling = Dedicated.Start(() => pipeline.CompileKernels(stop.Token));
             var size = loaded.UNetConfig.SampleSize;
-            pipeline.engine.Text(2, cancellationToken);
+            pipeline.engine.Text(2, cancellationToken: cancellationToken);
             pipeline.engine.UNet(2, size, size, cancellationToken: cancellationToken);
             pipeline.engine.Decoder(size, size, cancellationToken: cancellationToken);
             compiling.Wait();
@@ -110,7 +110,9 @@ public sealed class StableDiffusionPipeline : IDisposable
         GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default) =>
         [.. GenerateEach(request, progress, cancellationToken)];
 
-    /// <summary>Makes the pictures of a request as they are asked for: each is there as soon as its batch is drawn and it is decoded.</summary>
+    /// <summary>
+    /// Makes the pictures of a request as they are asked for: each is there as soon as its batch is drawn and it is decoded.
+    /// </summary>
     /// <exception cref="StableDiffusionException">A value of the request cannot be used; nothing was computed.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step.</exception>
     public IEnumerable<GeneratedImage> GenerateEach(
@@ -194,15 +196,15 @@ public sealed class StableDiffusionPipeline : IDisposable
     {
         var (rows, columns) = LatentSize(request);
         var (finalRows, finalColumns) = hires is null ? (rows, columns) : (hires.Rows, hires.Columns);
-        var (steps, values) = (plan.Steps.Count + (hires?.Plan.Steps.Count ?? 0), model.VaeConfig.LatentChannels * finalRows * finalColumns);
+        var steps = plan.Steps.Count + (hires?.Plan.Steps.Count ?? 0);
+        var values = model.VaeConfig.LatentChannels * finalRows * finalColumns;
         void Report(GenerationStage stage, int image, int step, int batch = 1) =>
             progress?.Report(new GenerationProgress(stage, image, request.BatchCount, step, steps) { BatchSize = batch });
 
         Report(GenerationStage.Text, 0, 0);
         var start = Stopwatch.GetTimestamp();
         var guided = request.GuidanceScale != 1;
-        string[] prompts = guided ? [request.NegativePrompt, request.Prompt] : [request.Prompt];
-        var context = engine.Encode(prompts.SelectMany(model.Tokenize).ToArray(), cancellationToken);
+        var context = new PromptConditioning(model, (ids, clipSkip) => engine.Encode(ids, clipSkip, cancellationToken)).Encode(request, guided);
         Timings.Text += Stopwatch.GetElapsedTime(start);
 
         var batchSize = BatchPlan.Choose(
@@ -213,7 +215,8 @@ public sealed class StableDiffusionPipeline : IDisposable
         {
             start = Stopwatch.GetTimestamp();
             Report(GenerationStage.Sampling, first, 0, count);
-            var noise = new BatchNoise(request.NoiseGenerator, request.Seed + first, count, model.VaeConfig.LatentChannels * rows * columns);
+            var noise = new BatchNoise(
+                request.NoiseGenerator, request.Seed + first, count, model.VaeConfig.LatentChannels * rows * columns);
             var run = new SamplingRun
             {
                 Pictures = count,
@@ -261,7 +264,9 @@ public sealed class StableDiffusionPipeline : IDisposable
             ("Model", model.Name),
             (request.Sampler.EtaKey, request.Eta is { } eta && eta != request.Sampler.DefaultEta ? Number(eta) : null),
             ("Denoising strength", request.Hires is { } hires ? Number(hires.DenoisingStrength) : null),
+            ("Clip skip", request.ClipSkip > 1 ? Number(request.ClipSkip.Value) : null),
             ("RNG", request.NoiseGenerator == NoiseGenerator.Cpu ? "CPU" : null),
+            ("Emphasis", PromptConditioning.NameOf(request.PromptWeighting)),
             ("Tiling", request.Circular ? "True" : null),
             .. HiresPass.Describe(request.Hires),
             ("Version", $"sdilgpu {typeof(StableDiffusionPipeline).Assembly.GetName().Version?.ToString(3)}"),

@@ -2,7 +2,8 @@ namespace StableDiffusion.Ilgpu.Sampling;
 
 /// <summary>
 /// DPM-Solver-2 as k-diffusion has it (Karras et al. 2022, arXiv:2206.00364, with the midpoint in log σ): the derivative of the step's
-/// middle. <paramref name="ancestral"/> goes to a level below the next and adds noise up to it. The last step is Euler's.
+/// middle. <paramref name="ancestral"/> goes to a level below the next and adds noise up to it. The last step is Euler's. With Karras's
+/// spacing the main timesteps are whole, as in diffusers.
 /// </summary>
 internal sealed class Dpm2(string name, string displayName, bool ancestral, params string[] aliases) : Sampler(name, displayName, aliases)
 {
@@ -11,7 +12,7 @@ internal sealed class Dpm2(string name, string displayName, bool ancestral, para
     private protected override SamplingPlan PlanSteps(PlanRequest run)
     {
         var levels = NoiseLevels.ForKDiffusion(run);
-        levels = run.Scheduler == Scheduler.Karras && !ancestral ? levels.WithWholeTimesteps() : levels;
+        levels = run.Scheduler == Scheduler.Karras ? levels.WithWholeTimesteps() : levels;
         return run.Plan(
             levels.InitialScale, levels.Count, i => i == levels.Count - 1 ? [Euler.Step(levels, i, to: 0)] : Steps(levels, i, run.Eta));
     }

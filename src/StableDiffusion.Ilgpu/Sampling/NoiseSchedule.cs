@@ -97,7 +97,7 @@ internal sealed class NoiseSchedule
             SkipPrkSteps = reader.Flag("skip_prk_steps", false),
             FinalSigma = Choose(
                 reader, "final_sigmas_type", "zero", ("zero", 0), ("sigma_min", Math.Sqrt((1 - trained[0]) / trained[0]))),
-            ConsistencySteps = reader.InRange("original_inference_steps", reader.Int("original_inference_steps", 50), 1, trained.Length),
+            ConsistencySteps = Math.Min(trained.Length, reader.Size("original_inference_steps", MostTrainSteps, 50)),
             TimestepScaling = reader.Positive("timestep_scaling", 10),
         };
     }

@@ -81,7 +81,8 @@ public sealed class BatchTests(DeviceFixture fixture)
         return [.. BatchPlan.Split(Pictures, batchSize).SelectMany(batch =>
         {
             var latents = engine.Sample(Run(model, context, Samplers.EulerAncestral, 4, Size, Size, 7 + batch.First, batch.Count));
-            return Enumerable.Range(0, batch.Count).Select(i => engine.DecodeToBytes(latents.AsSpan(i * values, values), Size, Size)).ToArray();
+            return Enumerable.Range(0, batch.Count)
+                .Select(i => engine.DecodeToBytes(latents.AsSpan(i * values, values), Size, Size)).ToArray();
         })];
     }
 
@@ -95,7 +96,8 @@ public sealed class BatchTests(DeviceFixture fixture)
         Check(model, engine, 16, 17, true, [Samplers.EulerAncestral], 1);
     }
 
-    private static void Check<T>(LoadedModel model, DiffusionEngine<T> engine, int height, int width, bool guided, Sampler[] samplers, int steps)
+    private static void Check<T>(
+        LoadedModel model, DiffusionEngine<T> engine, int height, int width, bool guided, Sampler[] samplers, int steps)
         where T : unmanaged
     {
         var values = model.VaeConfig.LatentChannels * height * width;
@@ -117,10 +119,11 @@ public sealed class BatchTests(DeviceFixture fixture)
         }
     }
 
-    private static SamplingRun Run(LoadedModel model, float[] context, Sampler sampler, int steps, int height, int width, long seed, int pictures) => new()
+    private static SamplingRun Run(
+        LoadedModel model, float[] context, Sampler sampler, int steps, int height, int width, long seed, int pictures) => new()
     {
         Pictures = pictures,
-        Context = context,
+        Context = new StepContexts(context),
         Guidance = 7,
         Height = height,
         Width = width,

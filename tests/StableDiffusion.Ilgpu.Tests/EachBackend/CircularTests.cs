@@ -4,7 +4,8 @@ using Xunit;
 namespace StableDiffusion.Ilgpu.Tests.EachBackend;
 
 /// <summary>
-/// Circular convolutions know no edges: a run from moved noise gives the moved latent, and a moved latent the moved picture. So whatever is at an
+/// Circular convolutions know no edges: a run from moved noise gives the moved latent, and a moved latent the moved picture. So whatever
+/// is at an
 /// edge is drawn as if it were in the middle, and opposite edges join.
 /// </summary>
 [Collection(SharedDevice.Name)]
@@ -51,14 +52,14 @@ public sealed class CircularTests(DeviceFixture fixture)
             $"{name} picture of a moved latent, {backend}", Decode(movedByOne, true),
             Move(Decode(latent, true), 3, height * scale, width * scale, scale, 2 * scale), Limits.Decoder(backend.Half));
         Assert.True(
-            Comparisons.RelativeL2(Decode(movedByOne, false), Move(Decode(latent, false), 3, height * scale, width * scale, scale, 2 * scale))
-                > 0.05,
+            Comparisons.RelativeL2(
+                Decode(movedByOne, false), Move(Decode(latent, false), 3, height * scale, width * scale, scale, 2 * scale)) > 0.05,
             "without circular convolutions a moved latent gives the moved picture too: this test sees nothing");
         comparisons.Verify();
 
         float[] Sample(float[] start, bool circular) => engine.Sample(new SamplingRun
         {
-            Context = context,
+            Context = new StepContexts(context),
             Guidance = 7,
             Height = height,
             Width = width,

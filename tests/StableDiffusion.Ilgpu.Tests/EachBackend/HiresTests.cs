@@ -31,7 +31,8 @@ public sealed class HiresTests(DeviceFixture fixture)
         var first = new SamplingRun
         {
             Pictures = 2,
-            Context = engine.Encode([.. model.Tokenize(""), .. model.Tokenize("a red apple")], Cancellation),
+            Context = new StepContexts(
+                engine.Encode([.. model.Tokenize(""), .. model.Tokenize("a red apple")], cancellationToken: Cancellation)),
             Guidance = 5,
             Height = size,
             Width = size,
@@ -49,7 +50,8 @@ public sealed class HiresTests(DeviceFixture fixture)
             run.Start!, (n, x) => (float)(((run.Plan.Start.Signal * x) + (run.Plan.Start.Noise * n)) / run.Plan.InitialNoiseScale))];
         var comparisons = new Comparisons();
         comparisons.Compare(
-            "latents of a second pass", engine.Sample(run, Cancellation), engine.Sample(run with { Start = null, Draw = () => mixed }, Cancellation),
+            "latents of a second pass", engine.Sample(run, Cancellation),
+            engine.Sample(run with { Start = null, Draw = () => mixed }, Cancellation),
             Limits.FinalLatents(half: false));
         comparisons.Verify();
     }
@@ -106,7 +108,8 @@ public sealed class HiresTests(DeviceFixture fixture)
     {
         using var pipeline = StableDiffusionPipeline.Load(cancellationToken: Cancellation);
         Assert.Throws<StableDiffusionException>(() => pipeline.GenerateEach(Request with { Steps = 0 }, cancellationToken: Cancellation));
-        Assert.Throws<StableDiffusionException>(() => pipeline.GenerateEach(Request with { Hires = new HiresOptions { Steps = 100_000 } }, cancellationToken: Cancellation));
+        var hires = new HiresOptions { Steps = 100_000 };
+        Assert.Throws<StableDiffusionException>(() => pipeline.GenerateEach(Request with { Hires = hires }, cancellationToken: Cancellation));
     }
 
     /// <summary>Collects on the reporting thread, in order.</summary>

@@ -144,7 +144,7 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
             var prompts = info.GetProperty("prompts").EnumerateArray().Select(p => p.GetString()!).Reverse();
             var latents = engine.Sample(new SamplingRun
             {
-                Context = engine.Encode(prompts.SelectMany(model.Tokenize).ToArray()),
+                Context = new StepContexts(engine.Encode(prompts.SelectMany(model.Tokenize).ToArray())),
                 Guidance = settings.GetProperty("guidance_scale").GetDouble(),
                 Height = shape[2],
                 Width = shape[3],

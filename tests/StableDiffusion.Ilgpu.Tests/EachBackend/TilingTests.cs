@@ -30,7 +30,9 @@ public sealed class TilingTests(DeviceFixture fixture) : IDisposable
         var tiled = Decode(engine, request, latent, height, width);
         var comparisons = new Comparisons();
         var moved = Floats([.. whole[(8 * 3)..], .. whole[..(8 * 3)]]).Zip(Floats(whole), (a, b) => Math.Pow(a - b, 2)).Average();
-        comparisons.ComparePictures($"tiled decoding, circular {circular}", Floats(tiled), Floats(whole), Decibels - (10 * Math.Log10(moved)));
+        comparisons.ComparePictures(
+            $"tiled decoding, circular {circular}", Floats(tiled), Floats(whole),
+            Decibels - (10 * Math.Log10(moved)));
         comparisons.Verify();
         Assert.Equal(tiled, Decode(engine, request, latent, height, width));
 
@@ -68,7 +70,7 @@ public sealed class TilingTests(DeviceFixture fixture) : IDisposable
         var context = engine.Encode([.. model.Tokenize(""), .. model.Tokenize("a red apple")]);
         var latents = Enumerable.Range(0, height / size * (width / size)).Select(seed => engine.Sample(new SamplingRun
         {
-            Context = context,
+            Context = new StepContexts(context),
             Guidance = 5,
             Height = size,
             Width = size,
@@ -86,6 +88,6 @@ public sealed class TilingTests(DeviceFixture fixture) : IDisposable
 
     /// <summary>The mean step between columns x - 1 and x.</summary>
     private static double Jump(double[] picture, int height, int width, int x) => Enumerable.Range(0, height)
-        .SelectMany(y => Enumerable.Range(0, 3).Select(c => picture[(((y * width) + x) * 3) + c] - picture[(((y * width) + x - 1) * 3) + c]))
+        .SelectMany(y => Enumerable.Range(0, 3).Select(c => ((((y * width) + x) * 3) + c)).Select(i => picture[i] - picture[i - 3]))
         .Average(Math.Abs);
 }

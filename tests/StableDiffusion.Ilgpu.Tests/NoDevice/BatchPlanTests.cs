@@ -15,7 +15,8 @@ public sealed class BatchPlanTests
     [InlineData(50, null, 4096, DeviceKind.Cuda, 10)]
     [InlineData(50, 30, 4096, DeviceKind.Cuda, 10)]
     [InlineData(50, null, 4096, DeviceKind.Cuda, 1, 5)]
-    public void Batches_are_as_large_as_device_and_memory_allow(int count, int? limit, int pixels, DeviceKind kind, int expected, long budget = 1000) =>
+    public void Batches_are_as_large_as_device_and_memory_allow(
+        int count, int? limit, int pixels, DeviceKind kind, int expected, long budget = 1000) =>
         Assert.Equal(expected, BatchPlan.Choose(count, limit, pixels, kind, budget, n => n * 100L));
 
     [Fact]

@@ -50,7 +50,9 @@ public sealed partial class LayerTests
         Assert.DoesNotContain(files, file => Named(file).Any(n => n is "ILGPU" or "Kernels" or "Devices"));
     }
 
-    /// <summary>Nothing that depends on how fast something ran may choose a kernel: only the program that times its launches looks at a clock.</summary>
+    /// <summary>
+    /// Nothing that depends on how fast something ran may choose a kernel: only the program that times its launches looks at a clock.
+    /// </summary>
     [Fact]
     public void Kernels_are_not_chosen_by_the_clock()
     {

@@ -91,7 +91,8 @@ public sealed class TileGridTests
     [InlineData(true, 64, 64, 1000, true)]
     [InlineData(true, 32, 33, 1000, true)]
     [InlineData(true, 32, 32, 99, false)]
-    public void Tiles_are_used_where_asked_for_or_where_memory_is_too_small(bool asked, int height, int width, long budget, bool expected) =>
+    public void Tiles_are_used_where_asked_for_or_where_memory_is_too_small(
+        bool asked, int height, int width, long budget, bool expected) =>
         Assert.Equal(
             expected, VaeTiles.AreNeeded(new GenerationRequest { Prompt = "", VaeTiling = asked }, height, width, () => 100, budget));
 

@@ -157,7 +157,9 @@ internal static class GemmKernel<T, TLeaf>
         }
     }
 
-    /// <summary>Pixels start … end of a run that begins at column <paramref name="x"/>, all of them beyond the edges of a circular source.</summary>
+    /// <summary>
+    /// Pixels start … end of a run that begins at column <paramref name="x"/>, all of them beyond the edges of a circular source.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void WidenWrapped(
         GemmArguments<T> a, long line, int x, int start, int end, int count, ArrayView<float> scratch, int target)
