@@ -1,8 +1,8 @@
 using System.Diagnostics;
+using StableDiffusion.Ilgpu.Benchmarks.Serving;
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
-using StableDiffusion.Ilgpu.Sampling.Noise;
 using StableDiffusion.Ilgpu.Weights;
 
 namespace StableDiffusion.Ilgpu.Benchmarks;
@@ -10,18 +10,15 @@ namespace StableDiffusion.Ilgpu.Benchmarks;
 /// <summary>UNet and decoder of a synthetic model in full size, compiled as the pipeline compiles them, without the pipeline.</summary>
 internal sealed class BenchmarkModel : IDisposable
 {
-    /// <summary>Batch items of a UNet step: with the prompt and without, for guidance.</summary>
-    public const int Items = 2;
-
     private readonly LoadedModel model;
     private readonly KernelSet<ushort> kernels;
     private readonly WeightStore<ushort> unetWeights;
     private readonly WeightStore<ushort> decoderWeights;
 
-    private BenchmarkModel(string name, int size, ComputeDevice device)
+    private BenchmarkModel(string name, int size, ComputeDevice device, int? cores)
     {
         model = LoadedModel.Open(SourceOf(name));
-        Session = DeviceSession.Open(device);
+        Session = cores is { } count ? DeviceSession.OpenCpu(count) : DeviceSession.Open(device);
         var kernels = BackendProfile.HalfKernels(Session);
         kernels.Warm(CancellationToken.None);
         this.kernels = kernels;
@@ -29,7 +26,7 @@ internal sealed class BenchmarkModel : IDisposable
         unetWeights = new WeightStore<ushort>(Session, model.OpenWeights(ModelPart.UNet));
         decoderWeights = new WeightStore<ushort>(Session, model.OpenWeights(ModelPart.Vae));
         var latent = size / model.VaeConfig.PixelsPerLatent;
-        UNet = Compile(model.RecordUNet(Items, latent, latent), unetWeights);
+        UNet = Compile(model.RecordUNet(BenchmarkInputs.Items, latent, latent), unetWeights);
         Decoder = Compile(model.RecordDecoder(latent, latent), decoderWeights);
 
         CompiledGraph<ushort> Compile(Graphs.Graph graph, WeightStore<ushort> weights) =>
@@ -50,19 +47,18 @@ internal sealed class BenchmarkModel : IDisposable
     /// <param name="name">For example <c>sd15</c>.</param>
     /// <param name="size">Width and height of the picture in pixels.</param>
     /// <param name="device">Where it runs.</param>
+    /// <param name="cores">Of the processor; all of them where it is null.</param>
     /// <exception cref="StableDiffusionException">The name, the size or the device cannot be used.</exception>
-    public static BenchmarkModel Open(string name, int size, ComputeDevice device)
+    public static BenchmarkModel Open(string name, int size, ComputeDevice device, int? cores = null)
     {
         GenerationRequest.CheckSize("size", size);
-        return new BenchmarkModel(name, size, device);
+        return new BenchmarkModel(name, size, device, cores);
     }
 
     /// <summary>Fills the UNet's inputs and runs what comes before its step, which then can be run again and again.</summary>
     public ComputeProgram<ushort> PrepareStep()
     {
-        UNet.Write("encoder_hidden_states", Noise(UNet, "encoder_hidden_states"));
-        UNet.Write("sample", Noise(UNet, "sample"));
-        UNet.Write("timestep", [500f]);
+        Write(UNet);
         UNet.Prompt.Run();
         UNet.Schedule.Run();
         return UNet.Step;
@@ -84,7 +80,7 @@ internal sealed class BenchmarkModel : IDisposable
         {
             var start = Stopwatch.GetTimestamp();
             schedule.Select(i);
-            latent.WriteTo(UNet, "sample", Items, step.InputScale);
+            latent.WriteTo(UNet, "sample", 2, step.InputScale);
             latent.Update(
                 UNet, "out", 7, step, step.DrawsNoise || step.Noise != 0 ? Layout.ToChannelsLast(noise.Draw(), channels, pixels) : []);
             Session.Stream.Synchronize();
@@ -95,7 +91,7 @@ internal sealed class BenchmarkModel : IDisposable
     /// <summary>Fills the decoder's input; its program then can be run again and again.</summary>
     public ComputeProgram<ushort> PrepareDecode()
     {
-        Decoder.Write("z", Noise(Decoder, "z"));
+        Write(Decoder);
         return Decoder.Step;
     }
 
@@ -108,10 +104,11 @@ internal sealed class BenchmarkModel : IDisposable
         model.Dispose();
     }
 
-    private static float[] Noise(CompiledGraph<ushort> graph, string input)
+    private static void Write(CompiledGraph<ushort> graph)
     {
-        var values = new float[graph.Graph.Inputs.Single(i => i.Path == input).Shape.Count];
-        NormalStream.Create(NoiseGenerator.Cuda, 42).Fill(values);
-        return values;
+        foreach (var input in graph.Graph.Inputs)
+        {
+            graph.Write(input.Path, BenchmarkInputs.Of(graph.Graph, input.Path));
+        }
     }
 }

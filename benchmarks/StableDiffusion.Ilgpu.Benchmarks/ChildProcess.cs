@@ -11,7 +11,8 @@ internal sealed record ChildProcess(int ExitCode, string Output, string Error, T
 {
     /// <summary>Runs a program of this name.</summary>
     /// <exception cref="StableDiffusionException">It cannot be started.</exception>
-    public static ChildProcess Run(string program, IEnumerable<string> arguments, string folder)
+    public static ChildProcess Run(
+        string program, IEnumerable<string> arguments, string folder, IReadOnlyDictionary<string, string>? environment = null)
     {
         var info = new ProcessStartInfo(program, arguments)
         {
@@ -19,6 +20,11 @@ internal sealed record ChildProcess(int ExitCode, string Output, string Error, T
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
+        foreach (var (name, value) in environment ?? new Dictionary<string, string>())
+        {
+            info.Environment[name] = value;
+        }
+
         var start = Stopwatch.GetTimestamp();
         try
         {
@@ -37,11 +43,18 @@ internal sealed record ChildProcess(int ExitCode, string Output, string Error, T
     /// <summary>Runs this program again with other arguments.</summary>
     public static ChildProcess RunSelf(IEnumerable<string> arguments)
     {
+        var (program, all) = Self(arguments);
+        return Run(program, all, Environment.CurrentDirectory);
+    }
+
+    /// <summary>How this program is started with other arguments.</summary>
+    public static (string Program, IEnumerable<string> Arguments) Self(IEnumerable<string> arguments)
+    {
         // Started as "dotnet FILE.dll", the process is dotnet's own.
         var assembly = typeof(ChildProcess).Assembly.Location;
         var program = Environment.ProcessPath!;
         var isHost = Path.GetFileNameWithoutExtension(program) == "dotnet";
-        return Run(program, isHost ? arguments.Prepend(assembly) : arguments, Environment.CurrentDirectory);
+        return (program, isHost ? arguments.Prepend(assembly) : arguments);
     }
 
     /// <exception cref="StableDiffusionException">It ended with an error.</exception>

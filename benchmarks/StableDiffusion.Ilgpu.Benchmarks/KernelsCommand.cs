@@ -1,5 +1,6 @@
 using System.CommandLine;
 using ILGPU.Runtime;
+using StableDiffusion.Ilgpu.Benchmarks.Serving;
 using StableDiffusion.Ilgpu.Compilation;
 
 namespace StableDiffusion.Ilgpu.Benchmarks;
@@ -34,7 +35,7 @@ internal static class KernelsCommand
             Console.Out.WriteLine($"- {line}");
         }
 
-        Console.Out.WriteLine($"- sizes: {name}, picture {size}x{size}, UNet batch {BenchmarkModel.Items}, VAE batch 1");
+        Console.Out.WriteLine($"- sizes: {name}, picture {size}x{size}, UNet batch {BenchmarkInputs.Items}, VAE batch 1");
         Console.Out.WriteLine($"- FMA peak: {peak.FmaGflops:0.0} GFLOP/s; copy: {peak.CopyGBps:0.0} GB/s");
         Console.Out.WriteLine("- each case by itself, so its operands may still lie in a cache");
         Console.Out.WriteLine();

@@ -1,10 +1,14 @@
 using System.CommandLine;
 using StableDiffusion.Ilgpu;
 using StableDiffusion.Ilgpu.Benchmarks;
+using StableDiffusion.Ilgpu.Benchmarks.Compare;
+using StableDiffusion.Ilgpu.Benchmarks.Serving;
 
 var root = new RootCommand("Benchmarks. Every number comes with the device, the commit, the sizes and the machine's own peak beside it.")
 {
     ModelCommand.Create(),
+    CompareCommand.Create(),
+    ServeCommand.Create(),
     KernelsCommand.Create(),
     LoadCommand.Create(),
     StartCommand.Create(),

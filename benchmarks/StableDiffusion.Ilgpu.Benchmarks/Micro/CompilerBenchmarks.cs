@@ -1,4 +1,5 @@
 using BenchmarkDotNet.Attributes;
+using StableDiffusion.Ilgpu.Benchmarks.Serving;
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Graphs;
 
@@ -29,7 +30,7 @@ public class CompilerBenchmarks
 
     private Graph Fused()
     {
-        var graph = model.RecordUNet(BenchmarkModel.Items, Latent, Latent);
+        var graph = model.RecordUNet(BenchmarkInputs.Items, Latent, Latent);
         FusionRules.Apply(graph, FusionOptions.All);
         return graph;
     }
