@@ -39,4 +39,7 @@ internal sealed record SamplingRun
 
     /// <summary>Called with the number of steps done.</summary>
     public Action<int>? AfterStep { get; init; }
+
+    /// <summary>Looks on; null where nobody does.</summary>
+    public StepWatch? Watch { get; init; }
 }
