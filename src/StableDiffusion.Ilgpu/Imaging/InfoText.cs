@@ -23,6 +23,12 @@ internal static class InfoText
     {
         List<string> line = [.. settings.Where(s => s.Value is not null).Select(s => $"{s.Key}: {Quote(s.Value!)}")];
         var text = Join(prompt, negativePrompt, line);
+        if (line.Count is > 0 and < FewestSettings)
+        {
+            // No reader takes these for settings.
+            return text;
+        }
+
         var read = Parse(text);
         if (read.Prompt != prompt)
         {
@@ -50,10 +56,10 @@ internal static class InfoText
         var exactPrompt = Take(ExactPrompt);
         var exactNegative = Take(ExactNegativePrompt);
         var prompts = trimmed[..Math.Max(0, lastLine - 1)];
-        if (settings.Count < FewestSettings && exactPrompt is null && exactNegative is null)
+        if (settings.Count < FewestSettings && !(settings.Count == 0 && (exactPrompt ?? exactNegative) is not null))
         {
+            (prompts, exactPrompt, exactNegative) = (trimmed, null, null);
             settings.Clear();
-            prompts = trimmed;
         }
 
         var (prompt, negative) = Split(prompts);
