@@ -80,7 +80,7 @@ internal sealed class BenchmarkModel : IDisposable
         {
             var start = Stopwatch.GetTimestamp();
             schedule.Select(i);
-            latent.WriteTo(UNet, "sample", 2, step.InputScale);
+            latent.WriteTo(UNet, "sample", BenchmarkInputs.Items, step.InputScale);
             latent.Update(
                 UNet, "out", 7, step, step.DrawsNoise || step.Noise != 0 ? Layout.ToChannelsLast(noise.Draw(), channels, pixels) : []);
             Session.Stream.Synchronize();

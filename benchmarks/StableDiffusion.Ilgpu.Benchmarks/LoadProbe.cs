@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Text.Json;
+using StableDiffusion.Ilgpu.Benchmarks.Serving;
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Graphs;
@@ -53,7 +54,7 @@ internal sealed record LoadProbe(double Seconds, double CpuSeconds, double Kerne
         var weights = new Weights(LoadedModel.Open(path), DeviceSession.Open(ComputeDevice.Default));
         var (model, size) = (weights.Model, weights.Model.UNetConfig.SampleSize);
         weights.Load(ModelPart.TextEncoder, model.RecordText(2));
-        weights.Load(ModelPart.UNet, model.RecordUNet(BenchmarkModel.Items, size, size));
+        weights.Load(ModelPart.UNet, model.RecordUNet(BenchmarkInputs.Items, size, size));
         weights.Load(ModelPart.Vae, model.RecordDecoder(size, size));
         return weights;
     }

@@ -77,7 +77,7 @@ internal static class ModelCommand
 
         var memory = MemoryUse.Measure(name, size, folder);
         Console.Out.WriteLine(
-            $"{name}, {size}x{size}, one step with guidance (UNet batch {BenchmarkModel.Items}) and decode, from fp16 files: "
+            $"{name}, {size}x{size}, one step with guidance (UNet batch {BenchmarkInputs.Items}) and decode, from fp16 files: "
             + $"peak resident set {memory.PeakResidentBytes / 1e9:0.00} GB, arena {memory.ArenaBytes / 1e6:0.0} MB");
     }
 }

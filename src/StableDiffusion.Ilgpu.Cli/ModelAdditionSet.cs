@@ -25,10 +25,13 @@ internal sealed class ModelAdditionSet
         HelpName = "file",
     };
 
+    private readonly Option<bool> taesdPreviewOnly = new("--taesd-preview-only") { Description = "Use the TAESD file for previews alone" };
+
     public void AddTo(Command command)
     {
         AddFilesTo(command);
         command.Add(loraFolder);
+        command.Add(taesdPreviewOnly);
     }
 
     /// <summary>What needs no prompt.</summary>
@@ -48,13 +51,19 @@ internal sealed class ModelAdditionSet
     {
         var named = (parsed.GetValue(loras) ?? []).Select(LoraReference.Parse).Select(l => l with { Path = pulled.Find(l.Path)! })
             .Concat(LoraFolder.Resolve(parsed.GetValue(loraFolder), prompts));
+        var small = pulled.Find(parsed.GetValue(taesd));
+        var isForPreviews = parsed.GetValue(taesdPreviewOnly);
         return model with
         {
             Loras = [.. named.Select(l => l.ToString())],
             Embeddings = [.. (parsed.GetValue(embeddings) ?? []).Select(e => pulled.Find(e)!)],
-            Taesd = pulled.Find(parsed.GetValue(taesd)),
+            Taesd = isForPreviews ? null : small,
+            PreviewTaesd = isForPreviews ? small : null,
         };
     }
+
+    /// <summary>Whether a TAESD file is given, for pictures or for previews alone.</summary>
+    public bool HasTaesd(ParseResult parsed) => parsed.GetValue(taesd) is not null;
 
     /// <summary>Tells what LoRA files hold without effect: always their number, the names if asked for.</summary>
     public static void Print(IReadOnlyList<LoraReport> reports, ProgressDisplay display, bool verbosely)

@@ -9,28 +9,36 @@ namespace StableDiffusion.Ilgpu.Cli;
 /// </summary>
 internal sealed class ProgressDisplay : IProgress<GenerationProgress>
 {
+    private const int MostColumns = 64;
+    private const int LinesForText = 4;
+
     private readonly ProgressTask? task;
     private readonly Action<string> writeLine;
     private readonly StepClock clock;
+    private readonly Screen screen;
 
-    private ProgressDisplay(ProgressTask? task, StepClock clock, Action<string> writeLine) =>
-        (this.task, this.clock, this.writeLine) = (task, clock, writeLine);
+    private ProgressDisplay(ProgressTask? task, StepClock clock, Screen screen, Action<string> writeLine) =>
+        (this.task, this.clock, this.screen, this.writeLine) = (task, clock, screen, writeLine);
 
     /// <summary>Runs <paramref name="work"/> with a display that is gone when it returns or throws.</summary>
     public static void Run(CommandContext context, Action<ProgressDisplay> work)
     {
         if (!context.Interactive)
         {
-            work(new ProgressDisplay(null, new StepClock(), context.Output.WriteLine));
+            work(new ProgressDisplay(null, new StepClock(), new Screen(), context.Output.WriteLine));
             return;
         }
 
         var console = context.CreateConsole();
         var clock = new StepClock();
+        var screen = new Screen();
         console.Progress().AutoClear(true)
             .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new StepColumn(clock))
+            .UseRenderHook((bar, _) => screen.Picture is { } shown && CanDraw(console)
+                ? new Rows(new HalfBlockPicture(shown, MostColumns, Math.Max(1, console.Profile.Height - LinesForText)), bar)
+                : bar)
             .Start(progress => work(new ProgressDisplay(
-                progress.AddTask("loading").IsIndeterminate(), clock, line => console.Write(new Spectre.Console.Text(line + "\n")))));
+                progress.AddTask("loading").IsIndeterminate(), clock, screen, line => console.Write(new Spectre.Console.Text(line + "\n")))));
     }
 
     /// <summary>Prints a line above the bar.</summary>
@@ -38,6 +46,9 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
 
     /// <summary>The progress of pictures from <paramref name="first"/> on, of <paramref name="count"/> in all.</summary>
     public IProgress<GenerationProgress> Part(int first, int count) => new Pictures(this, first, count);
+
+    /// <summary>Shows a preview above the bar, in place of the one before, in terminals with colours.</summary>
+    public void Show(GeneratedImage preview) => screen.Picture = preview;
 
     /// <inheritdoc/>
     public void Report(GenerationProgress value)
@@ -64,6 +75,21 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
     private sealed class Pictures(ProgressDisplay display, int first, int count) : IProgress<GenerationProgress>
     {
         public void Report(GenerationProgress value) => display.Report(value with { Image = first + value.Image, ImageCount = count });
+    }
+
+    private static bool CanDraw(IAnsiConsole console) =>
+        console.Profile.Capabilities is { Ansi: true, Unicode: true, ColorSystem: ColorSystem.EightBit or ColorSystem.TrueColor };
+
+    /// <summary>What is shown above the bar; written by the working thread, read by the drawing one.</summary>
+    private sealed class Screen
+    {
+        private volatile GeneratedImage? picture;
+
+        public GeneratedImage? Picture
+        {
+            get => picture;
+            set => picture = value;
+        }
     }
 
     /// <summary>The part behind the bar.</summary>

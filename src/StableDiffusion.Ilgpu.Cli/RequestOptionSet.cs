@@ -12,6 +12,13 @@ internal sealed class RequestOptionSet
         HelpName = "text",
     };
 
+    private readonly Option<string?> from = new("--from")
+    {
+        Description = "Picture whose settings are repeated, of this tool, AUTOMATIC1111's web UI, ComfyUI or stable-diffusion.cpp; "
+            + "other options given win, the model stays that of -m",
+        HelpName = "image",
+    };
+
     private readonly Option<string?> promptFile = new("--prompt-file")
     {
         Description = "Instead of a prompt: a text file of prompts, one a line, each drawn with all other options",
@@ -69,7 +76,7 @@ internal sealed class RequestOptionSet
     {
         foreach (var option in new Option[]
         {
-            prompt, promptFile, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, batchSize, sampler, scheduler, eta,
+            prompt, promptFile, from, negativePrompt, width, height, steps, guidanceScale, seed, batchCount, batchSize, sampler, scheduler, eta,
             noiseGenerator, clipSkip, promptWeighting, circular,
         })
         {
@@ -80,13 +87,34 @@ internal sealed class RequestOptionSet
         hires.AddTo(command);
         command.Validators.Add(result =>
         {
-            if (result.GetResult(prompt) is null == result.GetResult(promptFile) is null)
+            var (hasPrompt, hasFile) = (result.GetResult(prompt) is not null, result.GetResult(promptFile) is not null);
+            if (hasPrompt && hasFile)
             {
-                result.AddError(result.GetResult(prompt) is null
-                    ? "Option '--prompt' is required (or '--prompt-file')"
-                    : "Options '--prompt' and '--prompt-file' exclude each other");
+                result.AddError("Options '--prompt' and '--prompt-file' exclude each other");
+            }
+            else if (!hasPrompt && !hasFile && result.GetResult(from) is null)
+            {
+                result.AddError("Option '--prompt' is required (or '--prompt-file', or '--from')");
             }
         });
+    }
+
+    /// <summary>The settings of the picture that <c>--from</c> names; null without it.</summary>
+    /// <exception cref="StableDiffusionException">It cannot be read or has none.</exception>
+    public RepeatedSettings? ReadRepeated(ParseResult parsed) => parsed.GetValue(from) is { } path ? RepeatedSettings.Read(path) : null;
+
+    /// <summary>Says what of a picture's settings was not repeated.</summary>
+    public static void Print(RepeatedSettings? repeated, StableDiffusionPipeline pipeline, ProgressDisplay display)
+    {
+        if (repeated?.CompareModel(pipeline.ModelName, pipeline.ModelHash) is { } line)
+        {
+            display.WriteLine(line);
+        }
+
+        if (repeated?.NotRepeated.ToList() is { Count: > 0 } keys)
+        {
+            display.WriteLine($"not repeated: {string.Join(", ", keys)}");
+        }
     }
 
     /// <summary>The prompts, with what messages call the line of a file that they come from; null for the request's own.</summary>
@@ -95,32 +123,44 @@ internal sealed class RequestOptionSet
         ? [.. PromptFile.Read(path).Select(p => (PromptFile.At(path, p.Line), p.Prompt))]
         : [(null, request.Prompt)];
 
-    /// <summary>The request; of several prompts only the settings.</summary>
-    public GenerationRequest Read(ParseResult parsed)
+    /// <summary>
+    /// The request; of several prompts only the settings. Options that are not given take a picture's settings, or their defaults where it has
+    /// none.
+    /// </summary>
+    /// <exception cref="StableDiffusionException">A setting of the picture that no option replaces has no meaning here.</exception>
+    public GenerationRequest Read(ParseResult parsed, RepeatedSettings? repeated = null)
     {
-        var givenSeed = parsed.GetValue(seed)!.Value;
+        var givenSeed = Pick(seed, r => r.Seed)!.Value;
         return tiling.Apply(parsed, new GenerationRequest
         {
-            Prompt = parsed.GetValue(prompt) ?? "",
-            NegativePrompt = parsed.GetValue(negativePrompt)!,
-            Width = parsed.GetValue(width),
-            Height = parsed.GetValue(height),
-            Steps = parsed.GetValue(steps)!.Value,
-            GuidanceScale = parsed.GetValue(guidanceScale)!.Value,
+            Prompt = Pick(prompt, r => r.Prompt) ?? "",
+            NegativePrompt = Pick(negativePrompt, r => r.NegativePrompt)!,
+            Width = Pick(width, r => r.Width),
+            Height = Pick(height, r => r.Height),
+            Steps = Pick(steps, r => r.Steps)!.Value,
+            GuidanceScale = Pick(guidanceScale, r => r.GuidanceScale)!.Value,
 
             // Other tools' seeds have 32 bits.
             Seed = givenSeed >= 0 ? givenSeed : Random.Shared.NextInt64(1L << 32),
             BatchCount = parsed.GetValue(batchCount)!.Value,
             BatchSize = parsed.GetValue(batchSize),
-            Circular = parsed.GetValue(circular),
-            Hires = hires.Read(parsed),
-            Sampler = Samplers.Find(parsed.GetValue(sampler)!),
-            Scheduler = SchedulerNames.Find(parsed.GetValue(scheduler)!),
-            Eta = parsed.GetValue(eta),
-            NoiseGenerator = FindNoiseGenerator(parsed.GetValue(noiseGenerator)!),
-            ClipSkip = parsed.GetValue(clipSkip) is > 0 and var layer ? layer : null,
-            PromptWeighting = FindPromptWeighting(parsed.GetValue(promptWeighting)!),
+            Circular = parsed.GetValue(circular) || repeated is { IsCircular: true },
+            Hires = hires.Read(parsed) ?? repeated?.Hires,
+            Sampler = Setting(sampler, r => r.Sampler) ?? Samplers.Find(parsed.GetValue(sampler)!),
+            Scheduler = Setting(scheduler, r => r.Scheduler) ?? SchedulerNames.Find(parsed.GetValue(scheduler)!),
+
+            // It belongs to the sampler.
+            Eta = parsed.GetValue(eta) ?? Setting(sampler, r => r.Eta),
+            NoiseGenerator = Setting(noiseGenerator, r => r.NoiseGenerator) ?? FindNoiseGenerator(parsed.GetValue(noiseGenerator)!),
+            ClipSkip = Pick(clipSkip, r => r.ClipSkip) is > 0 and var layer ? layer : null,
+            PromptWeighting = Setting(promptWeighting, r => r.PromptWeighting) ?? FindPromptWeighting(parsed.GetValue(promptWeighting)!),
         });
+
+        T? Pick<T>(Option<T> option, Func<RepeatedSettings, T?> setting) => Setting(option, setting) ?? parsed.GetValue(option);
+
+        // What an option sets is not even looked at in the picture.
+        T? Setting<T>(Option option, Func<RepeatedSettings, T?> setting) =>
+            repeated is null || parsed.GetResult(option) is { Implicit: false } ? default : setting(repeated);
     }
 
     private static string NoiseGeneratorNames => string.Join(", ", Enum.GetNames<NoiseGenerator>().Select(n => n.ToLowerInvariant()));

@@ -10,6 +10,7 @@ internal sealed class TextToImageCommand(CommandContext context)
     private readonly ModelOptionSet models = new(context);
     private readonly RequestOptionSet requests = new();
     private readonly ModelAdditionSet additions = new();
+    private readonly WatchOptionSet watching = new();
     private readonly Option<string> output = new("--output", "-o")
     {
         Description = "PNG file to write. %d or %03d becomes the picture's number, from 0; "
@@ -32,6 +33,7 @@ internal sealed class TextToImageCommand(CommandContext context)
         requests.AddTo(command);
         models.AddTo(command);
         additions.AddTo(command);
+        watching.AddTo(command);
         command.SetAction(Run);
         return command;
     }
@@ -39,7 +41,8 @@ internal sealed class TextToImageCommand(CommandContext context)
     private void Run(ParseResult parsed)
     {
         // Everything that can be wrong is looked at before the long part begins.
-        var request = requests.Read(parsed);
+        var repeated = requests.ReadRepeated(parsed);
+        var request = requests.Read(parsed, repeated);
         request.Validate();
         var prompts = requests.ReadPrompts(parsed, request);
         var count = (int)Math.Min((long)prompts.Count * request.BatchCount, Array.MaxLength);
@@ -49,6 +52,7 @@ internal sealed class TextToImageCommand(CommandContext context)
             PngWriter.CheckWritable(file);
         }
 
+        (request, var watch) = watching.Read(parsed, request, additions.HasTaesd(parsed), files);
         var target = ComputeDevice.Find(parsed.GetValue(device)!);
         var jobs = ReadJobs(parsed, request, prompts, files);
         List<string> times = [];
@@ -57,7 +61,7 @@ internal sealed class TextToImageCommand(CommandContext context)
             // LoRAs are merged when a model is loaded: one loading for all prompts that name the same ones.
             foreach (var same in jobs.GroupBy(j => string.Join('\n', j.Model.Loras)))
             {
-                times.AddRange(Generate([.. same], count, target, display, parsed.GetValue(verbose)));
+                times.AddRange(Generate([.. same], count, target, watch, repeated, display, parsed.GetValue(verbose)));
             }
         });
 
@@ -94,24 +98,30 @@ internal sealed class TextToImageCommand(CommandContext context)
     /// <param name="jobs">Prompts that name the same LoRAs.</param>
     /// <param name="count">Number of all pictures.</param>
     /// <param name="target">Where to run.</param>
+    /// <param name="watch">Gets previews and finished pictures.</param>
+    /// <param name="repeated">The settings that the request repeats, if any.</param>
     /// <param name="display">Gets the progress and a line for each picture.</param>
     /// <param name="verbosely">Also say what LoRAs do.</param>
     /// <returns>Where the time went.</returns>
-    private string[] Generate(PromptJob[] jobs, int count, ComputeDevice target, ProgressDisplay display, bool verbosely)
+    private string[] Generate(
+        PromptJob[] jobs, int count, ComputeDevice target, PictureWatch watch, RepeatedSettings? repeated, ProgressDisplay display, bool verbosely)
     {
         var start = SinceProcessStart();
         var saving = TimeSpan.Zero;
         using var pipeline = StableDiffusionPipeline.Load(jobs[0].Model, target, context.Cancellation);
         ModelAdditionSet.Print(pipeline.Loras, display, verbosely);
+        RequestOptionSet.Print(repeated, pipeline, display);
 
         // Each file is there as soon as its picture is, with the time since the one before.
         var begin = Stopwatch.GetTimestamp();
         foreach (var (request, _, first, files) in jobs)
         {
-            foreach (var (file, image) in files.Zip(pipeline.GenerateEach(request, display.Part(first, count), context.Cancellation)))
+            var progress = watch.Over(display.Part(first, count), display, first);
+            foreach (var (i, image) in pipeline.GenerateEach(request, progress, context.Cancellation).Index())
             {
-                var drawn = Stopwatch.GetTimestamp();
+                var (file, drawn) = (files[i], Stopwatch.GetTimestamp());
                 image.Save(file);
+                watch.Finish(first + i, image);
                 saving += Stopwatch.GetElapsedTime(drawn);
                 display.WriteLine($"{file}  seed {image.Seed}  {Seconds(Stopwatch.GetElapsedTime(begin))}");
                 begin = Stopwatch.GetTimestamp();

@@ -2,6 +2,7 @@ using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Graphs;
 using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Models;
 using StableDiffusion.Ilgpu.Sampling;
 using StableDiffusion.Ilgpu.Weights;
 
@@ -21,6 +22,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     private readonly Dictionary<ModelPart, WeightStore<T>> weights = [];
     private WeightStore<T>? encoderWeights;
     private readonly Dictionary<string, CompiledGraph<T>> compiled = [];
+    private WeightStore<T>? previewWeights;
 
     public DiffusionEngine(LoadedModel model, DeviceSession device, KernelSet<T> kernels, FusionOptions fusion)
     {
@@ -88,6 +90,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
 
         var plan = run.Plan;
         float[]? context = null;
+        float[]? denoised = null;
         using var schedule = new ScheduleTable<T>(device, graph, "timestep", [.. plan.Steps.Select(s => s.Timestep)]);
         var noise = run.StartNoise is { } given ? Last(given) : Draw();
         using var latent = new LatentState<T>(device, kernels, workspace, Begin(run, noise, run.Start is { } start ? Last(start) : null), channels);
@@ -97,6 +100,12 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         for (var i = 0; i < plan.Steps.Count; i++)
         {
             var step = plan.Steps[i];
+            if (run.Watch?.Look(run, i, denoised, () => Read(latent, step.InputScale)) == true)
+            {
+                // Decoders have used the arena meanwhile.
+                context = null;
+            }
+
             if (run.Context.At(step.Index) is var wanted && wanted != context)
             {
                 // The prompt's program may use any memory that does not outlive a step: what a step needs comes after it.
@@ -109,12 +118,19 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
             latent.WriteTo(graph, "sample", halves, step.InputScale);
             conditions?.WriteTo(graph, "sample", halves);
             graph.Step.Run(cancellationToken: cancellationToken);
+            denoised = run.Watch?.WantsDenoised(i + 1) == true
+                ? Layout.ToChannelsFirst(Denoised(latent.Read(), graph.Read("out"), run.Guidance, step), channels, pixels)
+                : null;
             latent.Update(graph, "out", run.Guidance, step, step.DrawsNoise || step.Noise != 0 ? Draw() : []);
             blend?.Apply(latent, channels, i + 1 < plan.Steps.Count ? plan.Steps[i + 1].Start : plan.End);
             run.AfterStep?.Invoke(i + 1);
         }
 
-        return Layout.ToChannelsFirst(latent.Read(), channels, pixels);
+        run.Watch?.Look(run, plan.Steps.Count, denoised, readNoisy: null);
+        return Read(latent, scale: 1);
+
+        float[] Read(LatentState<T> state, double scale) =>
+            Layout.ToChannelsFirst([.. state.Read().Select(x => (float)(x * scale))], channels, pixels);
     }
 
     /// <summary>A picture, channels last, -1 … 1, to what the autoencoder makes of it: mean and logarithm of the variance of its latent.</summary>
@@ -139,6 +155,22 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         ReadOnlySpan<float> latent, int height, int width, bool circular = false, CancellationToken cancellationToken = default) =>
         RunDecoder(latent, height, width, circular, cancellationToken).ReadBytes("out", kernels);
 
+    /// <summary>The same through the TAESD that is there for previews.</summary>
+    public byte[] DecodePreviewToBytes(ReadOnlySpan<float> latent, int height, int width, CancellationToken cancellationToken = default)
+    {
+        var taesd = model.PreviewTaesd ?? throw new InvalidOperationException("the model was opened without a TAESD for previews");
+        var key = $"preview {height} {width}";
+        if (!compiled.TryGetValue(key, out var graph))
+        {
+            previewWeights ??= new WeightStore<T>(device, taesd.OpenWeights());
+            compiled[key] = graph = CompiledGraph<T>.Compile(
+                TinyAutoencoder.RecordDecoder(taesd.Config, 1, height, width), fusion, device, kernels, previewWeights, workspace, cancellationToken);
+        }
+
+        Run(graph, latent, height, width, scale: 1, cancellationToken);
+        return graph.ReadBytes("out", kernels);
+    }
+
     public void Dispose()
     {
         foreach (var store in weights.Values)
@@ -147,6 +179,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         }
 
         encoderWeights?.Dispose();
+        previewWeights?.Dispose();
         workspace.Dispose();
     }
 
@@ -163,17 +196,39 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
             : throw new InvalidOperationException($"{start.Length} values to start from, {noise.Length} of noise");
     }
 
+    /// <summary>
+    /// What the model takes for the picture behind the noise (x0), from the latents before a step and the outputs for them, channels last. The
+    /// step's timestep and scale alone say how noisy a latent is, so this holds for every sampler.
+    /// </summary>
+    private float[] Denoised(float[] latents, float[] output, double? guidance, SamplingStep step)
+    {
+        var sigma = model.Schedule.Sigma(step.Timestep);
+        var (fromLatent, fromModel) = model.Schedule.Denoised(1 / ((sigma * sigma) + 1));
+        return [.. latents.Select((x, i) =>
+        {
+            var predicted = guidance is { } scale ? output[i] + (scale * (output[latents.Length + i] - output[i])) : output[i];
+            return (float)((fromLatent * step.InputScale * x) + (fromModel * predicted));
+        })];
+    }
+
     private CompiledGraph<T> RunDecoder(
         ReadOnlySpan<float> latent, int height, int width, bool circular, CancellationToken cancellationToken)
     {
         var graph = Decoder(height, width, circular, cancellationToken);
-        using (var state = new LatentState<T>(device, kernels, workspace, Layout.ToChannelsLast(latent, model.VaeConfig.LatentChannels, height * width), model.VaeConfig.LatentChannels))
+        Run(graph, latent, height, width, 1 / model.LatentScale, cancellationToken);
+        return graph;
+    }
+
+    private void Run(
+        CompiledGraph<T> decoder, ReadOnlySpan<float> latent, int height, int width, double scale, CancellationToken cancellationToken)
+    {
+        var channels = model.VaeConfig.LatentChannels;
+        using (var state = new LatentState<T>(device, kernels, workspace, Layout.ToChannelsLast(latent, channels, height * width), channels))
         {
-            state.WriteTo(graph, "z", 1, 1 / model.LatentScale);
+            state.WriteTo(decoder, "z", 1, scale);
         }
 
-        graph.Step.Run(cancellationToken: cancellationToken);
-        return graph;
+        decoder.Step.Run(cancellationToken: cancellationToken);
     }
 
     private CompiledGraph<T> Get(ModelPart part, string key, Func<Graph> record, CancellationToken cancellationToken) =>

@@ -23,4 +23,16 @@ public readonly record struct GenerationProgress(GenerationStage Stage, int Imag
 {
     /// <summary>Number of pictures that are under way together, <see cref="Image"/> the first of them.</summary>
     public int BatchSize { get; init; } = 1;
+
+    /// <summary>
+    /// The pictures that are under way as the model expects them at this step, without the noise that is left; null where
+    /// <see cref="GenerationRequest.PreviewInterval"/> asks for none. Their <see cref="GeneratedImage.Parameters"/> are empty.
+    /// </summary>
+    public IReadOnlyList<GeneratedImage>? Previews { get; init; }
+
+    /// <summary>
+    /// The pictures with their noise, as the model sees them before its next step; null where
+    /// <see cref="GenerationRequest.NoisyPreviewInterval"/> asks for none. Their <see cref="GeneratedImage.Parameters"/> are empty.
+    /// </summary>
+    public IReadOnlyList<GeneratedImage>? NoisyPreviews { get; init; }
 }

@@ -79,6 +79,18 @@ public sealed record GenerationRequest
     /// <summary>What brackets and weights in the prompts mean.</summary>
     public PromptWeighting PromptWeighting { get; init; } = PromptWeighting.A1111;
 
+    /// <summary>
+    /// Every how many steps progress brings <see cref="GenerationProgress.Previews"/>; 0 for never. Not after the last step, which the
+    /// picture itself follows. Previews do not change the picture.
+    /// </summary>
+    public int PreviewInterval { get; init; }
+
+    /// <summary>Every how many steps progress brings <see cref="GenerationProgress.NoisyPreviews"/>, from before the first one on; 0 for never.</summary>
+    public int NoisyPreviewInterval { get; init; }
+
+    /// <summary>How previews are made from latents.</summary>
+    public PreviewMethod PreviewMethod { get; init; }
+
     /// <summary>Checks what can be checked without a model.</summary>
     /// <exception cref="StableDiffusionException">A value cannot be used.</exception>
     internal void Validate()
@@ -97,6 +109,8 @@ public sealed record GenerationRequest
 
         Hires?.Validate();
         CheckAtLeastOne("clip skip", ClipSkip ?? 1);
+        CheckAtLeastZero("preview interval", PreviewInterval);
+        CheckAtLeastZero("noisy preview interval", NoisyPreviewInterval);
         if (!double.IsFinite(GuidanceScale))
         {
             throw new StableDiffusionException($"guidance scale {GuidanceScale} is not a finite number");
@@ -115,6 +129,14 @@ public sealed record GenerationRequest
         }
     }
 
+    private static void CheckAtLeastZero(string name, int value)
+    {
+        if (value < 0)
+        {
+            throw new StableDiffusionException($"{name} {value} cannot be used; valid: 0 or more");
+        }
+    }
+
     private static void CheckAtLeastOne(string name, int value)
     {
         if (value < 1)
@@ -122,6 +144,22 @@ public sealed record GenerationRequest
             throw new StableDiffusionException($"{name} {value} cannot be used; valid: 1 or more");
         }
     }
+}
+
+/// <summary>How a preview is made from a latent.</summary>
+public enum PreviewMethod
+{
+    /// <summary>
+    /// Colours as a linear function of the latent, in next to no time, for Stable Diffusion's autoencoder; others decode themselves, as with
+    /// <see cref="Autoencoder"/>.
+    /// </summary>
+    Linear,
+
+    /// <summary>TAESD, from the file that <see cref="ModelOptions.PreviewTaesd"/> or <see cref="ModelOptions.Taesd"/> names.</summary>
+    TinyAutoencoder,
+
+    /// <summary>The decoder that makes the finished picture.</summary>
+    Autoencoder,
 }
 
 /// <summary>The generators whose noise other tools give for a seed.</summary>

@@ -44,6 +44,7 @@ internal sealed class HiresPass
         Plan = Plan,
         Start = Enlarge(latents, first.Height, first.Width),
         Draw = new BatchNoise(request.NoiseGenerator, firstSeed, first.Pictures, channels * Rows * Columns).Draw,
+        Watch = first.Watch?.Follow(first.Plan.Steps.Count),
         AfterStep = step => first.AfterStep?.Invoke(first.Plan.Steps.Count + step),
     };
 
@@ -55,14 +56,12 @@ internal sealed class HiresPass
         [
             ("Hires upscale", options?.Scale.ToString(culture)),
             ("Hires steps", options?.Steps?.ToString(culture)),
-            ("Hires upscaler", options?.Upscaler switch
-            {
-                null => null,
-                HiresUpscaler.LatentNearest => "Latent (nearest)",
-                _ => "Latent",
-            }),
+            ("Hires upscaler", options is null ? null : NameOf(options.Upscaler)),
         ];
     }
+
+    /// <summary>As the web UI's metadata call it.</summary>
+    public static string NameOf(HiresUpscaler upscaler) => upscaler == HiresUpscaler.LatentNearest ? "Latent (nearest)" : "Latent";
 
     private float[] Enlarge(float[] latents, int height, int width) => options.Upscaler == HiresUpscaler.LatentNearest
         ? LatentResize.Nearest(latents, height, width, Rows, Columns)

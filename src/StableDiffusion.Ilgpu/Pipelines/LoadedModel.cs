@@ -32,6 +32,7 @@ internal sealed class LoadedModel : IDisposable
         TextConfig = storedTextConfig with { Vocabulary = storedTextConfig.Vocabulary + learned.Count };
         CheckThatPartsFit();
         taesd = options.Taesd is { } file ? TinyAutoencoderPart.Open(file, VaeConfig) : null;
+        PreviewTaesd = options.PreviewTaesd is { } small ? TinyAutoencoderPart.Open(small, VaeConfig) : null;
         loraReferences = [.. options.Loras.Select(LoraReference.Parse)];
         loras = LoraSet.Open(loraReferences, new[] { ModelPart.TextEncoder, ModelPart.UNet }.Select(part => (part, Declare(part))));
     }
@@ -51,6 +52,12 @@ internal sealed class LoadedModel : IDisposable
 
     /// <summary>What the UNet's latents are divided by before they are decoded.</summary>
     public double LatentScale => taesd is null ? VaeConfig.ScalingFactor : 1;
+
+    /// <summary>A TAESD that only previews are decoded with.</summary>
+    public TinyAutoencoderPart? PreviewTaesd { get; }
+
+    /// <summary>Whether a TAESD takes the place of the autoencoder.</summary>
+    public bool IsTaesdDecoder => taesd is not null;
 
     /// <summary>What became of the LoRA files.</summary>
     public IReadOnlyList<LoraReport> Loras => loras.Reports;

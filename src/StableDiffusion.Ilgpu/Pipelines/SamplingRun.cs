@@ -48,6 +48,9 @@ internal sealed record SamplingRun
 
     /// <summary>Called with the number of steps done.</summary>
     public Action<int>? AfterStep { get; init; }
+
+    /// <summary>Looks on; null where nobody does.</summary>
+    public StepWatch? Watch { get; init; }
 }
 
 /// <summary>Latents of which a part is known: after each step it takes its place, under the noise of the next one.</summary>

@@ -36,6 +36,9 @@ public sealed class StableDiffusionPipeline : IDisposable
     /// <summary>Width and height in pixels that the model was trained for.</summary>
     public int NativeSize => model.UNetConfig.SampleSize * model.VaeConfig.PixelsPerLatent;
 
+    /// <summary>The first digits of the model's hash, as pictures' metadata carry them; null where no single file holds the UNet.</summary>
+    internal string? ModelHash => model.ShortHash;
+
     /// <summary>What became of the LoRA files.</summary>
     internal IReadOnlyList<LoraReport> Loras => model.Loras;
 
@@ -127,6 +130,8 @@ public sealed class StableDiffusionPipeline : IDisposable
                 + "it needs a picture and a mask beside the prompt");
         }
 
+        PreviewDecoder.Check(request, model);
+
         // Plans say what is wrong with a request, so they are made before anything is computed.
         var (rows, columns) = LatentSize(request);
         var plan = request.Sampler.Plan(model.Schedule, request.Steps, request.Scheduler, eta: request.Eta);
@@ -211,6 +216,7 @@ public sealed class StableDiffusionPipeline : IDisposable
             request.BatchCount, request.BatchSize, finalRows * finalColumns, Device.Kind, engine.ArenaBudget,
             pictures => engine.MeasureUNet(guided ? 2 * pictures : pictures, finalRows, finalColumns));
         var decoder = new LatentDecoder<ushort>(engine, model, request);
+        var previews = new PreviewDecoder(engine, model, request, decoder);
         foreach (var (first, count) in BatchPlan.Split(request.BatchCount, batchSize))
         {
             start = Stopwatch.GetTimestamp();
@@ -228,6 +234,8 @@ public sealed class StableDiffusionPipeline : IDisposable
                 Plan = plan,
                 Draw = noise.Draw,
                 AfterStep = step => Report(GenerationStage.Sampling, first, step, count),
+                Watch = previews.Watch(
+                    new(GenerationStage.Sampling, first, request.BatchCount, 0, steps) { BatchSize = count }, progress, cancellationToken),
             };
             var latents = engine.Sample(run, cancellationToken);
             if (hires is not null)
