@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using StableDiffusion.Ilgpu.Benchmarks.Serving;
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
@@ -10,6 +11,7 @@ namespace StableDiffusion.Ilgpu.Benchmarks;
 internal sealed class BenchmarkModel : IDisposable
 {
     private readonly LoadedModel model;
+    private readonly KernelSet<ushort> kernels;
     private readonly WeightStore<ushort> unetWeights;
     private readonly WeightStore<ushort> decoderWeights;
 
@@ -19,6 +21,7 @@ internal sealed class BenchmarkModel : IDisposable
         Session = cores is { } count ? DeviceSession.OpenCpu(count) : DeviceSession.Open(device);
         var kernels = BackendProfile.HalfKernels(Session);
         kernels.Warm(CancellationToken.None);
+        this.kernels = kernels;
         Workspace = new Workspace<ushort>(Session);
         unetWeights = new WeightStore<ushort>(Session, model.OpenWeights(ModelPart.UNet));
         decoderWeights = new WeightStore<ushort>(Session, model.OpenWeights(ModelPart.Vae));
@@ -59,6 +62,30 @@ internal sealed class BenchmarkModel : IDisposable
         UNet.Prompt.Run();
         UNet.Schedule.Run();
         return UNet.Step;
+    }
+
+    /// <summary>
+    /// Milliseconds of each of a sampler's steps without the UNet: noise, putting back the time embeddings, the UNet's input, the update.
+    /// </summary>
+    public double[] TimeSampler(Sampler sampler, int steps)
+    {
+        var sample = UNet.Graph.Inputs.Single(i => i.Path == "sample").Shape;
+        var (channels, pixels) = (model.VaeConfig.LatentChannels, sample.H * sample.W);
+        var noise = new BatchNoise(NoiseGenerator.Cuda, 42, 1, channels * pixels);
+        var plan = sampler.Plan(model.Schedule, steps, Scheduler.Discrete);
+        PrepareStep();
+        using var schedule = new ScheduleTable<ushort>(Session, UNet, "timestep", [.. plan.Steps.Select(s => s.Timestep)]);
+        using var latent = new LatentState<ushort>(Session, kernels, Workspace, noise.Draw(), channels);
+        return [.. plan.Steps.Select((step, i) =>
+        {
+            var start = Stopwatch.GetTimestamp();
+            schedule.Select(i);
+            latent.WriteTo(UNet, "sample", BenchmarkInputs.Items, step.InputScale);
+            latent.Update(
+                UNet, "out", 7, step, step.DrawsNoise || step.Noise != 0 ? Layout.ToChannelsLast(noise.Draw(), channels, pixels) : []);
+            Session.Stream.Synchronize();
+            return Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+        })];
     }
 
     /// <summary>Fills the decoder's input; its program then can be run again and again.</summary>

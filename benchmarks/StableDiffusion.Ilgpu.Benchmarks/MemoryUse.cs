@@ -17,7 +17,7 @@ internal sealed record MemoryUse(long PeakResidentBytes, long ArenaBytes)
     /// <exception cref="StableDiffusionException">The files cannot be written, or the child failed.</exception>
     public static MemoryUse Measure(string name, int size, string? folder)
     {
-        var model = folder ?? Path.Combine(Path.GetTempPath(), $"sdilgpu-benchmark-{name}");
+        var model = folder ?? FolderOf(name);
         WriteModel(name, model);
         var child = ChildProcess.RunSelf([MemoryCommand.Name, model, "--size", $"{size}", "--steps", $"{Steps}"]);
         return JsonSerializer.Deserialize<MemoryUse>(child.Succeeded("the memory measurement").Output)!;
@@ -36,7 +36,11 @@ internal sealed record MemoryUse(long PeakResidentBytes, long ArenaBytes)
         return process.PeakWorkingSet64;
     }
 
-    private static void WriteModel(string name, string folder)
+    /// <summary>Where the files of a synthetic model lie that the measurements share.</summary>
+    public static string FolderOf(string name) => Path.Combine(Path.GetTempPath(), $"sdilgpu-benchmark-{name}");
+
+    /// <summary>Writes a synthetic model as fp16 files where there is none.</summary>
+    public static void WriteModel(string name, string folder)
     {
         // The index is written last: a folder that has one is complete.
         if (File.Exists(Path.Combine(folder, DiffusersFolder.IndexName)))

@@ -5,6 +5,8 @@ namespace StableDiffusion.Ilgpu.Benchmarks;
 /// <summary><c>model</c>: speed and memory of a whole model, and the machine's own peak, in one run.</summary>
 internal static class ModelCommand
 {
+    private const int SamplerSteps = 20;
+
     public static Command Create()
     {
         var (name, size, device, runs) = (SharedOptions.Model(), SharedOptions.Size(), SharedOptions.Device(), SharedOptions.Runs());
@@ -14,19 +16,27 @@ internal static class ModelCommand
         {
             Description = "Where the model is written for the memory measurement, and reused [default: in the system's temporary folder]",
         };
+        var memoryOnly = new Option<bool>("--memory-only") { Description = "Measure nothing but the memory of a generation" };
         var command = new Command("model", "Time a model's UNet step and VAE decode, and measure a generation's memory.")
         {
-            name, size, device, runs, json, markdown, folder,
+            name, size, device, runs, json, markdown, folder, memoryOnly,
         };
         command.SetAction(parsed =>
         {
+            if (parsed.GetValue(memoryOnly))
+            {
+                PrintMemory(
+                    parsed.GetValue(name)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(folder));
+                return;
+            }
+
             var report = Measure(
                 parsed.GetValue(name)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(runs),
                 parsed.GetValue(folder));
             report.CheckWork();
             Console.Out.Write(report.ToMarkdown());
-            Save(parsed.GetValue(json), report.ToJson() + "\n");
-            Save(parsed.GetValue(markdown), report.ToMarkdown());
+            SharedOptions.Save(parsed.GetValue(json), report.ToJson() + "\n");
+            SharedOptions.Save(parsed.GetValue(markdown), report.ToMarkdown());
         });
         return command;
     }
@@ -37,6 +47,7 @@ internal static class ModelCommand
         SharedOptions.Progress("the machine's peak");
         var before = MachinePeak.Measure();
         ProgramTiming step, decode;
+        double sampler;
         long arena;
         SharedOptions.Progress($"loading {name}");
         using (var model = BenchmarkModel.Open(name, size, device))
@@ -44,6 +55,8 @@ internal static class ModelCommand
             arena = model.UNet.ArenaBytes;
             SharedOptions.Progress("UNet step");
             step = ProgramTiming.Measure(model.PrepareStep(), model.Session, runs);
+            SharedOptions.Progress("sampler");
+            sampler = Median.Of(model.TimeSampler(Samplers.EulerAncestral, SamplerSteps));
             SharedOptions.Progress("VAE decode");
             decode = ProgramTiming.Measure(model.PrepareDecode(), model.Session, runs);
         }
@@ -51,23 +64,20 @@ internal static class ModelCommand
         SharedOptions.Progress("the machine's peak");
         var after = MachinePeak.Measure();
         SharedOptions.Progress("memory of a generation");
-        return new ModelReport(name, size, runs, circumstances, before, after, step, decode, arena, MemoryUse.Measure(name, size, folder));
+        return new ModelReport(name, size, runs, circumstances, before, after, step, decode, sampler, arena,
+            MemoryUse.Measure(name, size, folder));
     }
 
-    private static void Save(string? path, string text)
+    private static void PrintMemory(string name, int size, ComputeDevice device, string? folder)
     {
-        if (path is null)
+        foreach (var line in Circumstances.Collect(device).Lines())
         {
-            return;
+            Console.Out.WriteLine($"- {line}");
         }
 
-        try
-        {
-            File.WriteAllText(path, text);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new StableDiffusionException($"{path}: cannot be written: {e.Message}", e);
-        }
+        var memory = MemoryUse.Measure(name, size, folder);
+        Console.Out.WriteLine(
+            $"{name}, {size}x{size}, one step with guidance (UNet batch {BenchmarkInputs.Items}) and decode, from fp16 files: "
+            + $"peak resident set {memory.PeakResidentBytes / 1e9:0.00} GB, arena {memory.ArenaBytes / 1e6:0.0} MB");
     }
 }

@@ -8,11 +8,12 @@ namespace StableDiffusion.Ilgpu.Benchmarks;
 /// <summary>The results of <c>model</c>.</summary>
 internal sealed record ModelReport(
     string Model, int Size, int Runs, Circumstances Circumstances, MachinePeak PeakBefore, MachinePeak PeakAfter, ProgramTiming Step,
-    ProgramTiming Decode, long ArenaBytes, MemoryUse Memory)
+    ProgramTiming Decode, double SamplerMilliseconds, long ArenaBytes, MemoryUse Memory)
 {
     private const double ShareBar = 0.6;
     private const long ResidentBar = 3_000_000_000;
     private const long ArenaBar = 150_000_000;
+    private const double SamplerBar = 0.02;
 
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
 
@@ -89,6 +90,7 @@ internal sealed record ModelReport(
         ["unet_step_gflops"] = Step.Gflops,
         ["unet_step_share"] = StepShare,
         ["unet_step_cores_used"] = Step.CoresUsed,
+        ["sampler_ms"] = SamplerMilliseconds,
         ["unet_step_kinds"] = Kinds(Step),
         ["vae_decode_gflop"] = Decode.Flops / 1e9,
         ["vae_decode_ms"] = Decode.Milliseconds,
@@ -132,6 +134,9 @@ internal sealed record ModelReport(
         var table = new MarkdownTable("bar", "limit", "measured", "");
         Add("UNet step, share of FMA peak", $">= {ShareBar:0 %}", $"{StepShare:0.0 %}", StepShare >= ShareBar);
         Add("VAE decode, share of FMA peak", $">= {ShareBar:0 %}", $"{DecodeShare:0.0 %}", DecodeShare >= ShareBar);
+        Add(
+            $"sampler (Euler a), {SamplerMilliseconds:0.00} ms, share of a step", $"<= {SamplerBar:0 %}",
+            $"{SamplerMilliseconds / Step.Milliseconds:0.000 %}", SamplerMilliseconds <= SamplerBar * Step.Milliseconds);
         Add(
             "peak resident set, text to image from fp16 files", $"<= {ResidentBar / 1e9:0.0} GB",
             $"{Memory.PeakResidentBytes / 1e9:0.00} GB", Memory.PeakResidentBytes <= ResidentBar);

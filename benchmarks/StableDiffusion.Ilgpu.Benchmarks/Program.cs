@@ -10,9 +10,11 @@ var root = new RootCommand("Benchmarks. Every number comes with the device, the 
     CompareCommand.Create(),
     ServeCommand.Create(),
     KernelsCommand.Create(),
+    LoadCommand.Create(),
     StartCommand.Create(),
     MicroCommand.Create(),
     MemoryCommand.Create(),
+    LoadProbe.CreateCommand(),
     FuzzCommand.Create(),
 };
 try

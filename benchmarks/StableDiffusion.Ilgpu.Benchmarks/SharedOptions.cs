@@ -38,4 +38,22 @@ internal static class SharedOptions
 
     /// <summary>Tells somebody who watches what takes so long.</summary>
     public static void Progress(string text) => Console.Error.WriteLine($"… {text}");
+
+    /// <summary>Writes a file, where one was asked for.</summary>
+    public static void Save(string? path, string text)
+    {
+        if (path is null)
+        {
+            return;
+        }
+
+        try
+        {
+            File.WriteAllText(path, text);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new StableDiffusionException($"{path}: cannot be written: {e.Message}", e);
+        }
+    }
 }

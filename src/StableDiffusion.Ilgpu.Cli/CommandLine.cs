@@ -65,6 +65,7 @@ internal static class CommandLine
         InspectCommand.Create(context),
         ConvertCommand.Create(context),
         PullCommand.Create(context),
+        MetadataCommand.Create(context),
     };
 
     private static string UsageMessage(ParseResult parsed)

@@ -14,6 +14,7 @@ internal static class ConvertCommand
     public static Command Create(CommandContext context)
     {
         var models = new ModelOptionSet(context);
+        var additions = new ModelAdditionSet();
         var output = new Option<string>("--output", "-o")
         {
             Description = "A name that ends in .safetensors becomes a single file with the original names, any other one a folder in "
@@ -25,12 +26,13 @@ internal static class ConvertCommand
             "--type", "Type of the written weights: fp16, fp32, bf16 [default: as stored]", name => FindType(name));
         var command = new Command("convert", "Write a model in another layout or type.") { output, type, SharedOptions.Verbose() };
         models.AddTo(command);
+        additions.AddLorasTo(command);
         command.SetAction(parsed =>
         {
             var path = parsed.GetValue(output)!;
             ModelWriter.CheckOutput(path);
             StableDiffusionPipeline.Convert(
-                models.Read(parsed), path, parsed.GetValue(type) is { } name ? FindType(name) : null, context.Cancellation);
+                additions.Read(parsed, models.Read(parsed), models.OpenCache(parsed)), path, parsed.GetValue(type) is { } name ? FindType(name) : null, context.Cancellation);
             context.Output.WriteLine(path);
         });
         return command;

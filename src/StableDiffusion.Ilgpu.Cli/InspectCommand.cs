@@ -8,6 +8,7 @@ internal static class InspectCommand
     public static Command Create(CommandContext context)
     {
         var models = new ModelOptionSet(context);
+        var additions = new ModelAdditionSet();
         var plan = new Option<bool>("--plan") { Description = "Compile the model, run it once and print every launch with its time" };
         var width = SharedOptions.Width();
         var height = SharedOptions.Height();
@@ -17,11 +18,12 @@ internal static class InspectCommand
             plan, width, height, device, SharedOptions.Verbose(),
         };
         models.AddTo(command);
+        additions.AddFilesTo(command);
         command.SetAction(parsed =>
         {
             GenerationRequest.CheckSize("width", parsed.GetValue(width));
             GenerationRequest.CheckSize("height", parsed.GetValue(height));
-            var model = models.Read(parsed);
+            var model = additions.Read(parsed, models.Read(parsed), models.OpenCache(parsed));
             PrintModel(context, StableDiffusionPipeline.Inspect(model));
             if (parsed.GetValue(plan))
             {

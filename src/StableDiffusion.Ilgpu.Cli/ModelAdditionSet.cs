@@ -25,27 +25,45 @@ internal sealed class ModelAdditionSet
         HelpName = "file",
     };
 
+    private readonly Option<bool> taesdPreviewOnly = new("--taesd-preview-only") { Description = "Use the TAESD file for previews alone" };
+
     public void AddTo(Command command)
     {
-        foreach (var option in new Option[] { loras, loraFolder, embeddings, taesd })
-        {
-            command.Add(option);
-        }
+        AddFilesTo(command);
+        command.Add(loraFolder);
+        command.Add(taesdPreviewOnly);
     }
+
+    /// <summary>What needs no prompt.</summary>
+    public void AddFilesTo(Command command)
+    {
+        AddLorasTo(command);
+        command.Add(embeddings);
+        command.Add(taesd);
+    }
+
+    /// <summary>What becomes a part of the model's own weights.</summary>
+    public void AddLorasTo(Command command) => command.Add(loras);
 
     /// <summary>The model with the additions. LoRAs are merged when it is loaded, so the prompts are looked at before.</summary>
     /// <exception cref="StableDiffusionException">An option or a prompt names no LoRA, or something that was not pulled.</exception>
-    public ModelOptions Read(ParseResult parsed, ModelOptions model, ModelCache pulled, GenerationRequest request)
+    public ModelOptions Read(ParseResult parsed, ModelOptions model, ModelCache pulled, params IEnumerable<string> prompts)
     {
-        var named = parsed.GetValue(loras)!.Select(LoraReference.Parse).Select(l => l with { Path = pulled.Find(l.Path)! })
-            .Concat(LoraFolder.Resolve(parsed.GetValue(loraFolder), request.Prompt, request.NegativePrompt));
+        var named = (parsed.GetValue(loras) ?? []).Select(LoraReference.Parse).Select(l => l with { Path = pulled.Find(l.Path)! })
+            .Concat(LoraFolder.Resolve(parsed.GetValue(loraFolder), prompts));
+        var small = pulled.Find(parsed.GetValue(taesd));
+        var isForPreviews = parsed.GetValue(taesdPreviewOnly);
         return model with
         {
             Loras = [.. named.Select(l => l.ToString())],
-            Embeddings = [.. parsed.GetValue(embeddings)!.Select(e => pulled.Find(e)!)],
-            Taesd = pulled.Find(parsed.GetValue(taesd)),
+            Embeddings = [.. (parsed.GetValue(embeddings) ?? []).Select(e => pulled.Find(e)!)],
+            Taesd = isForPreviews ? null : small,
+            PreviewTaesd = isForPreviews ? small : null,
         };
     }
+
+    /// <summary>Whether a TAESD file is given, for pictures or for previews alone.</summary>
+    public bool HasTaesd(ParseResult parsed) => parsed.GetValue(taesd) is not null;
 
     /// <summary>Tells what LoRA files hold without effect: always their number, the names if asked for.</summary>
     public static void Print(IReadOnlyList<LoraReport> reports, ProgressDisplay display, bool verbosely)

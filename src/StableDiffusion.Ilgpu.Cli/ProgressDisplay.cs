@@ -9,42 +9,46 @@ namespace StableDiffusion.Ilgpu.Cli;
 /// </summary>
 internal sealed class ProgressDisplay : IProgress<GenerationProgress>
 {
+    private const int MostColumns = 64;
+    private const int LinesForText = 4;
+
     private readonly ProgressTask? task;
     private readonly Action<string> writeLine;
     private readonly StepClock clock;
-    private string picture = "";
-    private int pictureIndex;
-    private int pictureCount = 1;
+    private readonly Screen screen;
 
-    private ProgressDisplay(ProgressTask? task, StepClock clock, Action<string> writeLine) =>
-        (this.task, this.clock, this.writeLine) = (task, clock, writeLine);
+    private ProgressDisplay(ProgressTask? task, StepClock clock, Screen screen, Action<string> writeLine) =>
+        (this.task, this.clock, this.screen, this.writeLine) = (task, clock, screen, writeLine);
 
     /// <summary>Runs <paramref name="work"/> with a display that is gone when it returns or throws.</summary>
     public static void Run(CommandContext context, Action<ProgressDisplay> work)
     {
         if (!context.Interactive)
         {
-            work(new ProgressDisplay(null, new StepClock(), context.Output.WriteLine));
+            work(new ProgressDisplay(null, new StepClock(), new Screen(), context.Output.WriteLine));
             return;
         }
 
         var console = context.CreateConsole();
         var clock = new StepClock();
+        var screen = new Screen();
         console.Progress().AutoClear(true)
             .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new StepColumn(clock))
+            .UseRenderHook((bar, _) => screen.Picture is { } shown && CanDraw(console)
+                ? new Rows(new HalfBlockPicture(shown, MostColumns, Math.Max(1, console.Profile.Height - LinesForText)), bar)
+                : bar)
             .Start(progress => work(new ProgressDisplay(
-                progress.AddTask("loading").IsIndeterminate(), clock, line => console.Write(new Spectre.Console.Text(line + "\n")))));
-    }
-
-    /// <summary>Picture <paramref name="index"/> of <paramref name="count"/> begins.</summary>
-    public void BeginPicture(int index, int count)
-    {
-        (pictureIndex, pictureCount) = (index, count);
-        picture = count > 1 ? $"picture {index + 1}/{count}: " : "";
+                progress.AddTask("loading").IsIndeterminate(), clock, screen, line => console.Write(new Spectre.Console.Text(line + "\n")))));
     }
 
     /// <summary>Prints a line above the bar.</summary>
     public void WriteLine(string line) => writeLine(line);
+
+    /// <summary>The progress of pictures from <paramref name="first"/> on, of <paramref name="count"/> in all.</summary>
+    public IProgress<GenerationProgress> Part(int first, int count) => new Pictures(this, first, count);
+
+    /// <summary>Shows a preview above the bar, in place of the one before, in terminals with colours.</summary>
+    public void Show(GeneratedImage preview) => screen.Picture = preview;
 
     /// <inheritdoc/>
     public void Report(GenerationProgress value)
@@ -54,13 +58,37 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
             return;
         }
 
-        task.Description = picture + value.Stage.ToString().ToLowerInvariant();
+        task.Description = PictureOf(value) + value.Stage.ToString().ToLowerInvariant();
         if (value.Stage == GenerationStage.Sampling)
         {
-            clock.Report(value.Step, value.StepCount, pictureIndex, pictureCount);
+            clock.Report(value);
             task.IsIndeterminate = false;
-            task.MaxValue = (double)value.StepCount * pictureCount;
-            task.Value = (double)value.StepCount * pictureIndex + value.Step;
+            task.MaxValue = (double)value.StepCount * value.ImageCount;
+            task.Value = ((double)value.StepCount * value.Image) + ((double)value.Step * value.BatchSize);
+        }
+    }
+
+    private static string PictureOf(GenerationProgress value) => value.ImageCount == 1 ? ""
+        : value.BatchSize == 1 ? $"picture {value.Image + 1}/{value.ImageCount}: "
+        : $"pictures {value.Image + 1} to {value.Image + value.BatchSize} of {value.ImageCount}: ";
+
+    private sealed class Pictures(ProgressDisplay display, int first, int count) : IProgress<GenerationProgress>
+    {
+        public void Report(GenerationProgress value) => display.Report(value with { Image = first + value.Image, ImageCount = count });
+    }
+
+    private static bool CanDraw(IAnsiConsole console) =>
+        console.Profile.Capabilities is { Ansi: true, Unicode: true, ColorSystem: ColorSystem.EightBit or ColorSystem.TrueColor };
+
+    /// <summary>What is shown above the bar; written by the working thread, read by the drawing one.</summary>
+    private sealed class Screen
+    {
+        private volatile GeneratedImage? picture;
+
+        public GeneratedImage? Picture
+        {
+            get => picture;
+            set => picture = value;
         }
     }
 
@@ -72,22 +100,23 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
         public override IRenderable Render(RenderOptions options, ProgressTask task, TimeSpan deltaTime) => new Spectre.Console.Text(clock.Text);
     }
 
-    /// <summary>Measures steps, not the text encoder and decoder between them.</summary>
+    /// <summary>Measures steps, not the text encoder and decoder between them. A step of a batch counts once for each picture.</summary>
     private sealed class StepClock
     {
         private long last;
         private TimeSpan inSteps;
-        private int steps;
+        private long steps;
 
         /// <summary>Step, steps per second and time left; read by the drawing thread.</summary>
         public string Text { get; private set; } = "";
 
-        public void Report(int step, int stepCount, int picture, int pictures)
+        public void Report(GenerationProgress value)
         {
+            var (step, stepCount) = (value.Step, value.StepCount);
             if (step > 0 && last != 0)
             {
                 inSteps += Stopwatch.GetElapsedTime(last);
-                steps++;
+                steps += value.BatchSize;
             }
 
             // The time after a picture's last step belongs to the decoder.
@@ -95,7 +124,7 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
             var text = $"step {step}/{stepCount}";
             if (steps > 0)
             {
-                var stepsLeft = ((pictures - picture) * (long)stepCount) - step;
+                var stepsLeft = ((value.ImageCount - value.Image) * (long)stepCount) - ((long)step * value.BatchSize);
                 var secondsLeft = (long)Math.Ceiling(inSteps.TotalSeconds / steps * stepsLeft);
                 text += $"  {steps / inSteps.TotalSeconds:0.00} steps/s  {secondsLeft / 60}:{secondsLeft % 60:00} left";
             }

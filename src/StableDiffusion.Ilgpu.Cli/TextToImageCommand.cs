@@ -10,6 +10,7 @@ internal sealed class TextToImageCommand(CommandContext context)
     private readonly ModelOptionSet models = new(context);
     private readonly RequestOptionSet requests = new();
     private readonly ModelAdditionSet additions = new();
+    private readonly WatchOptionSet watching = new();
     private readonly Option<string> output = new("--output", "-o")
     {
         Description = "PNG file to write. %d or %03d becomes the picture's number, from 0; "
@@ -32,6 +33,7 @@ internal sealed class TextToImageCommand(CommandContext context)
         requests.AddTo(command);
         models.AddTo(command);
         additions.AddTo(command);
+        watching.AddTo(command);
         command.SetAction(Run);
         return command;
     }
@@ -39,19 +41,29 @@ internal sealed class TextToImageCommand(CommandContext context)
     private void Run(ParseResult parsed)
     {
         // Everything that can be wrong is looked at before the long part begins.
-        var request = requests.Read(parsed);
+        var repeated = requests.ReadRepeated(parsed);
+        var request = requests.Read(parsed, repeated);
         request.Validate();
-        string[] files = [.. Enumerable.Range(0, request.BatchCount)
-            .Select(i => OutputNames.Of(parsed.GetValue(output)!, i, request.BatchCount))];
+        var prompts = requests.ReadPrompts(parsed, request);
+        var count = (int)Math.Min((long)prompts.Count * request.BatchCount, Array.MaxLength);
+        string[] files = [.. Enumerable.Range(0, count).Select(i => OutputNames.Of(parsed.GetValue(output)!, i, count))];
         foreach (var file in files)
         {
             PngWriter.CheckWritable(file);
         }
 
+        (request, var watch) = watching.Read(parsed, request, additions.HasTaesd(parsed), files);
         var target = ComputeDevice.Find(parsed.GetValue(device)!);
-        var model = additions.Read(parsed, models.Read(parsed), models.OpenCache(parsed), request);
-        string[] times = [];
-        ProgressDisplay.Run(context, display => times = Generate(request, files, model, target, display, parsed.GetValue(verbose)));
+        var jobs = ReadJobs(parsed, request, prompts, files);
+        List<string> times = [];
+        ProgressDisplay.Run(context, display =>
+        {
+            // LoRAs are merged when a model is loaded: one loading for all prompts that name the same ones.
+            foreach (var same in jobs.GroupBy(j => string.Join('\n', j.Model.Loras)))
+            {
+                times.AddRange(Generate([.. same], count, target, watch, repeated, display, parsed.GetValue(verbose)));
+            }
+        });
 
         // Below the bar's place: a line that the terminal has to break would leave parts of the bar behind.
         foreach (var line in times.Where(_ => parsed.GetValue(verbose)))
@@ -60,25 +72,60 @@ internal sealed class TextToImageCommand(CommandContext context)
         }
     }
 
+    private PromptJob[] ReadJobs(
+        ParseResult parsed, GenerationRequest request, IReadOnlyList<(string? Line, string Prompt)> prompts, string[] files)
+    {
+        var (model, cache) = (models.Read(parsed), models.OpenCache(parsed));
+
+        // What is wrong without any prompt is not said to be a line's fault.
+        additions.Read(parsed, model, cache, request.NegativePrompt);
+        return [.. prompts.Select((prompt, i) =>
+        {
+            var own = request with { Prompt = prompt.Prompt };
+            try
+            {
+                var first = i * request.BatchCount;
+                return new PromptJob(own, additions.Read(parsed, model, cache, own.Prompt, own.NegativePrompt), first, files[first..(first + request.BatchCount)]);
+            }
+            catch (StableDiffusionException e) when (prompt.Line is { } line)
+            {
+                throw new StableDiffusionException($"{line}: {e.Message}", e);
+            }
+        })];
+    }
+
+    /// <summary>Draws the pictures of some prompts with one model.</summary>
+    /// <param name="jobs">Prompts that name the same LoRAs.</param>
+    /// <param name="count">Number of all pictures.</param>
+    /// <param name="target">Where to run.</param>
+    /// <param name="watch">Gets previews and finished pictures.</param>
+    /// <param name="repeated">The settings that the request repeats, if any.</param>
+    /// <param name="display">Gets the progress and a line for each picture.</param>
+    /// <param name="verbosely">Also say what LoRAs do.</param>
     /// <returns>Where the time went.</returns>
     private string[] Generate(
-        GenerationRequest request, string[] files, ModelOptions model, ComputeDevice target, ProgressDisplay display, bool verbosely)
+        PromptJob[] jobs, int count, ComputeDevice target, PictureWatch watch, RepeatedSettings? repeated, ProgressDisplay display, bool verbosely)
     {
         var start = SinceProcessStart();
         var saving = TimeSpan.Zero;
-        using var pipeline = StableDiffusionPipeline.Load(model, target, context.Cancellation);
+        using var pipeline = StableDiffusionPipeline.Load(jobs[0].Model, target, context.Cancellation);
         ModelAdditionSet.Print(pipeline.Loras, display, verbosely);
+        RequestOptionSet.Print(repeated, pipeline, display);
 
-        // One request a picture, so that each file is there as soon as its picture is.
-        for (var i = 0; i < files.Length; i++)
+        // Each file is there as soon as its picture is, with the time since the one before.
+        var begin = Stopwatch.GetTimestamp();
+        foreach (var (request, _, first, files) in jobs)
         {
-            display.BeginPicture(i, files.Length);
-            var begin = Stopwatch.GetTimestamp();
-            var image = pipeline.Generate(request with { Seed = request.Seed + i, BatchCount = 1 }, display, context.Cancellation)[0];
-            var drawn = Stopwatch.GetTimestamp();
-            image.Save(files[i]);
-            saving += Stopwatch.GetElapsedTime(drawn);
-            display.WriteLine($"{files[i]}  seed {image.Seed}  {Seconds(Stopwatch.GetElapsedTime(begin))}");
+            var progress = watch.Over(display.Part(first, count), display, first);
+            foreach (var (i, image) in pipeline.GenerateEach(request, progress, context.Cancellation).Index())
+            {
+                var (file, drawn) = (files[i], Stopwatch.GetTimestamp());
+                image.Save(file);
+                watch.Finish(first + i, image);
+                saving += Stopwatch.GetElapsedTime(drawn);
+                display.WriteLine($"{file}  seed {image.Seed}  {Seconds(Stopwatch.GetElapsedTime(begin))}");
+                begin = Stopwatch.GetTimestamp();
+            }
         }
 
         var times = pipeline.Timings;

@@ -34,4 +34,7 @@ public sealed record ModelOptions
 
     /// <summary>A TAESD file that decodes in place of the autoencoder: faster, less exact.</summary>
     public string? Taesd { get; init; }
+
+    /// <summary>A TAESD file that decodes only previews (<see cref="PreviewMethod.TinyAutoencoder"/>).</summary>
+    public string? PreviewTaesd { get; init; }
 }

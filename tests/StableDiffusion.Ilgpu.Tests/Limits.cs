@@ -18,6 +18,8 @@ internal static class Limits
 
     public static double Decoder(bool half) => half ? 6e-3 : 1e-5;
 
+    public static double Encoder(bool half) => half ? 1.2e-2 : 1e-5;
+
     public static double FinalLatents(bool half) => half ? 2e-2 : 5e-5;
 
     /// <summary>Decibels of a picture in 0 … 1.</summary>
@@ -28,6 +30,8 @@ internal static class Limits
     public static double SyntheticUNet(bool half) => half ? 5e-3 : 3e-5;
 
     public static double SyntheticDecoder(bool half) => half ? 5e-3 : 3e-5;
+
+    public static double SyntheticEncoder(bool half) => half ? 5e-3 : 3e-5;
 
     public static double SyntheticLatents(bool half) => half ? 1e-2 : 1e-4;
 }

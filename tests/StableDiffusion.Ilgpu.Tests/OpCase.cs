@@ -40,11 +40,14 @@ internal sealed class OpCase(string name, Action<Graph> record)
     /// <summary>Values of an input or weight by name and count, in place of the random ones; null for those.</summary>
     public Func<string, int, float[]?>? Values { get; init; }
 
+    /// <summary>The case's convolutions are circular.</summary>
+    public bool Circular { get; init; }
+
     /// <summary>The graph, anew: rules rewrite it in place.</summary>
     public Graph Record()
     {
         // An input that nothing reads keeps the others away from the arena's start; being an output too, it stays.
-        var graph = new Graph(name);
+        var graph = new Graph(name) { Circular = Circular };
         graph.Output(Apart, graph.Input(Apart, new Shape(1, 1, 1, 33), ElementType.Activation, Rate.Prompt));
         record(graph);
         return graph;

@@ -9,7 +9,8 @@ namespace StableDiffusion.Ilgpu.Tests;
 internal static class OpCases
 {
     public static IReadOnlyList<OpCase> All { get; } =
-        [.. Linear(), .. Convolutions(), .. Fusions(), .. Pitches(), .. Attentions(), .. Norms(), .. Pointwise(), .. LargeValues()];
+        [.. Linear(), .. Convolutions(), .. CircularConvolutions(),
+            .. Fusions(), .. Pitches(), .. Attentions(), .. Norms(), .. Pointwise(), .. LargeValues()];
 
     private static IEnumerable<OpCase> Linear()
     {
@@ -73,6 +74,35 @@ internal static class OpCases
 
         static OpCase Conv(string what, int n, int h, int w, int from, int to, Window window) =>
             Case($"conv {what}", g => (Root(g) / "c").Conv(X(g, n, h, w, from), to, window));
+    }
+
+    /// <summary>Sources smaller than the window too, which it sees several times over.</summary>
+    private static IEnumerable<OpCase> CircularConvolutions()
+    {
+        foreach (var (n, h, w, from, to) in new[]
+        {
+            (1, 1, 1, 3, 4), (1, 1, 70, 3, 33), (2, 9, 1, 17, 4), (2, 3, 5, 64, 70), (1, 17, 19, 8, 8), (3, 6, 8, 300, 16),
+            (1, 2, 150, 5, 8),
+        })
+        {
+            yield return Conv($"{n}x{h}x{w}x{from} to {to}", n, h, w, from, to, Window.Same(3));
+            yield return Conv($"{n}x{h}x{w}x{from} to {to} stride 2", n, h, w, from, to, Window.Same(3, stride: 2));
+            yield return Conv($"{n}x{h}x{w}x{from} to {to} padded 2, 0, 1, 3", n, h, w, from, to, new Window(3, 1, 2, 0, 1, 3));
+        }
+
+        foreach (var (h, w, th, tw) in new[] { (3, 4, 6, 8), (3, 2, 5, 3), (1, 2, 1, 3), (5, 35, 10, 70) })
+        {
+            yield return Circular(
+                $"resize {h}x{w} to {th}x{tw} into circular conv", s => (s / "c").Conv(X(s.Graph, 2, h, w, 9).Resize(th, tw), 20));
+        }
+
+        yield return Circular("1x1 beside circular convs", s => (s / "c").Conv(X(s.Graph, 2, 3, 4, 9), 20, kernel: 1));
+
+        static OpCase Conv(string what, int n, int h, int w, int from, int to, Window window) =>
+            Circular($"circular conv {what}", s => (s / "c").Conv(X(s.Graph, n, h, w, from), to, window));
+
+        static OpCase Circular(string name, Func<Scope, Value> record) =>
+            new(name, g => g.Output("out", record(new Scope(g)))) { Circular = true };
     }
 
     /// <summary>Each rule's own graph; run unfused they test the kernels that it saves.</summary>

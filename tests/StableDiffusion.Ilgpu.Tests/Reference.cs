@@ -57,6 +57,11 @@ internal static class Reference
             {
                 var (ky, kx) = Math.DivRem(tap, window.Kernel);
                 var (sy, sx) = ((row * window.Stride) + ky - window.PadTop, (column * window.Stride) + kx - window.PadLeft);
+                if (window.Circular)
+                {
+                    (sy, sx) = (((sy % source.H) + source.H) % source.H, ((sx % source.W) + source.W) % source.W);
+                }
+
                 if (sy >= 0 && sy < source.H && sx >= 0 && sx < source.W)
                 {
                     for (var i = 0; i < source.C; i++)

@@ -53,6 +53,13 @@ internal sealed class CompiledGraph<T> where T : unmanaged
         return new(graph, device, workspace, placement, arena, new LaunchBuilder<T>(fusion, device, kernels, weights, workspace, placement, arena));
     }
 
+    /// <summary>Bytes of arena that a graph would need, found without a device; the graph is fused in place.</summary>
+    public static long MeasureArena(Graph graph, FusionOptions fusion)
+    {
+        FusionRules.Apply(graph, fusion);
+        return ArenaPlan.Create(Placement.Create(graph, fusion), Unsafe.SizeOf<T>()).Bytes;
+    }
+
     public Graph Graph { get; }
 
     public ComputeProgram<T> Prompt { get; }
@@ -124,10 +131,8 @@ internal sealed class CompiledGraph<T> where T : unmanaged
     {
         var bytes = new byte[Graph.Outputs[key].Shape.Count];
         using var buffer = device.Allocate<byte>(bytes.Length);
-        var counter = workspace.Counters.SubView(0, 1);
-        counter.MemSetToZero(device.Stream);
         var arguments = new ConversionArguments<T> { Arena = workspace.Arena, Bytes = buffer.View, Offset = OffsetOf(key), Count = bytes.Length };
-        kernels.ToBytes(device.Stream, new KernelConfig(device.Groups, 1), arguments, workspace.Scratch, counter);
+        kernels.ToBytes(device.Stream, new KernelConfig(device.Groups, 1), arguments, workspace.Scratch, workspace.FreshCounter(device.Stream));
         buffer.View.SubView(0, bytes.Length).CopyToCPU(device.Stream, bytes);
         device.Stream.Synchronize();
         return bytes;
@@ -139,6 +144,9 @@ internal sealed class CompiledGraph<T> where T : unmanaged
         var place = placement[inputs.TryGetValue(key, out var input) ? input : Graph.Outputs[key]];
         return (arena.OffsetOf(place.Root) / Unsafe.SizeOf<T>()) + place.ElementOffset;
     }
+
+    /// <summary>Channels of an input.</summary>
+    public int InputChannels(string key) => inputs[key].C;
 
     /// <summary>What the schedule's program left for the step's: a part of the arena that can be kept for each timestep and put back.</summary>
     public ArrayView<T> ScheduleResults => workspace.Arena.SubView(

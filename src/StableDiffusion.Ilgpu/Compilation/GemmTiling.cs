@@ -11,7 +11,7 @@ namespace StableDiffusion.Ilgpu.Compilation;
 internal static class GemmTiling
 {
     private const int MostRows = 120;
-    private const int MostPanels = 10;
+    private const int MostPanels = 20;
 
     public static void Choose<T>(ref GemmArguments<T> a, int groups) where T : unmanaged
     {

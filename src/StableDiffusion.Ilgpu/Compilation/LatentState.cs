@@ -7,7 +7,7 @@ using StableDiffusion.Ilgpu.Sampling;
 
 namespace StableDiffusion.Ilgpu.Compilation;
 
-/// <summary>The latent of one picture, in fp32 on the device, with what its sampler remembers. Channels last.</summary>
+/// <summary>The latents of one or more pictures, in fp32 on the device, with what their sampler remembers. Channels last.</summary>
 internal sealed class LatentState<T> : IDisposable where T : unmanaged
 {
     private readonly DeviceSession device;
@@ -18,11 +18,12 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
     private readonly DeviceBuffer<float> noise;
     private readonly DeviceBuffer<float> history;
     private readonly KernelConfig config;
+    private readonly int channels;
     private int remembered;
 
-    public LatentState(DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, ReadOnlySpan<float> values)
+    public LatentState(DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, ReadOnlySpan<float> values, int channels)
     {
-        (this.device, this.kernels, this.workspace) = (device, kernels, workspace);
+        (this.device, this.kernels, this.workspace, this.channels) = (device, kernels, workspace, channels);
         config = new KernelConfig(device.Groups, 1);
         latent = device.Allocate<float>(values.Length);
         saved = device.Allocate<float>(values.Length);
@@ -33,8 +34,11 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
         device.Stream.Synchronize();
     }
 
-    /// <summary>Writes the latent times a factor into a graph's input, for each of its batch items.</summary>
-    public void WriteTo(CompiledGraph<T> graph, string input, int items, double factor)
+    /// <summary>The latents, for kernels that change them between steps.</summary>
+    public ArrayView<float> View => latent.View.SubView(0, latent.Length);
+
+    /// <summary>Writes the latents times a factor into a graph's input, <paramref name="copies"/> times one after the other.</summary>
+    public void WriteTo(CompiledGraph<T> graph, string input, int copies, double factor)
     {
         var arguments = new ConversionArguments<T>
         {
@@ -42,16 +46,18 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
             Latent = latent.View,
             Offset = graph.OffsetOf(input),
             Count = (int)latent.Length,
-            Copies = items,
+            Channels = channels,
+            Pitch = graph.InputChannels(input),
+            Copies = copies,
             Scale = (float)factor,
         };
-        kernels.Scale(device.Stream, config, arguments, workspace.Scratch, FreshCounter());
+        kernels.Scale(device.Stream, config, arguments, workspace.Scratch, workspace.FreshCounter(device.Stream));
     }
 
     /// <summary>Takes a sampler's step with the model's output.</summary>
     /// <param name="graph">The model, which has just run.</param>
-    /// <param name="output">Its output: a batch item without the prompt and one with it, or the latter alone.</param>
-    /// <param name="guidance">Guidance scale; null where there is one item.</param>
+    /// <param name="output">Its output: all pictures without the prompt, then all with it, or the latter alone.</param>
+    /// <param name="guidance">Guidance scale; null where there is one item a picture.</param>
     /// <param name="step">The coefficients.</param>
     /// <param name="fresh">Standard normal noise, channels last; empty where the step draws none.</param>
     public void Update(CompiledGraph<T> graph, string output, double? guidance, SamplingStep step, ReadOnlySpan<float> fresh)
@@ -90,7 +96,7 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
                 Slot2 = Slot(2),
                 Slot3 = Slot(3),
             },
-            workspace.Scratch, FreshCounter());
+            workspace.Scratch, workspace.FreshCounter(device.Stream));
         device.Stream.Synchronize();
         remembered += (step.Keep ? 1 : 0) - step.Forget;
 
@@ -98,7 +104,7 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
         int Slot(int age) => (remembered + SamplingStep.MaxHistory - age) % SamplingStep.MaxHistory;
     }
 
-    /// <summary>The latent's values, channels last.</summary>
+    /// <summary>The latents' values, channels last.</summary>
     public float[] Read()
     {
         var values = new float[latent.Length];
@@ -113,12 +119,5 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
         saved.Dispose();
         noise.Dispose();
         history.Dispose();
-    }
-
-    private ArrayView<int> FreshCounter()
-    {
-        var counter = workspace.Counters.SubView(0, 1);
-        counter.MemSetToZero(device.Stream);
-        return counter;
     }
 }

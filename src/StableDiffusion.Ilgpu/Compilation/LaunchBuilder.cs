@@ -68,6 +68,7 @@ internal sealed class LaunchBuilder<T>(
             Stride = op.Window.Stride,
             PadLeft = op.Window.PadLeft,
             PadTop = op.Window.PadTop,
+            Circular = op.Window.Circular ? 1 : 0,
             Depth = WeightPacker.Depth(op),
             Columns = shape.C,
             Panels = WeightPacker.Panels(op),

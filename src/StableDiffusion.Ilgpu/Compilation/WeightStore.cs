@@ -1,5 +1,4 @@
-using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
+using System.Buffers;
 using ILGPU;
 using ILGPU.Runtime;
 using StableDiffusion.Ilgpu.Devices;
@@ -14,33 +13,50 @@ namespace StableDiffusion.Ilgpu.Compilation;
 /// </summary>
 internal sealed class WeightStore<T>(DeviceSession device, IWeightSource source) : IDisposable where T : unmanaged
 {
-    private readonly Dictionary<string, IDisposable> buffers = [];
+    /// <summary>Values that a thread reads and packs at a time: some megabytes, so that threads end at about the same time.</summary>
+    private const int WorkValues = 1 << 20;
+
+    private readonly WeightMemory<T> values = new(device);
+    private readonly WeightMemory<float> vectors = new(device);
+
+    private delegate void Filling<TElement>(Span<TElement> values);
+
+    /// <summary>Whether values are packed into memory of the processor first and copied to the device's then.</summary>
+    public bool IsStaged { get; init; } = !device.IsHost;
 
     /// <summary>Reads and packs whatever these operations need and the store has not yet.</summary>
     public void Prepare(IEnumerable<Op> ops, int threads, CancellationToken cancellationToken = default)
     {
-        var work = ops.SelectMany(Missing).DistinctBy(w => w.Key).ToArray();
-        Dedicated.For(work.Length, threads, i => work[i].Load(), cancellationToken);
+        Item[] missing = [.. ops.SelectMany(Needs).DistinctBy(i => i.Key).Where(i => !values.Contains(i.Key) && !vectors.Contains(i.Key))];
+        try
+        {
+            values.Reserve(missing.Where(i => !i.IsVector).Select(i => (i.Key, i.Count)));
+            vectors.Reserve(missing.Where(i => i.IsVector).Select(i => (i.Key, i.Count)));
+            Action[] work = [.. missing.SelectMany(i => i.Load())];
+            Dedicated.For(work.Length, threads, i => work[i](), cancellationToken);
+        }
+        catch
+        {
+            values.Forget(missing.Select(i => i.Key));
+            vectors.Forget(missing.Select(i => i.Key));
+            throw;
+        }
     }
 
-    public ArrayView<T> Panels(Contraction op) => Get<T>(PanelsKey(op));
+    public ArrayView<T> Panels(Contraction op) => values[PanelsKey(op)];
 
-    public ArrayView<float> Bias(Contraction op) => Get<float>(BiasKey(op));
+    public ArrayView<float> Bias(Contraction op) => vectors[BiasKey(op)];
 
-    public ArrayView<float> Vector(Weight weight) => Get<float>(weight.Name);
+    public ArrayView<float> Vector(Weight weight) => vectors[weight.Name];
 
-    public ArrayView<T> Table(Weight weight) => Get<T>(weight.Name);
+    public ArrayView<T> Table(Weight weight) => values[weight.Name];
 
-    public ArrayView<float> Frequencies(TimestepEmbedding op) => Get<float>(op.ToString());
+    public ArrayView<float> Frequencies(TimestepEmbedding op) => vectors[op.ToString()];
 
     public void Dispose()
     {
-        foreach (var buffer in buffers.Values)
-        {
-            buffer.Dispose();
-        }
-
-        buffers.Clear();
+        values.Dispose();
+        vectors.Dispose();
         source.Dispose();
     }
 
@@ -48,114 +64,141 @@ internal sealed class WeightStore<T>(DeviceSession device, IWeightSource source)
 
     private static string BiasKey(Contraction op) => PanelsKey(op) + " bias";
 
-    private ArrayView<TElement> Get<TElement>(string key) where TElement : unmanaged => ((DeviceBuffer<TElement>)buffers[key]).View;
-
-    private IEnumerable<(string Key, Action Load)> Missing(Op op)
+    private IEnumerable<Item> Needs(Op op) => op switch
     {
-        IEnumerable<(string Key, Action Load)> all = op switch
-        {
-            Contraction c => [(PanelsKey(c), () => LoadPanels(c)), (BiasKey(c), () => LoadBias(c))],
-            GroupNorm n => [Vector(n.Scale), Vector(n.Offset)],
-            LayerNorm n => [Vector(n.Scale), Vector(n.Offset)],
-            TokenEmbedding e => [Rows(e.Tokens), Rows(e.Positions)],
-            TimestepEmbedding t => [(t.ToString(), () => LoadFrequencies(t))],
-            _ => [],
-        };
-        return all.Where(w => !buffers.ContainsKey(w.Key));
+        Contraction c => [PanelsOf(c), BiasOf(c)],
+        GroupNorm n => [VectorOf(n.Scale), VectorOf(n.Offset)],
+        LayerNorm n => [VectorOf(n.Scale), VectorOf(n.Offset)],
+        TokenEmbedding e => [TableOf(e.Tokens), TableOf(e.Positions)],
+        TimestepEmbedding t => [FrequenciesOf(t)],
+        _ => [],
+    };
 
-        (string, Action) Vector(Weight weight) => (weight.Name, () => LoadVector(weight));
-        (string, Action) Rows(Weight weight) => (weight.Name, () => LoadTable(weight));
-    }
-
-    private void LoadPanels(Contraction op)
+    private Item PanelsOf(Contraction op)
     {
-        using var panels = new HostArray<T>((long)WeightPacker.Panels(op) * WeightPacker.Depth(op) * Tile.Columns);
-        panels.Span.Clear();
-        var row = 0;
-        foreach (var (kernel, _) in op.Parts)
-        {
-            using var part = new HostArray<T>(Count(kernel));
-            Read(kernel, part.Span);
-            WeightPacker.Pack<T>(op, row, part.Span, panels.Span);
-            row += (int)kernel.Shape[0];
-        }
-
-        Upload<T>(PanelsKey(op), panels.Span);
-    }
-
-    private void LoadBias(Contraction op)
-    {
-        var packed = new float[WeightPacker.Panels(op) * Tile.Columns];
-        var row = 0;
-        foreach (var (kernel, bias) in op.Parts)
-        {
-            var values = new float[kernel.Shape[0]];
-            if (bias is not null)
+        var (key, panels, size) = (PanelsKey(op), WeightPacker.Panels(op), WeightPacker.Depth(op) * Tile.Columns);
+        return new(key, false, (long)panels * size, () => Divide(
+            new WeightRows<T>(source, op.Parts.Select(p => p.Kernel)), panels, size,
+            (rows, first, count) =>
             {
-                source.Read(bias.Name, values);
-            }
+                for (var panel = first; panel < first + count; panel++)
+                {
+                    Fill(values[key], (long)panel * size, size, columns => LoadPanel(op, rows, panel, columns));
+                }
+            }));
+    }
 
-            foreach (var value in values)
+    private static void LoadPanel(Contraction op, WeightRows<T> rows, int panel, Span<T> packed)
+    {
+        // The pool gives a thread the array that it had last: its pages are there, and in the cache.
+        var array = ArrayPool<T>.Shared.Rent(packed.Length);
+        var columns = array.AsSpan(0, packed.Length);
+        var filled = 0;
+        foreach (var (column, firstRow, count) in WeightPacker.RowsOf(op, panel))
+        {
+            columns[filled..(column * rows.Width)].Clear();
+            filled = (column + count) * rows.Width;
+            rows.Read(firstRow, columns[(column * rows.Width)..filled]);
+        }
+
+        columns[filled..].Clear();
+        WeightPacker.Pack<T>(columns, op.Window.Kernel * op.Window.Kernel, packed);
+        ArrayPool<T>.Shared.Return(array);
+    }
+
+    private Item BiasOf(Contraction op)
+    {
+        var (key, columns) = (BiasKey(op), WeightPacker.Panels(op) * Tile.Columns);
+        return new(key, true, columns, () => [() => Fill(vectors[key], 0, columns, packed =>
+        {
+            packed.Clear();
+            var row = 0;
+            foreach (var (kernel, bias) in op.Parts)
             {
-                packed[WeightPacker.PackedColumn(op, row++)] = value;
+                var stored = new float[kernel.Shape[0]];
+                if (bias is not null)
+                {
+                    source.Read(bias.Name, stored);
+                }
+
+                foreach (var value in stored)
+                {
+                    packed[WeightPacker.PackedColumn(op, row++)] = value;
+                }
             }
+        })]);
+    }
+
+    private Item VectorOf(Weight weight)
+    {
+        var count = checked((int)weight.Shape.Aggregate(1L, (a, b) => a * b));
+        return new(weight.Name, true, count, () => [() => Fill(vectors[weight.Name], 0, count, vector => source.Read(weight.Name, vector))]);
+    }
+
+    private Item TableOf(Weight weight)
+    {
+        var (rows, width) = ((int)weight.Shape[0], (int)weight.Shape[1]);
+        return new(weight.Name, false, (long)rows * width, () => Divide(
+            new WeightRows<T>(source, weight), rows, width,
+            (table, first, count) => Fill(values[weight.Name], (long)first * width, count * width, part => table.Read(first, part))));
+    }
+
+    private Item FrequenciesOf(TimestepEmbedding op)
+    {
+        var (key, half) = (op.ToString(), op.Size / 2);
+        return new(key, true, half, () => [() => Fill(vectors[key], 0, half, frequencies =>
+        {
+            for (var k = 0; k < half; k++)
+            {
+                frequencies[k] = (float)Math.Pow(10000, -k / (half - op.FrequencyShift));
+            }
+        })]);
+    }
+
+    /// <summary>Tasks that each load some parts (the first and their number); one for all where the rows cannot be read in parts.</summary>
+    private static IEnumerable<Action> Divide(WeightRows<T> rows, int parts, int partSize, Action<WeightRows<T>, int, int> load)
+    {
+        if (!rows.AreStored)
+        {
+            return [() =>
+            {
+                using (rows)
+                {
+                    rows.ReadWhole();
+                    load(rows, 0, parts);
+                }
+            }];
         }
 
-        Upload<float>(BiasKey(op), packed);
+        var step = Math.Max(1, WorkValues / partSize);
+        return Enumerable.Range(0, (parts + step - 1) / step).Select<int, Action>(
+            i => () => load(rows, i * step, Math.Min(step, parts - (i * step))));
     }
 
-    private void LoadVector(Weight weight)
+    private unsafe void Fill<TElement>(ArrayView<TElement> target, long first, int count, Filling<TElement> fill) where TElement : unmanaged
     {
-        var values = new float[Count(weight)];
-        source.Read(weight.Name, values);
-        Upload<float>(weight.Name, values);
-    }
-
-    private void LoadTable(Weight weight)
-    {
-        using var table = new HostArray<T>(Count(weight));
-        Read(weight, table.Span);
-        Upload<T>(weight.Name, table.Span);
-    }
-
-    private void LoadFrequencies(TimestepEmbedding op)
-    {
-        var half = op.Size / 2;
-        Upload<float>(op.ToString(), [.. Enumerable.Range(0, half).Select(k => (float)Math.Pow(10000, -k / (half - op.FrequencyShift)))]);
-    }
-
-    private void Read(Weight weight, Span<T> target)
-    {
-        if (typeof(T) == typeof(float))
+        var part = target.SubView(first, count);
+        if (!IsStaged)
         {
-            source.Read(weight.Name, MemoryMarshal.Cast<T, float>(target));
+            fill(new Span<TElement>((void*)part.LoadEffectiveAddressAsPtr(), count));
+            return;
         }
-        else
-        {
-            source.Read(weight.Name, MemoryMarshal.Cast<T, ushort>(target));
-        }
-    }
 
-    private void Upload<TElement>(string key, ReadOnlySpan<TElement> values) where TElement : unmanaged
-    {
-        lock (buffers)
+        var staged = ArrayPool<TElement>.Shared.Rent(count);
+        fill(staged.AsSpan(0, count));
+        lock (values)
         {
-            var buffer = device.Allocate<TElement>(values.Length);
-            buffers.Add(key, buffer);
-            buffer.View.SubView(0, values.Length).CopyFromCPU(device.Stream, values);
+            part.CopyFromCPU(device.Stream, staged.AsSpan(0, count));
             device.Stream.Synchronize();
         }
+
+        ArrayPool<TElement>.Shared.Return(staged);
     }
 
-    private static int Count(Weight weight) => checked((int)weight.Shape.Aggregate(1L, (a, b) => a * b));
-
-    /// <summary>Memory that goes back to the system at once, not when the garbage collector sees fit.</summary>
-    private sealed unsafe class HostArray<TElement>(long count) : IDisposable where TElement : unmanaged
-    {
-        private readonly TElement* data = (TElement*)NativeMemory.Alloc((nuint)count, (nuint)Unsafe.SizeOf<TElement>());
-
-        public Span<TElement> Span => new(data, checked((int)count));
-
-        public void Dispose() => NativeMemory.Free(data);
-    }
+    /// <summary>Something that an operation reads, under a name of its own.</summary>
+    /// <param name="Key">The name.</param>
+    /// <param name="IsVector">Whether it is fp32 whatever T is.</param>
+    /// <param name="Count">Its elements.</param>
+    /// <param name="Load">The tasks that fill it, when its memory is there; they may run side by side.</param>
+    private sealed record Item(string Key, bool IsVector, long Count, Func<IEnumerable<Action>> Load);
 }

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using ILGPU;
+using ILGPU.Runtime;
 using StableDiffusion.Ilgpu.Devices;
 
 namespace StableDiffusion.Ilgpu.Compilation;
@@ -29,12 +30,23 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
 
     public long ArenaBytes => arena.Count * Unsafe.SizeOf<T>();
 
+    /// <summary>What of the arena is allocated by now.</summary>
+    public long AllocatedArenaBytes => arena.Allocated * Unsafe.SizeOf<T>();
+
     public void Reserve(long arenaBytes = 0, long scratchValues = 0, long momentValues = 0, int launches = 0)
     {
         arena.Count = Math.Max(arena.Count, (arenaBytes + Unsafe.SizeOf<T>() - 1) / Unsafe.SizeOf<T>());
         scratch.Count = Math.Max(scratch.Count, scratchValues);
         moments.Count = Math.Max(moments.Count, momentValues);
         counters.Count = Math.Max(counters.Count, launches);
+    }
+
+    /// <summary>The tile counter of a launch outside of any program.</summary>
+    public ArrayView<int> FreshCounter(AcceleratorStream stream)
+    {
+        var counter = Counters.SubView(0, 1);
+        counter.MemSetToZero(stream);
+        return counter;
     }
 
     public void Dispose()
@@ -50,6 +62,8 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
         private DeviceBuffer<TElement>? buffer;
 
         public long Count { get; set; } = 1;
+
+        public long Allocated => buffer?.Length ?? 0;
 
         public ArrayView<TElement> View
         {

@@ -9,6 +9,7 @@ internal sealed class DeviceSession : IDisposable
 {
     private readonly Context context;
     private int liveBuffers;
+    private long allocatedBytes;
 
     private DeviceSession(Context context, Accelerator accelerator)
     {
@@ -20,11 +21,21 @@ internal sealed class DeviceSession : IDisposable
 
     public AcceleratorStream Stream => Accelerator.DefaultStream;
 
+    /// <summary>Whether the device's memory is the processor's own.</summary>
+    public bool IsHost => Accelerator.AcceleratorType == AcceleratorType.CPU;
+
     /// <summary>Groups that run at the same time: kernels are launched with so many, and each takes tiles until none is left.</summary>
     public int Groups => Accelerator.NumMultiprocessors;
 
     /// <summary>Buffers that are allocated and not yet disposed.</summary>
     public int LiveBuffers => liveBuffers;
+
+    /// <summary>
+    /// Bytes that plans may still take: on the processor, whose memory others need too, half of what the machine has left. What else uses a
+    /// GPU is not seen.
+    /// </summary>
+    public long FreeBytes => Accelerator.AcceleratorType == AcceleratorType.CPU ? SystemMemory.Available / 2
+        : Math.Max(0, Accelerator.MemorySize - Interlocked.Read(ref allocatedBytes));
 
     /// <exception cref="StableDiffusionException">The kernels for this kind of device are not there yet.</exception>
     public static DeviceSession Open(ComputeDevice device) => device.Kind == DeviceKind.Cpu ? OpenCpu(device.ComputeUnits)
@@ -40,16 +51,23 @@ internal sealed class DeviceSession : IDisposable
     /// <exception cref="StableDiffusionException">The device has not so much memory left.</exception>
     public DeviceBuffer<T> Allocate<T>(long count) where T : unmanaged
     {
+        var bytes = count * System.Runtime.CompilerServices.Unsafe.SizeOf<T>();
         try
         {
-            var buffer = new DeviceBuffer<T>(Accelerator.Allocate1D<T>(Math.Max(1, count)), () => Interlocked.Decrement(ref liveBuffers));
-            Interlocked.Increment(ref liveBuffers);
+            var memory = Accelerator.Allocate1D<T>(Math.Max(1, count));
+            if (IsHost)
+            {
+                LargePages.Prefer(memory.NativePtr, memory.LengthInBytes);
+            }
+
+            var buffer = new DeviceBuffer<T>(memory, () => Count(-1, -bytes));
+            Count(1, bytes);
             return buffer;
         }
         catch (Exception e) when (e is OutOfMemoryException or AcceleratorException)
         {
             throw new StableDiffusionException(
-                $"{Accelerator.Name}: out of memory: {count * System.Runtime.CompilerServices.Unsafe.SizeOf<T>() / 1048576.0:0} MiB more were needed", e);
+                $"{Accelerator.Name}: out of memory: {bytes / 1048576.0:0} MiB more were needed", e);
         }
     }
 
@@ -57,6 +75,12 @@ internal sealed class DeviceSession : IDisposable
     {
         Accelerator.Dispose();
         context.Dispose();
+    }
+
+    private void Count(int buffers, long bytes)
+    {
+        Interlocked.Add(ref liveBuffers, buffers);
+        Interlocked.Add(ref allocatedBytes, bytes);
     }
 }
 

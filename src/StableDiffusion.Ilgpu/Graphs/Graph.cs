@@ -9,6 +9,9 @@ internal sealed class Graph(string name)
 
     public string Name => name;
 
+    /// <summary>Convolutions are recorded as circular, so that pictures join at opposite edges.</summary>
+    public bool Circular { get; init; }
+
     /// <summary>Every value stands behind its inputs.</summary>
     public IReadOnlyList<Value> Values => values;
 

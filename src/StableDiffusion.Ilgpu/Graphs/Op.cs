@@ -34,9 +34,12 @@ internal sealed record TokenEmbedding(Weight Tokens, Weight Positions) : Op
 /// </summary>
 internal sealed record TimestepEmbedding(int Size, bool CosineFirst, double FrequencyShift) : Op;
 
-/// <summary>The two-dimensional window of a convolution; zeros outside the source.</summary>
+/// <summary>The two-dimensional window of a convolution; zeros outside the source, or the source again from its other side.</summary>
 internal readonly record struct Window(int Kernel, int Stride, int PadLeft, int PadRight, int PadTop, int PadBottom)
 {
+    /// <summary>The source repeats without end in both directions.</summary>
+    public bool Circular { get; init; }
+
     public static Window Pointwise => new(1, 1, 0, 0, 0, 0);
 
     public static Window Same(int kernel, int stride = 1) => new(kernel, stride, kernel / 2, kernel / 2, kernel / 2, kernel / 2);

@@ -25,6 +25,7 @@ internal sealed class Scope(Graph graph, string path = "")
     public Value Conv(Value x, int channels, Window window, bool bias = true)
     {
         var (h, w) = window.Output(x.Shape.H, x.Shape.W);
+        window = window with { Circular = graph.Circular && window.Kernel > 1 };
         var op = new Contraction(
             Weight("weight", channels, x.C, window.Kernel, window.Kernel), bias ? Weight("bias", channels) : null, window);
         return Mark(graph.Record(op, new Shape(x.Shape.N, h, w, channels), path, x));

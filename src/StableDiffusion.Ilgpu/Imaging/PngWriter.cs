@@ -15,15 +15,19 @@ internal static class PngWriter
     /// <param name="pixels">Rows from the top, bytes R, G, B.</param>
     /// <param name="parameters">Text of the chunk <see cref="Keyword"/>; left out when empty.</param>
     /// <exception cref="StableDiffusionException">The file cannot be written.</exception>
-    public static void Write(string path, int width, int height, ReadOnlySpan<byte> pixels, string parameters)
+    public static void Write(string path, int width, int height, ReadOnlySpan<byte> pixels, string parameters) =>
+        Replace(path, Encode(width, height, pixels, parameters));
+
+    /// <summary>Puts a file's bytes in place of <paramref name="path"/> in one go.</summary>
+    /// <exception cref="StableDiffusionException">The file cannot be written; an existing one stays as it was.</exception>
+    public static void Replace(string path, byte[] file)
     {
-        var png = Encode(width, height, pixels, parameters);
         string? temporary = null;
         try
         {
             RefuseFolder(path);
             temporary = TemporaryBeside(path);
-            File.WriteAllBytes(temporary, png);
+            File.WriteAllBytes(temporary, file);
             File.Move(temporary, path, overwrite: true);
         }
         catch (Exception e) when (IsFileError(e))

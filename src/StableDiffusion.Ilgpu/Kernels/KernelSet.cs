@@ -56,6 +56,8 @@ internal abstract class KernelSet<T> where T : unmanaged
 
     public abstract Launcher<LatentUpdateArguments<T>> LatentUpdate { get; }
 
+    public abstract Launcher<LatentBlendArguments> LatentBlend { get; }
+
     /// <summary>Compiles what a fused model needs.</summary>
     public void Warm(CancellationToken cancellationToken)
     {
@@ -118,6 +120,8 @@ internal sealed class KernelSet<T, TLeaf>(Accelerator accelerator, string leaf, 
     public override Launcher<ConversionArguments<T>> ToBytes => Get<ConversionArguments<T>>(nameof(ToBytes), LatentKernels<T, TLeaf>.ToBytes);
 
     public override Launcher<LatentUpdateArguments<T>> LatentUpdate => Get<LatentUpdateArguments<T>>(nameof(LatentUpdate), LatentKernels<T, TLeaf>.Update);
+
+    public override Launcher<LatentBlendArguments> LatentBlend => Get<LatentBlendArguments>(nameof(LatentBlend), LatentKernels<T, TLeaf>.Blend);
 
     /// <summary>ILGPU itself keeps only weak references to its kernels.</summary>
     private Launcher<TArguments> Get<TArguments>(string name, Action<TArguments, ArrayView<float>, ArrayView<int>> kernel)

@@ -3,8 +3,7 @@ using StableDiffusion.Ilgpu.Graphs;
 namespace StableDiffusion.Ilgpu.Models;
 
 /// <summary>
-/// The decoder of the KL autoencoder (Rombach et al. 2022, arXiv:2112.10752; weights named as in diffusers' AutoencoderKL).
-/// Input <c>z</c> (N, h, w, latent), already divided by the scaling factor; output <c>out</c> (N, 8h, 8w, 3), about -1 … 1.
+/// The KL autoencoder (Rombach et al. 2022, arXiv:2112.10752; weights named as in diffusers' AutoencoderKL).
 /// </summary>
 internal static class AutoencoderKl
 {
@@ -14,19 +13,56 @@ internal static class AutoencoderKl
     public static bool IsEncoderWeight(string name) =>
         name.StartsWith("encoder.", StringComparison.Ordinal) || name.StartsWith("quant_conv.", StringComparison.Ordinal);
 
-    public static Graph RecordDecoder(AutoencoderKlConfig config, int batch, int height, int width)
+    /// <summary>Weights of the file that belong to the decoder.</summary>
+    public static bool IsDecoderWeight(string name) =>
+        name.StartsWith("decoder.", StringComparison.Ordinal) || name.StartsWith("post_quant_conv.", StringComparison.Ordinal);
+
+    /// <summary>
+    /// Input <c>image</c> (N, 8h, 8w, 3), -1 … 1; output <c>moments</c> (N, h, w, 2 latent): the mean of the latent, not yet multiplied by
+    /// the scaling factor, and the logarithm of its variance, not yet clamped.
+    /// </summary>
+    public static Graph RecordEncoder(AutoencoderKlConfig config, int batch, int height, int width, bool circular = false)
     {
-        var graph = new Graph("vae_decoder");
+        var graph = new Graph("vae_encoder") { Circular = circular };
+        var root = new Scope(graph);
+        var s = root / "encoder";
+        var image = graph.Input("image", new Shape(batch, height, width, config.OutChannels), ElementType.Activation, Rate.Step);
+        var x = (s / "conv_in").Conv(image, config.Channels[0]);
+        for (var level = 0; level < config.Channels.Length; level++)
+        {
+            var block = s / "down_blocks" / level;
+            for (var i = 0; i < config.LayersPerBlock; i++)
+            {
+                x = ResBlock(block / "resnets" / i, x, config.Channels[level], config);
+            }
+
+            if (level < config.Channels.Length - 1)
+            {
+                // One more row below and column to the right, none above and left.
+                var downsampler = block / "downsamplers" / 0;
+                x = downsampler.Mark((downsampler / "conv").Conv(x, x.C, new Window(3, 2, 0, 1, 0, 1)));
+            }
+
+            block.Mark(x);
+        }
+
+        x = MidBlock(s / "mid_block", x, config);
+        x = (s / "conv_norm_out").GroupNorm(x, config.Groups, Epsilon).Silu();
+        x = (s / "conv_out").Conv(x, 2 * config.LatentChannels);
+        graph.Output("moments", (root / "quant_conv").Conv(x, 2 * config.LatentChannels, kernel: 1));
+        return graph;
+    }
+
+    /// <summary>Input <c>z</c> (N, h, w, latent), already divided by the scaling factor; output <c>out</c> (N, 8h, 8w, 3), about -1 … 1.</summary>
+    public static Graph RecordDecoder(AutoencoderKlConfig config, int batch, int height, int width, bool circular = false)
+    {
+        var graph = new Graph("vae_decoder") { Circular = circular };
         var root = new Scope(graph);
         var z = graph.Input("z", new Shape(batch, height, width, config.LatentChannels), ElementType.Activation, Rate.Step);
         var s = root / "decoder";
         var x = (s / "conv_in").Conv((root / "post_quant_conv").Conv(z, config.LatentChannels, kernel: 1), config.Channels[^1]);
 
-        var mid = s / "mid_block";
-        x = ResBlock(mid / "resnets" / 0, x, x.C, config);
-        x = SelfAttention(mid / "attentions" / 0, x, config);
-        x = mid.Mark(ResBlock(mid / "resnets" / 1, x, x.C, config));
-
+        x = MidBlock(s / "mid_block", x, config);
         for (var up = 0; up < config.Channels.Length; up++)
         {
             var (block, level) = (s / "up_blocks" / up, config.Channels.Length - 1 - up);
@@ -47,6 +83,13 @@ internal static class AutoencoderKl
         x = (s / "conv_norm_out").GroupNorm(x, config.Groups, Epsilon).Silu();
         graph.Output("out", (s / "conv_out").Conv(x, config.OutChannels));
         return graph;
+    }
+
+    private static Value MidBlock(Scope s, Value x, AutoencoderKlConfig config)
+    {
+        x = ResBlock(s / "resnets" / 0, x, x.C, config);
+        x = SelfAttention(s / "attentions" / 0, x, config);
+        return s.Mark(ResBlock(s / "resnets" / 1, x, x.C, config));
     }
 
     private static Value ResBlock(Scope s, Value x, int channels, AutoencoderKlConfig config)

@@ -21,10 +21,12 @@ internal static class TinyAutoencoder
 
     public static bool IsEncoderWeight(string name) => name.StartsWith("encoder.", StringComparison.Ordinal);
 
+    public static bool IsDecoderWeight(string name) => name.StartsWith("decoder.", StringComparison.Ordinal);
+
     /// <summary>Input <c>z</c> (N, h, w, latent), output <c>out</c> (N, 8h, 8w, 3).</summary>
-    public static Graph RecordDecoder(TinyAutoencoderConfig config, int batch, int height, int width)
+    public static Graph RecordDecoder(TinyAutoencoderConfig config, int batch, int height, int width, bool circular = false)
     {
-        var graph = new Graph("taesd_decoder");
+        var graph = new Graph("taesd_decoder") { Circular = circular };
         var s = new Scope(graph) / "decoder" / "layers";
         var z = graph.Input("z", new Shape(batch, height, width, config.LatentChannels), ElementType.Activation, Rate.Step);
         var x = (s / 0).Conv(z.Activate(Activation.SoftClamp), config.Channels).Activate(Activation.Relu);
@@ -48,9 +50,9 @@ internal static class TinyAutoencoder
     }
 
     /// <summary>Input <c>image</c> (N, h, w, 3), output <c>z</c> (N, h / 8, w / 8, latent), of which there is no distribution.</summary>
-    public static Graph RecordEncoder(TinyAutoencoderConfig config, int batch, int height, int width)
+    public static Graph RecordEncoder(TinyAutoencoderConfig config, int batch, int height, int width, bool circular = false)
     {
-        var graph = new Graph("taesd_encoder");
+        var graph = new Graph("taesd_encoder") { Circular = circular };
         var s = new Scope(graph) / "encoder" / "layers";
         var image = graph.Input("image", new Shape(batch, height, width, 3), ElementType.Activation, Rate.Step);
         var x = Block(s / 1, (s / 0).Conv(image.Affine(0.5, 0.5), config.Channels));

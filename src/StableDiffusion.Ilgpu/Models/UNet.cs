@@ -14,9 +14,9 @@ internal static class UNet
 
     private const double LayerNormEpsilon = 1e-5;
 
-    public static Graph Record(UNetConfig config, int batch, int height, int width, int tokens, int timesteps = 1)
+    public static Graph Record(UNetConfig config, int batch, int height, int width, int tokens, int timesteps = 1, bool circular = false)
     {
-        var graph = new Graph("unet");
+        var graph = new Graph("unet") { Circular = circular };
         var s = new Scope(graph);
         var t = graph.Input("timestep", new Shape(timesteps, 1, 1, 1), ElementType.Float32, Rate.Schedule);
         var context = graph.Input("encoder_hidden_states", new Shape(batch, 1, tokens, config.CrossAttention), ElementType.Activation, Rate.Prompt);

@@ -2,6 +2,7 @@ using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Graphs;
 using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Models;
 using StableDiffusion.Ilgpu.Sampling;
 using StableDiffusion.Ilgpu.Weights;
 
@@ -19,7 +20,9 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     private readonly FusionOptions fusion;
     private readonly Workspace<T> workspace;
     private readonly Dictionary<ModelPart, WeightStore<T>> weights = [];
+    private WeightStore<T>? encoderWeights;
     private readonly Dictionary<string, CompiledGraph<T>> compiled = [];
+    private WeightStore<T>? previewWeights;
 
     public DiffusionEngine(LoadedModel model, DeviceSession device, KernelSet<T> kernels, FusionOptions fusion)
     {
@@ -30,58 +33,143 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     /// <summary>Bytes of the arena that all programs so far share.</summary>
     public long ArenaBytes => workspace.ArenaBytes;
 
-    public CompiledGraph<T> Text(int prompts, CancellationToken cancellationToken = default) =>
-        Get(ModelPart.TextEncoder, $"text {prompts}", () => model.RecordText(prompts), cancellationToken);
+    /// <summary>Bytes that the arena may grow to: what the device has left, and what the arena takes now.</summary>
+    public long ArenaBudget => device.FreeBytes + workspace.AllocatedArenaBytes;
 
-    public CompiledGraph<T> UNet(int items, int height, int width, CancellationToken cancellationToken = default) =>
-        Get(ModelPart.UNet, $"unet {items} {height} {width}", () => model.RecordUNet(items, height, width), cancellationToken);
+    public CompiledGraph<T> Text(int prompts, int clipSkip = 1, CancellationToken cancellationToken = default) =>
+        Get(ModelPart.TextEncoder, $"text {prompts} {clipSkip}", () => model.RecordText(prompts, clipSkip), cancellationToken);
 
-    public CompiledGraph<T> Decoder(int height, int width, CancellationToken cancellationToken = default) =>
-        Get(ModelPart.Vae, $"decoder {height} {width}", () => model.RecordDecoder(height, width), cancellationToken);
+    /// <param name="items">Batch items.</param>
+    /// <param name="height">Of the latent.</param>
+    /// <param name="width">Of the latent.</param>
+    /// <param name="circular">Convolutions wrap around the edges.</param>
+    /// <param name="tokens">Places of the encoded prompts; null for those of one chunk.</param>
+    /// <param name="cancellationToken">Stops the loading.</param>
+    public CompiledGraph<T> UNet(
+        int items, int height, int width, bool circular = false, int? tokens = null, CancellationToken cancellationToken = default)
+    {
+        var places = tokens ?? model.TextConfig.Tokens;
+        var key = $"unet {items} {height} {width} {circular} {places}";
+        return Get(ModelPart.UNet, key, () => model.RecordUNet(items, height, width, circular, places), cancellationToken);
+    }
+
+    public CompiledGraph<T> Decoder(int height, int width, bool circular = false, CancellationToken cancellationToken = default) =>
+        Get(ModelPart.Vae, $"decoder {height} {width} {circular}", () => model.RecordDecoder(height, width, circular), cancellationToken);
+
+    /// <summary>For pictures of so many pixels.</summary>
+    public CompiledGraph<T> Encoder(int height, int width, bool circular = false, CancellationToken cancellationToken = default) => Get(
+        () => encoderWeights ??= new WeightStore<T>(device, model.OpenEncoderWeights()), $"encoder {height} {width} {circular}",
+        () => model.RecordEncoder(height, width, circular), cancellationToken);
+
+    /// <summary>Bytes of arena that a UNet call needs.</summary>
+    public long MeasureUNet(int items, int height, int width) =>
+        CompiledGraph<T>.MeasureArena(model.RecordUNet(items, height, width), fusion);
+
+    /// <summary>Bytes of arena that decoding a whole latent needs.</summary>
+    public long MeasureDecoder(int height, int width) => CompiledGraph<T>.MeasureArena(model.RecordDecoder(height, width), fusion);
 
     /// <summary>Token ids of some prompts, one after the other, to their last hidden states (prompts, tokens, hidden).</summary>
-    public float[] Encode(ReadOnlySpan<int> ids, CancellationToken cancellationToken = default)
+    public float[] Encode(ReadOnlySpan<int> ids, int clipSkip = 1, CancellationToken cancellationToken = default)
     {
-        var graph = Text(ids.Length / model.TextConfig.Tokens, cancellationToken);
+        var graph = Text(ids.Length / model.TextConfig.Tokens, clipSkip, cancellationToken);
         graph.Write("input_ids", ids);
         graph.Step.Run(cancellationToken: cancellationToken);
         return graph.Read("last_hidden_state");
     }
 
     /// <summary>Walks a sampler's plan from noise.</summary>
-    /// <returns>The latent, channels first.</returns>
+    /// <returns>The latents, channels first.</returns>
     public float[] Sample(SamplingRun run, CancellationToken cancellationToken = default)
     {
-        var items = run.Guidance is null ? 1 : 2;
+        var halves = run.Guidance is null ? 1 : 2;
         var (channels, pixels) = (model.VaeConfig.LatentChannels, run.Height * run.Width);
-        var graph = UNet(items, run.Height, run.Width, cancellationToken);
-        float[] Draw() => Layout.ToChannelsLast(run.Draw(), channels, pixels);
+        var tokens = run.Context.Distinct[0].Length / halves / model.TextConfig.Hidden;
+        var graph = UNet(halves * run.Pictures, run.Height, run.Width, run.Circular, tokens, cancellationToken);
+        float[] Last(float[] first) => Layout.ToChannelsLast(first, channels, pixels);
+        float[] Draw() => Last(run.Draw());
 
-        graph.Write("encoder_hidden_states", run.Context);
-        graph.Prompt.Run(cancellationToken: cancellationToken);
         var plan = run.Plan;
+        float[]? context = null;
+        float[]? denoised = null;
         using var schedule = new ScheduleTable<T>(device, graph, "timestep", [.. plan.Steps.Select(s => s.Timestep)]);
-        using var latent = new LatentState<T>(device, kernels, workspace, [.. Draw().Select(n => (float)(n * plan.InitialNoiseScale))]);
+        var noise = run.StartNoise is { } given ? Last(given) : Draw();
+        using var latent = new LatentState<T>(device, kernels, workspace, Begin(run, noise, run.Start is { } start ? Last(start) : null), channels);
+        using var conditions = run.Conditions is not { } beside ? null : new LatentConditions<T>(
+            device, kernels, workspace, Layout.ToChannelsLast(beside, beside.Length / (pixels * run.Pictures), pixels), channels);
+        using var blend = run.Blend is { } masked ? new LatentBlend<T>(device, kernels, workspace, Last(masked.Known), noise, masked.Mask) : null;
         for (var i = 0; i < plan.Steps.Count; i++)
         {
             var step = plan.Steps[i];
+            if (run.Watch?.Look(run, i, denoised, () => Read(latent, step.InputScale)) == true)
+            {
+                // Decoders have used the arena meanwhile.
+                context = null;
+            }
+
+            if (run.Context.At(step.Index) is var wanted && wanted != context)
+            {
+                // The prompt's program may use any memory that does not outlive a step: what a step needs comes after it.
+                context = wanted;
+                graph.Write("encoder_hidden_states", BatchPlan.Repeat(context, halves, run.Pictures));
+                graph.Prompt.Run(cancellationToken: cancellationToken);
+            }
+
             schedule.Select(i);
-            latent.WriteTo(graph, "sample", items, step.InputScale);
+            latent.WriteTo(graph, "sample", halves, step.InputScale);
+            conditions?.WriteTo(graph, "sample", halves);
             graph.Step.Run(cancellationToken: cancellationToken);
+            denoised = run.Watch?.WantsDenoised(i + 1) == true
+                ? Layout.ToChannelsFirst(Denoised(latent.Read(), graph.Read("out"), run.Guidance, step), channels, pixels)
+                : null;
             latent.Update(graph, "out", run.Guidance, step, step.DrawsNoise || step.Noise != 0 ? Draw() : []);
+            blend?.Apply(latent, channels, i + 1 < plan.Steps.Count ? plan.Steps[i + 1].Start : plan.End);
             run.AfterStep?.Invoke(i + 1);
         }
 
-        return Layout.ToChannelsFirst(latent.Read(), channels, pixels);
+        run.Watch?.Look(run, plan.Steps.Count, denoised, readNoisy: null);
+        return Read(latent, scale: 1);
+
+        float[] Read(LatentState<T> state, double scale) =>
+            Layout.ToChannelsFirst([.. state.Read().Select(x => (float)(x * scale))], channels, pixels);
+    }
+
+    /// <summary>A picture, channels last, -1 … 1, to what the autoencoder makes of it: mean and logarithm of the variance of its latent.</summary>
+    public PictureLatent EncodePicture(
+        ReadOnlySpan<float> picture, int height, int width, bool circular = false, CancellationToken cancellationToken = default)
+    {
+        var graph = Encoder(height, width, circular, cancellationToken);
+        graph.Write("image", picture);
+        graph.Step.Run(cancellationToken: cancellationToken);
+        var output = graph.Graph.Outputs.Values.Single();
+        var values = Layout.ToChannelsFirst(graph.Read(graph.Graph.Outputs.Keys.Single()), output.C, output.Shape.RowsPerItem);
+        return new PictureLatent(values, model.VaeConfig.LatentChannels * output.Shape.RowsPerItem, model.LatentScale);
     }
 
     /// <summary>A latent, channels first, to the decoder's output, channels last, about -1 … 1.</summary>
-    public float[] Decode(ReadOnlySpan<float> latent, int height, int width, CancellationToken cancellationToken = default) =>
-        RunDecoder(latent, height, width, cancellationToken).Read("out");
+    public float[] Decode(
+        ReadOnlySpan<float> latent, int height, int width, bool circular = false, CancellationToken cancellationToken = default) =>
+        RunDecoder(latent, height, width, circular, cancellationToken).Read("out");
 
     /// <summary>A latent, channels first, to the bytes of a picture: rows of R, G, B.</summary>
-    public byte[] DecodeToBytes(ReadOnlySpan<float> latent, int height, int width, CancellationToken cancellationToken = default) =>
-        RunDecoder(latent, height, width, cancellationToken).ReadBytes("out", kernels);
+    public byte[] DecodeToBytes(
+        ReadOnlySpan<float> latent, int height, int width, bool circular = false, CancellationToken cancellationToken = default) =>
+        RunDecoder(latent, height, width, circular, cancellationToken).ReadBytes("out", kernels);
+
+    /// <summary>The same through the TAESD that is there for previews.</summary>
+    public byte[] DecodePreviewToBytes(ReadOnlySpan<float> latent, int height, int width, CancellationToken cancellationToken = default)
+    {
+        var taesd = model.PreviewTaesd ?? throw new InvalidOperationException("the model was opened without a TAESD for previews");
+        var key = $"preview {height} {width}";
+        if (!compiled.TryGetValue(key, out var graph))
+        {
+            previewWeights ??= new WeightStore<T>(device, taesd.OpenWeights());
+            compiled[key] = graph = CompiledGraph<T>.Compile(
+                TinyAutoencoder.RecordDecoder(taesd.Config, 1, height, width), fusion, device, kernels, previewWeights, workspace, cancellationToken);
+        }
+
+        Run(graph, latent, height, width, scale: 1, cancellationToken);
+        return graph.ReadBytes("out", kernels);
+    }
 
     public void Dispose()
     {
@@ -90,33 +178,79 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
             store.Dispose();
         }
 
+        encoderWeights?.Dispose();
+        previewWeights?.Dispose();
         workspace.Dispose();
     }
 
-    private CompiledGraph<T> RunDecoder(ReadOnlySpan<float> latent, int height, int width, CancellationToken cancellationToken)
+    /// <summary>What a run starts from: noise, or a picture's latent under noise.</summary>
+    private static float[] Begin(SamplingRun run, float[] noise, float[]? start)
     {
-        var graph = Decoder(height, width, cancellationToken);
-        using (var state = new LatentState<T>(device, kernels, workspace, Layout.ToChannelsLast(latent, model.VaeConfig.LatentChannels, height * width)))
+        if (start is null)
         {
-            state.WriteTo(graph, "z", 1, 1 / model.LatentScale);
+            return [.. noise.Select(n => (float)(n * run.Plan.InitialNoiseScale))];
         }
 
-        graph.Step.Run(cancellationToken: cancellationToken);
+        var mix = run.Plan.Start;
+        return start.Length == noise.Length ? [.. start.Zip(noise, (x, n) => (float)((mix.Signal * x) + (mix.Noise * n)))]
+            : throw new InvalidOperationException($"{start.Length} values to start from, {noise.Length} of noise");
+    }
+
+    /// <summary>
+    /// What the model takes for the picture behind the noise (x0), from the latents before a step and the outputs for them, channels last. The
+    /// step's timestep and scale alone say how noisy a latent is, so this holds for every sampler.
+    /// </summary>
+    private float[] Denoised(float[] latents, float[] output, double? guidance, SamplingStep step)
+    {
+        var sigma = model.Schedule.Sigma(step.Timestep);
+        var (fromLatent, fromModel) = model.Schedule.Denoised(1 / ((sigma * sigma) + 1));
+        return [.. latents.Select((x, i) =>
+        {
+            var predicted = guidance is { } scale ? output[i] + (scale * (output[latents.Length + i] - output[i])) : output[i];
+            return (float)((fromLatent * step.InputScale * x) + (fromModel * predicted));
+        })];
+    }
+
+    private CompiledGraph<T> RunDecoder(
+        ReadOnlySpan<float> latent, int height, int width, bool circular, CancellationToken cancellationToken)
+    {
+        var graph = Decoder(height, width, circular, cancellationToken);
+        Run(graph, latent, height, width, 1 / model.LatentScale, cancellationToken);
         return graph;
     }
 
-    private CompiledGraph<T> Get(ModelPart part, string key, Func<Graph> record, CancellationToken cancellationToken)
+    private void Run(
+        CompiledGraph<T> decoder, ReadOnlySpan<float> latent, int height, int width, double scale, CancellationToken cancellationToken)
+    {
+        var channels = model.VaeConfig.LatentChannels;
+        using (var state = new LatentState<T>(device, kernels, workspace, Layout.ToChannelsLast(latent, channels, height * width), channels))
+        {
+            state.WriteTo(decoder, "z", 1, scale);
+        }
+
+        decoder.Step.Run(cancellationToken: cancellationToken);
+    }
+
+    private CompiledGraph<T> Get(ModelPart part, string key, Func<Graph> record, CancellationToken cancellationToken) =>
+        Get(() => WeightsOf(part), key, record, cancellationToken);
+
+    private CompiledGraph<T> Get(Func<WeightStore<T>> store, string key, Func<Graph> record, CancellationToken cancellationToken)
     {
         if (!compiled.TryGetValue(key, out var graph))
         {
-            if (!weights.TryGetValue(part, out var store))
-            {
-                weights[part] = store = new WeightStore<T>(device, model.OpenWeights(part));
-            }
-
-            compiled[key] = graph = CompiledGraph<T>.Compile(record(), fusion, device, kernels, store, workspace, cancellationToken);
+            compiled[key] = graph = CompiledGraph<T>.Compile(record(), fusion, device, kernels, store(), workspace, cancellationToken);
         }
 
         return graph;
+    }
+
+    private WeightStore<T> WeightsOf(ModelPart part)
+    {
+        if (!weights.TryGetValue(part, out var store))
+        {
+            weights[part] = store = new WeightStore<T>(device, model.OpenWeights(part));
+        }
+
+        return store;
     }
 }

@@ -29,14 +29,67 @@ public sealed record GenerationRequest
     /// <summary>How many pictures to make.</summary>
     public int BatchCount { get; init; } = 1;
 
+    /// <summary>
+    /// Most pictures that are drawn together, in one call of the UNet for each step; null for as many as the device has memory for, on the
+    /// processor up to 8 small ones. Pictures do not depend on it.
+    /// </summary>
+    public int? BatchSize { get; init; }
+
+    /// <summary>Makes pictures that join at opposite edges, by convolutions that wrap around.</summary>
+    public bool Circular { get; init; }
+
     /// <summary>The sampler, one of <see cref="Samplers.All"/>.</summary>
     public Sampler Sampler { get; init; } = Samplers.EulerAncestral;
 
     /// <summary>The spacing of the noise levels.</summary>
     public Scheduler Scheduler { get; init; } = Scheduler.Discrete;
 
+    /// <summary>
+    /// The sampler's share of fresh noise, 0 to 1; null for the sampler's own (<see cref="Sampler.DefaultEta"/>). Samplers without one refuse it.
+    /// </summary>
+    public double? Eta { get; init; }
+
     /// <summary>Which generator turns the seed into noise.</summary>
     public NoiseGenerator NoiseGenerator { get; init; } = NoiseGenerator.Cuda;
+
+    /// <summary>
+    /// Decodes in tiles that are blended: less memory, slightly different colours. Done anyway where the whole picture would take more
+    /// memory
+    /// than the device has left.
+    /// </summary>
+    public bool VaeTiling { get; init; }
+
+    /// <summary>Width of a tile in pixels of the latent.</summary>
+    public int VaeTileWidth { get; init; } = 32;
+
+    /// <summary>Height of a tile in pixels of the latent.</summary>
+    public int VaeTileHeight { get; init; } = 32;
+
+    /// <summary>The share of a tile, 0 to 0.5, that neighbours overlap at least.</summary>
+    public double VaeTileOverlap { get; init; } = 0.5;
+
+    /// <summary>A second pass in a larger size; null for none.</summary>
+    public HiresOptions? Hires { get; init; }
+
+    /// <summary>
+    /// Which of the text encoder's layers is read, counting from the model's own last one, which is 1; null for that.
+    /// </summary>
+    public int? ClipSkip { get; init; }
+
+    /// <summary>What brackets and weights in the prompts mean.</summary>
+    public PromptWeighting PromptWeighting { get; init; } = PromptWeighting.A1111;
+
+    /// <summary>
+    /// Every how many steps progress brings <see cref="GenerationProgress.Previews"/>; 0 for never. Not after the last step, which the
+    /// picture itself follows. Previews do not change the picture.
+    /// </summary>
+    public int PreviewInterval { get; init; }
+
+    /// <summary>Every how many steps progress brings <see cref="GenerationProgress.NoisyPreviews"/>, from before the first one on; 0 for never.</summary>
+    public int NoisyPreviewInterval { get; init; }
+
+    /// <summary>How previews are made from latents.</summary>
+    public PreviewMethod PreviewMethod { get; init; }
 
     /// <summary>Checks what can be checked without a model.</summary>
     /// <exception cref="StableDiffusionException">A value cannot be used.</exception>
@@ -46,16 +99,25 @@ public sealed record GenerationRequest
         CheckSize("height", Height);
         CheckAtLeastOne("steps", Steps);
         CheckAtLeastOne("batch count", BatchCount);
+        CheckAtLeastOne("batch size", BatchSize ?? 1);
+        CheckAtLeastOne("VAE tile width", VaeTileWidth);
+        CheckAtLeastOne("VAE tile height", VaeTileHeight);
+        if (!(VaeTileOverlap >= 0 && VaeTileOverlap <= 0.5))
+        {
+            throw new StableDiffusionException($"VAE tile overlap {VaeTileOverlap} cannot be used; valid: 0 to 0.5");
+        }
+
+        Hires?.Validate();
+        CheckAtLeastOne("clip skip", ClipSkip ?? 1);
+        CheckAtLeastZero("preview interval", PreviewInterval);
+        CheckAtLeastZero("noisy preview interval", NoisyPreviewInterval);
         if (!double.IsFinite(GuidanceScale))
         {
             throw new StableDiffusionException($"guidance scale {GuidanceScale} is not a finite number");
         }
 
-        if (!Sampler.Schedulers.Contains(Scheduler))
-        {
-            throw new StableDiffusionException(
-                $"the sampler {Sampler.Name} has no schedule {Scheduler}; valid: {string.Join(", ", Sampler.Schedulers)}".ToLowerInvariant());
-        }
+        Sampler.CheckScheduler(Scheduler);
+        Sampler.CheckEta(Eta);
     }
 
     /// <summary>Refuses a size that no model can draw; null stands for the model's own.</summary>
@@ -67,6 +129,14 @@ public sealed record GenerationRequest
         }
     }
 
+    private static void CheckAtLeastZero(string name, int value)
+    {
+        if (value < 0)
+        {
+            throw new StableDiffusionException($"{name} {value} cannot be used; valid: 0 or more");
+        }
+    }
+
     private static void CheckAtLeastOne(string name, int value)
     {
         if (value < 1)
@@ -74,6 +144,22 @@ public sealed record GenerationRequest
             throw new StableDiffusionException($"{name} {value} cannot be used; valid: 1 or more");
         }
     }
+}
+
+/// <summary>How a preview is made from a latent.</summary>
+public enum PreviewMethod
+{
+    /// <summary>
+    /// Colours as a linear function of the latent, in next to no time, for Stable Diffusion's autoencoder; others decode themselves, as with
+    /// <see cref="Autoencoder"/>.
+    /// </summary>
+    Linear,
+
+    /// <summary>TAESD, from the file that <see cref="ModelOptions.PreviewTaesd"/> or <see cref="ModelOptions.Taesd"/> names.</summary>
+    TinyAutoencoder,
+
+    /// <summary>The decoder that makes the finished picture.</summary>
+    Autoencoder,
 }
 
 /// <summary>The generators whose noise other tools give for a seed.</summary>

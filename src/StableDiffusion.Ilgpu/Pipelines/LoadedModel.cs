@@ -12,6 +12,7 @@ internal sealed class LoadedModel : IDisposable
 {
     private readonly IModelSource source;
     private readonly Lazy<ClipTokenizer> tokenizer;
+    private readonly Lazy<PromptChunks> chunks;
     private readonly ClipTextConfig storedTextConfig;
     private readonly LearnedTokens learned;
     private readonly LoraSet loras;
@@ -26,10 +27,12 @@ internal sealed class LoadedModel : IDisposable
         VaeConfig = AutoencoderKlConfig.Parse(source.Config(ModelPart.Vae), source.ConfigDescription(ModelPart.Vae));
         Schedule = NoiseSchedule.Parse(source.SchedulerConfig, source.SchedulerConfigDescription);
         tokenizer = new(OpenTokenizer);
+        chunks = new(OpenChunks);
         learned = new LearnedTokens(options.Embeddings, storedTextConfig);
         TextConfig = storedTextConfig with { Vocabulary = storedTextConfig.Vocabulary + learned.Count };
         CheckThatPartsFit();
         taesd = options.Taesd is { } file ? TinyAutoencoderPart.Open(file, VaeConfig) : null;
+        PreviewTaesd = options.PreviewTaesd is { } small ? TinyAutoencoderPart.Open(small, VaeConfig) : null;
         loraReferences = [.. options.Loras.Select(LoraReference.Parse)];
         loras = LoraSet.Open(loraReferences, new[] { ModelPart.TextEncoder, ModelPart.UNet }.Select(part => (part, Declare(part))));
     }
@@ -49,6 +52,12 @@ internal sealed class LoadedModel : IDisposable
 
     /// <summary>What the UNet's latents are divided by before they are decoded.</summary>
     public double LatentScale => taesd is null ? VaeConfig.ScalingFactor : 1;
+
+    /// <summary>A TAESD that only previews are decoded with.</summary>
+    public TinyAutoencoderPart? PreviewTaesd { get; }
+
+    /// <summary>Whether a TAESD takes the place of the autoencoder.</summary>
+    public bool IsTaesdDecoder => taesd is not null;
 
     /// <summary>What became of the LoRA files.</summary>
     public IReadOnlyList<LoraReport> Loras => loras.Reports;
@@ -75,9 +84,16 @@ internal sealed class LoadedModel : IDisposable
         }
     }
 
+    /// <summary>Splits prompts for the text encoder.</summary>
+    public PromptChunks Chunks => chunks.Value;
+
     /// <summary>Token ids of a prompt without the LoRAs that it names: start, at most tokens - 2 ids, end, padding.</summary>
     /// <exception cref="StableDiffusionException">The prompt names a LoRA that the model was not loaded with.</exception>
-    public int[] Tokenize(string prompt)
+    public int[] Tokenize(string prompt) => tokenizer.Value.Encode(WithoutLoras(prompt), TextConfig.Tokens, Padding);
+
+    /// <summary>The prompt without the LoRAs that it names.</summary>
+    /// <exception cref="StableDiffusionException">The prompt names a LoRA that the model was not loaded with.</exception>
+    public string WithoutLoras(string prompt)
     {
         var parsed = PromptLoras.Parse(prompt);
         foreach (var (name, scale) in parsed.Loras)
@@ -88,20 +104,61 @@ internal sealed class LoadedModel : IDisposable
             }
         }
 
-        var table = tokenizer.Value;
-        var padding = source.Tokenizer?.PadToken is { } text
-            ? table.Find(text) ?? throw new StableDiffusionException($"{source.Description}: the padding token '{text}' is not in the tokenizer's vocabulary")
-            : table.EndOfText;
-        return table.Encode(parsed.Text, TextConfig.Tokens, padding);
+        return parsed.Text;
     }
 
-    public Graph RecordText(int prompts) => ClipText.Record(TextConfig, prompts);
+    /// <param name="prompts">Number of prompts.</param>
+    /// <param name="clipSkip">Which layer's states are given, from the last one, which is 1.</param>
+    /// <exception cref="StableDiffusionException">There is no such layer.</exception>
+    public Graph RecordText(int prompts, int clipSkip = 1) => clipSkip >= 1 && clipSkip <= TextConfig.Layers
+        ? ClipText.Record(TextConfig with { Layers = TextConfig.Layers - clipSkip + 1 }, prompts)
+        : throw new StableDiffusionException($"clip skip {clipSkip} cannot be used; valid for {Name}: 1 … {TextConfig.Layers}");
 
-    public Graph RecordUNet(int items, int height, int width) => UNet.Record(UNetConfig, items, height, width, TextConfig.Tokens);
+    /// <param name="items">Batch items.</param>
+    /// <param name="height">Of the latent.</param>
+    /// <param name="width">Of the latent.</param>
+    /// <param name="circular">Convolutions wrap around the edges.</param>
+    /// <param name="tokens">Places of the encoded prompts; null for those of one chunk.</param>
+    public Graph RecordUNet(int items, int height, int width, bool circular = false, int? tokens = null) =>
+        UNet.Record(UNetConfig, items, height, width, tokens ?? TextConfig.Tokens, circular: circular);
 
-    public Graph RecordDecoder(int height, int width) => taesd is null
-        ? AutoencoderKl.RecordDecoder(VaeConfig, 1, height, width)
-        : TinyAutoencoder.RecordDecoder(taesd.Config, 1, height, width);
+    public Graph RecordDecoder(int height, int width, bool circular = false) => taesd is null
+        ? AutoencoderKl.RecordDecoder(VaeConfig, 1, height, width, circular)
+        : TinyAutoencoder.RecordDecoder(taesd.Config, 1, height, width, circular);
+
+    /// <summary>For pictures of so many pixels.</summary>
+    public Graph RecordEncoder(int height, int width, bool circular = false) => taesd is null
+        ? AutoencoderKl.RecordEncoder(VaeConfig, 1, height, width, circular)
+        : TinyAutoencoder.RecordEncoder(taesd.Config, 1, height, width, circular);
+
+    /// <summary>Opens the weights of the autoencoder's encoder, which a model need not have. The caller disposes the result.</summary>
+    /// <exception cref="StableDiffusionException">They are not there, or not of the right shapes.</exception>
+    public IWeightSource OpenEncoderWeights()
+    {
+        if (taesd is not null)
+        {
+            return taesd.OpenWeights(encoder: true);
+        }
+
+        var size = VaeConfig.PixelsPerLatent;
+        TensorInfo[] declared = [.. RecordEncoder(size, size).Weights.Select(w => new TensorInfo(w.Name, TensorType.F16, w.Shape))];
+        var weights = source.Open(ModelPart.Vae, declared);
+        try
+        {
+            if (!weights.Tensors.Keys.Any(AutoencoderKl.IsEncoderWeight))
+            {
+                throw new StableDiffusionException($"{weights.Description}: the autoencoder has no encoder, which pictures as input need");
+            }
+
+            WeightCheck.Require(weights, declared, AutoencoderKl.IsDecoderWeight);
+            return weights;
+        }
+        catch
+        {
+            weights.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>Opens a component's weights, checked against what its graph declares. The caller disposes the result.</summary>
     public IWeightSource OpenWeights(ModelPart part)
@@ -144,6 +201,13 @@ internal sealed class LoadedModel : IDisposable
         loras.Dispose();
         source.Dispose();
     }
+
+    private PromptChunks OpenChunks() => new(tokenizer.Value, TextConfig.Tokens, Padding);
+
+    private int Padding => source.Tokenizer?.PadToken is { } text
+        ? tokenizer.Value.Find(text)
+            ?? throw new StableDiffusionException($"{source.Description}: the padding token '{text}' is not in the tokenizer's vocabulary")
+        : tokenizer.Value.EndOfText;
 
     /// <summary>Every id that the tokenizer can give must have a row in the text encoder's table.</summary>
     private ClipTokenizer OpenTokenizer()

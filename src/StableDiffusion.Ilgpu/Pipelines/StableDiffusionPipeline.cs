@@ -36,6 +36,9 @@ public sealed class StableDiffusionPipeline : IDisposable
     /// <summary>Width and height in pixels that the model was trained for.</summary>
     public int NativeSize => model.UNetConfig.SampleSize * model.VaeConfig.PixelsPerLatent;
 
+    /// <summary>The first digits of the model's hash, as pictures' metadata carry them; null where no single file holds the UNet.</summary>
+    internal string? ModelHash => model.ShortHash;
+
     /// <summary>What became of the LoRA files.</summary>
     internal IReadOnlyList<LoraReport> Loras => model.Loras;
 
@@ -83,9 +86,9 @@ public sealed class StableDiffusionPipeline : IDisposable
             pipeline = new StableDiffusionPipeline(target, loaded, session, BackendProfile.HalfKernels(session));
             compiling = Dedicated.Start(() => pipeline.CompileKernels(stop.Token));
             var size = loaded.UNetConfig.SampleSize;
-            pipeline.engine.Text(2, cancellationToken);
-            pipeline.engine.UNet(2, size, size, cancellationToken);
-            pipeline.engine.Decoder(size, size, cancellationToken);
+            pipeline.engine.Text(2, cancellationToken: cancellationToken);
+            pipeline.engine.UNet(2, size, size, cancellationToken: cancellationToken);
+            pipeline.engine.Decoder(size, size, cancellationToken: cancellationToken);
             compiling.Wait();
             pipeline.Timings.Load = Stopwatch.GetElapsedTime(start);
             return pipeline;
@@ -103,10 +106,19 @@ public sealed class StableDiffusionPipeline : IDisposable
 
 #pragma warning restore RS0026, RS0027
 
-    /// <summary>Makes the pictures of a request, one after the other.</summary>
+    /// <summary>Makes the pictures of a request.</summary>
     /// <exception cref="StableDiffusionException">A value of the request cannot be used; nothing was computed.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step.</exception>
     public IReadOnlyList<GeneratedImage> Generate(
+        GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        [.. GenerateEach(request, progress, cancellationToken)];
+
+    /// <summary>
+    /// Makes the pictures of a request as they are asked for: each is there as soon as its batch is drawn and it is decoded.
+    /// </summary>
+    /// <exception cref="StableDiffusionException">A value of the request cannot be used; nothing was computed.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step.</exception>
+    public IEnumerable<GeneratedImage> GenerateEach(
         GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(request);
@@ -118,48 +130,12 @@ public sealed class StableDiffusionPipeline : IDisposable
                 + "it needs a picture and a mask beside the prompt");
         }
 
-        var (width, height) = (request.Width ?? NativeSize, request.Height ?? NativeSize);
-        var plan = request.Sampler.Plan(model.Schedule, request.Steps, request.Scheduler);
-        void Report(GenerationStage stage, int image, int step) =>
-            progress?.Report(new GenerationProgress(stage, image, request.BatchCount, step, plan.Steps.Count));
+        PreviewDecoder.Check(request, model);
 
-        Report(GenerationStage.Text, 0, 0);
-        var start = Stopwatch.GetTimestamp();
-        var guided = request.GuidanceScale != 1;
-        string[] prompts = guided ? [request.NegativePrompt, request.Prompt] : [request.Prompt];
-        var context = engine.Encode(prompts.SelectMany(model.Tokenize).ToArray(), cancellationToken);
-        Timings.Text += Stopwatch.GetElapsedTime(start);
-
-        var images = new List<GeneratedImage>();
-        var (rows, columns) = (height / model.VaeConfig.PixelsPerLatent, width / model.VaeConfig.PixelsPerLatent);
-        for (var i = 0; i < request.BatchCount; i++)
-        {
-            var image = i;
-            start = Stopwatch.GetTimestamp();
-            Report(GenerationStage.Sampling, image, 0);
-            var noise = NormalStream.Create(request.NoiseGenerator, request.Seed + image);
-            var latent = engine.Sample(
-                new SamplingRun
-                {
-                    Context = context,
-                    Guidance = guided ? request.GuidanceScale : null,
-                    Height = rows,
-                    Width = columns,
-                    Plan = plan,
-                    Draw = () => Draw(noise, rows * columns),
-                    AfterStep = step => Report(GenerationStage.Sampling, image, step),
-                },
-                cancellationToken);
-            Timings.Sampling += Stopwatch.GetElapsedTime(start);
-
-            start = Stopwatch.GetTimestamp();
-            Report(GenerationStage.Decoding, image, plan.Steps.Count);
-            var pixels = engine.DecodeToBytes(latent, rows, columns, cancellationToken);
-            Timings.Decode += Stopwatch.GetElapsedTime(start);
-            images.Add(new GeneratedImage(width, height, pixels, request.Seed + image, Describe(request, width, height, request.Seed + image)));
-        }
-
-        return images;
+        // Plans say what is wrong with a request, so they are made before anything is computed.
+        var (rows, columns) = LatentSize(request);
+        var plan = request.Sampler.Plan(model.Schedule, request.Steps, request.Scheduler, eta: request.Eta);
+        return Draw(request, plan, HiresPass.Create(request, model, rows, columns), progress, cancellationToken);
     }
 
     /// <summary>What a model is, read from its configuration and file headers; no device is touched.</summary>
@@ -216,11 +192,71 @@ public sealed class StableDiffusionPipeline : IDisposable
         Timings.KernelCompile = Stopwatch.GetElapsedTime(start);
     }
 
-    private float[] Draw(NormalStream noise, int pixels)
+    private (int Rows, int Columns) LatentSize(GenerationRequest request) =>
+        ((request.Height ?? NativeSize) / model.VaeConfig.PixelsPerLatent, (request.Width ?? NativeSize) / model.VaeConfig.PixelsPerLatent);
+
+    private IEnumerable<GeneratedImage> Draw(
+        GenerationRequest request, SamplingPlan plan, HiresPass? hires, IProgress<GenerationProgress>? progress,
+        CancellationToken cancellationToken)
     {
-        var values = new float[model.VaeConfig.LatentChannels * pixels];
-        noise.Fill(values);
-        return values;
+        var (rows, columns) = LatentSize(request);
+        var (finalRows, finalColumns) = hires is null ? (rows, columns) : (hires.Rows, hires.Columns);
+        var steps = plan.Steps.Count + (hires?.Plan.Steps.Count ?? 0);
+        var values = model.VaeConfig.LatentChannels * finalRows * finalColumns;
+        void Report(GenerationStage stage, int image, int step, int batch = 1) =>
+            progress?.Report(new GenerationProgress(stage, image, request.BatchCount, step, steps) { BatchSize = batch });
+
+        Report(GenerationStage.Text, 0, 0);
+        var start = Stopwatch.GetTimestamp();
+        var guided = request.GuidanceScale != 1;
+        var context = new PromptConditioning(model, (ids, clipSkip) => engine.Encode(ids, clipSkip, cancellationToken)).Encode(request, guided);
+        Timings.Text += Stopwatch.GetElapsedTime(start);
+
+        var batchSize = BatchPlan.Choose(
+            request.BatchCount, request.BatchSize, finalRows * finalColumns, Device.Kind, engine.ArenaBudget,
+            pictures => engine.MeasureUNet(guided ? 2 * pictures : pictures, finalRows, finalColumns));
+        var decoder = new LatentDecoder<ushort>(engine, model, request);
+        var previews = new PreviewDecoder(engine, model, request, decoder);
+        foreach (var (first, count) in BatchPlan.Split(request.BatchCount, batchSize))
+        {
+            start = Stopwatch.GetTimestamp();
+            Report(GenerationStage.Sampling, first, 0, count);
+            var noise = new BatchNoise(
+                request.NoiseGenerator, request.Seed + first, count, model.VaeConfig.LatentChannels * rows * columns);
+            var run = new SamplingRun
+            {
+                Pictures = count,
+                Context = context,
+                Guidance = guided ? request.GuidanceScale : null,
+                Height = rows,
+                Width = columns,
+                Circular = request.Circular,
+                Plan = plan,
+                Draw = noise.Draw,
+                AfterStep = step => Report(GenerationStage.Sampling, first, step, count),
+                Watch = previews.Watch(
+                    new(GenerationStage.Sampling, first, request.BatchCount, 0, steps) { BatchSize = count }, progress, cancellationToken),
+            };
+            var latents = engine.Sample(run, cancellationToken);
+            if (hires is not null)
+            {
+                latents = engine.Sample(hires.Follow(run, latents, request.Seed + first), cancellationToken);
+            }
+
+            Timings.Sampling += Stopwatch.GetElapsedTime(start);
+
+            for (var i = 0; i < count; i++)
+            {
+                start = Stopwatch.GetTimestamp();
+                Report(GenerationStage.Decoding, first + i, steps);
+                var pixels = decoder.Decode(latents.AsSpan(i * values, values), finalRows, finalColumns, cancellationToken);
+                Timings.Decode += Stopwatch.GetElapsedTime(start);
+                var seed = request.Seed + first + i;
+                var scale = model.VaeConfig.PixelsPerLatent;
+                yield return new GeneratedImage(
+                    finalColumns * scale, finalRows * scale, pixels, seed, Describe(request, columns * scale, rows * scale, seed));
+            }
+        }
     }
 
     private string Describe(GenerationRequest request, int width, int height, long seed) => InfoText.Format(
@@ -228,13 +264,19 @@ public sealed class StableDiffusionPipeline : IDisposable
         [
             ("Steps", Number(request.Steps)),
             ("Sampler", request.Sampler.DisplayName),
-            ("Schedule type", request.Scheduler == Scheduler.Discrete ? null : request.Scheduler.ToString()),
+            ("Schedule type", request.Scheduler == Scheduler.Discrete ? null : SchedulerNames.DisplayNameOf(request.Scheduler)),
             ("CFG scale", Number(request.GuidanceScale)),
             ("Seed", Number(seed)),
             ("Size", $"{width}x{height}"),
             ("Model hash", model.ShortHash),
             ("Model", model.Name),
+            (request.Sampler.EtaKey, request.Eta is { } eta && eta != request.Sampler.DefaultEta ? Number(eta) : null),
+            ("Denoising strength", request.Hires is { } hires ? Number(hires.DenoisingStrength) : null),
+            ("Clip skip", request.ClipSkip > 1 ? Number(request.ClipSkip.Value) : null),
             ("RNG", request.NoiseGenerator == NoiseGenerator.Cpu ? "CPU" : null),
+            ("Emphasis", PromptConditioning.NameOf(request.PromptWeighting)),
+            ("Tiling", request.Circular ? "True" : null),
+            .. HiresPass.Describe(request.Hires),
             ("Version", $"sdilgpu {typeof(StableDiffusionPipeline).Assembly.GetName().Version?.ToString(3)}"),
         ]);
 

@@ -60,6 +60,12 @@ internal sealed class NoiseSchedule
     /// <summary>Where runs over sigmas end: 0, or the sigma of step 0.</summary>
     public required double FinalSigma { get; init; }
 
+    /// <summary>How many evenly spaced training steps the consistency models' samplers choose from.</summary>
+    public required int ConsistencySteps { get; init; }
+
+    /// <summary>What the latent consistency models' boundary condition multiplies timesteps with.</summary>
+    public required double TimestepScaling { get; init; }
+
     /// <summary>
     /// Reads diffusers' scheduler configuration. Keys that are left out take the defaults of diffusers' classes; the class itself, solver
     /// options, use_karras_sigmas and clip_sample (which diffusers' Stable Diffusion pipelines switch off) are not looked at.
@@ -91,6 +97,8 @@ internal sealed class NoiseSchedule
             SkipPrkSteps = reader.Flag("skip_prk_steps", false),
             FinalSigma = Choose(
                 reader, "final_sigmas_type", "zero", ("zero", 0), ("sigma_min", Math.Sqrt((1 - trained[0]) / trained[0]))),
+            ConsistencySteps = Math.Min(trained.Length, reader.Size("original_inference_steps", MostTrainSteps, 50)),
+            TimestepScaling = reader.Positive("timestep_scaling", 10),
         };
     }
 
@@ -106,6 +114,14 @@ internal sealed class NoiseSchedule
         var low = Math.Clamp((int)timestep, 0, TrainSteps - 1);
         var high = Math.Min(low + 1, TrainSteps - 1);
         return sigmas[low] + (Math.Clamp(timestep - low, 0, 1) * (sigmas[high] - sigmas[low]));
+    }
+
+    /// <summary>The same, linear in log σ between the training steps, as k-diffusion has it: the inverse of <see cref="Timestep"/>.</summary>
+    public double GeometricSigma(double timestep)
+    {
+        var low = Math.Clamp((int)timestep, 0, Math.Max(0, TrainSteps - 2));
+        var high = Math.Min(low + 1, TrainSteps - 1);
+        return sigmas[low] * Math.Pow(sigmas[high] / sigmas[low], timestep - low);
     }
 
     /// <summary>The timestep of a sigma, linear in log σ between the training steps; the inverse of <see cref="Sigma"/> at these.</summary>
@@ -156,6 +172,16 @@ internal sealed class NoiseSchedule
 
     /// <summary>The same, rounded to whole training steps.</summary>
     public int[] WholeTimesteps(TimestepSpacing spacing, int steps) => [.. Timesteps(spacing, steps).Select(t => (int)Math.Round(t))];
+
+    /// <summary>
+    /// The timesteps of the consistency models' samplers, evenly chosen from the <see cref="ConsistencySteps"/> that distillation used.
+    /// </summary>
+    /// <exception cref="StableDiffusionException">There are fewer to choose from.</exception>
+    public int[] ConsistencyTimesteps(int steps) => steps <= ConsistencySteps
+        ? [.. Enumerable.Range(0, steps)
+            .Select(i => ((ConsistencySteps - (int)(i * ((double)ConsistencySteps / steps))) * (TrainSteps / ConsistencySteps)) - 1)]
+        : throw new StableDiffusionException(
+            $"steps {steps}: the samplers of consistency models choose from {ConsistencySteps} (the model's original_inference_steps)");
 
     private static float[] ReadBetas(ConfigReader reader)
     {

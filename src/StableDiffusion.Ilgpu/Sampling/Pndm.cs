@@ -4,7 +4,7 @@ namespace StableDiffusion.Ilgpu.Sampling;
 /// Pseudo linear multistep steps on ε (Liu et al. 2022, arXiv:2202.09778). They start from one step taken twice, or, where the
 /// model's configuration does not skip it, from three Runge-Kutta steps of four evaluations.
 /// </summary>
-internal sealed class Pndm() : Sampler("pndm", "PLMS")
+internal sealed class Pndm() : Sampler("pndm", "PLMS", "plms")
 {
     private const int RungeKuttaSteps = 3;
 
@@ -12,55 +12,55 @@ internal sealed class Pndm() : Sampler("pndm", "PLMS")
     private static readonly double[][] Multistep =
         [[1], [3 / 2.0, -1 / 2.0], [23 / 12.0, -16 / 12.0, 5 / 12.0], [55 / 24.0, -59 / 24.0, 37 / 24.0, -9 / 24.0]];
 
-    public override IReadOnlyList<string> Aliases { get; } = ["plms"];
-
     public override IReadOnlyList<Scheduler> Schedulers { get; } = [Scheduler.Discrete];
 
-    private protected override SamplingPlan PlanSteps(NoiseSchedule schedule, int steps, Scheduler scheduler)
+    private protected override SamplingPlan PlanSteps(PlanRequest run)
     {
-        var stride = schedule.TrainSteps / steps;
-        var timesteps = schedule.WholeTimesteps(schedule.Spacing ?? TimestepSpacing.Leading, steps);
-        var plan = new List<SamplingStep>();
+        var schedule = run.Schedule;
+        var stride = schedule.TrainSteps / run.Steps;
+        var timesteps = schedule.WholeTimesteps(schedule.Spacing ?? TimestepSpacing.Leading, run.Steps);
         if (!schedule.SkipPrkSteps)
         {
-            AddRungeKutta(plan, schedule, timesteps, stride);
-            plan.AddRange(timesteps.Skip(RungeKuttaSteps).Select(t => Step(schedule, t, t, t - stride, Multistep[^1])));
-            return new(1, plan);
+            return new(1, [.. WithRungeKutta(run, timesteps, stride)]);
         }
 
-        plan.Add(Step(schedule, timesteps[0], timesteps[0], timesteps[0] - stride, Multistep[0]) with { Save = true });
-        for (var i = 1; i < steps; i++)
+        // The second timestep stands twice in the list. A later start counts from there, as in diffusers: its second evaluation then goes
+        // back to where the first one began, though the list goes on behind it.
+        int[] visits = run.Steps == 1 ? timesteps : [timesteps[0], .. timesteps[1..2], .. timesteps[1..]];
+        return new(1, [.. visits.Skip(run.FirstStep).Select((t, count) => count switch
         {
-            var t = timesteps[i];
-            if (i == 1)
-            {
-                plan.Add(Step(schedule, t, t + stride, t, [1 / 2.0, 1 / 2.0], saved: true) with { Keep = false });
-            }
+            0 => Step(schedule, Index(count), t, t, t - stride, Multistep[0]) with { Save = true },
+            1 => Step(schedule, Index(count), t, t + stride, t, [1 / 2.0, 1 / 2.0], saved: true) with { Keep = false },
+            _ => Step(schedule, Index(count), t, t, t - stride, Multistep[Math.Min(count, Multistep.Length) - 1]),
+        })]);
 
-            plan.Add(Step(schedule, t, t, t - stride, Multistep[Math.Min(i, Multistep.Length - 1)]));
-        }
-
-        return new(1, plan);
+        int Index(int count) => Math.Max(0, run.FirstStep + count - 1);
     }
 
-    /// <summary>Each step's first output stays for the multistep formula; those at its middle are forgotten with the step.</summary>
-    private static void AddRungeKutta(List<SamplingStep> plan, NoiseSchedule schedule, int[] timesteps, int stride)
+    /// <summary>Each Runge-Kutta step's first output stays for the multistep formula; those at its middle are forgotten with the step.</summary>
+    private static IEnumerable<SamplingStep> WithRungeKutta(PlanRequest run, int[] timesteps, int stride)
     {
-        if (timesteps.Length <= RungeKuttaSteps)
+        if (timesteps.Length - run.FirstStep <= RungeKuttaSteps)
         {
             throw new StableDiffusionException(
-                $"steps {timesteps.Length}: PLMS needs at least {RungeKuttaSteps + 1} with this model (its skip_prk_steps is false)");
+                $"steps {timesteps.Length - run.FirstStep}: PLMS needs at least {RungeKuttaSteps + 1} with this model (its skip_prk_steps is false)");
         }
 
-        for (var i = 0; i < RungeKuttaSteps; i++)
+        var schedule = run.Schedule;
+        for (var i = run.FirstStep; i < run.FirstStep + RungeKuttaSteps; i++)
         {
             var from = timesteps[i];
             var to = timesteps[i + 1];
             var middle = to + (stride / 2);
-            plan.Add(Step(schedule, from, from, from - (stride / 2), [1]) with { Save = true });
-            plan.Add(Step(schedule, middle, from, middle, [1], saved: true));
-            plan.Add(Step(schedule, middle, from, middle - (stride / 2), [1], saved: true));
-            plan.Add(Step(schedule, to, from, to, [1 / 6.0, 1 / 3.0, 1 / 3.0, 1 / 6.0], saved: true) with { Keep = false, Forget = 2 });
+            yield return Step(schedule, i, from, from, from - (stride / 2), [1]) with { Save = true };
+            yield return Step(schedule, i, middle, from, middle, [1], saved: true);
+            yield return Step(schedule, i, middle, from, middle - (stride / 2), [1], saved: true);
+            yield return Step(schedule, i, to, from, to, [1 / 6.0, 1 / 3.0, 1 / 3.0, 1 / 6.0], saved: true) with { Keep = false, Forget = 2 };
+        }
+
+        for (var i = run.FirstStep + RungeKuttaSteps; i < timesteps.Length; i++)
+        {
+            yield return Step(schedule, i, timesteps[i], timesteps[i], timesteps[i] - stride, Multistep[^1]);
         }
     }
 
@@ -68,15 +68,16 @@ internal sealed class Pndm() : Sampler("pndm", "PLMS")
     /// Equation 11 with the weighted outputs: from level <paramref name="from"/> of the latent, or of the saved one, to level
     /// <paramref name="to"/>. A v is turned into ε as a whole, with that latent.
     /// </summary>
-    private static SamplingStep Step(NoiseSchedule schedule, int timestep, int from, int to, double[] weights, bool saved = false)
+    private static SamplingStep Step(NoiseSchedule schedule, int index, int timestep, int from, int to, double[] weights, bool saved = false)
     {
         var alpha = schedule.AlphaBeforeRescaling(from);
         var next = to >= 0 ? schedule.AlphaBeforeRescaling(to) : (schedule.SetAlphaToOne ?? false) ? 1 : schedule.AlphaBeforeRescaling(0);
         var change = (next - alpha) / ((alpha * Math.Sqrt(1 - next)) + Math.Sqrt(alpha * (1 - alpha) * next));
         var epsilon = schedule.Epsilon(alpha);
         var factor = Math.Sqrt(next / alpha) - (change * epsilon.Latent);
-        return new(timestep, 1)
+        return SamplingStep.At(index, timestep, schedule.AlphaBeforeRescaling(timestep)) with
         {
+            Keep = true,
             Latent = saved ? 0 : factor,
             Saved = saved ? factor : 0,
             History = [.. weights.Select(w => -change * epsilon.Model * w)],

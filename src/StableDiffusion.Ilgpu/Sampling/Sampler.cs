@@ -8,7 +8,8 @@ namespace StableDiffusion.Ilgpu;
 /// </summary>
 public abstract class Sampler
 {
-    private protected Sampler(string name, string displayName) => (Name, DisplayName) = (name, displayName);
+    private protected Sampler(string name, string displayName, params string[] aliases) =>
+        (Name, DisplayName, Aliases) = (name, displayName, aliases);
 
     /// <summary>The short name of command lines, for example <c>euler_a</c>.</summary>
     public string Name { get; }
@@ -17,14 +18,27 @@ public abstract class Sampler
     public string DisplayName { get; }
 
     /// <summary>Other short names that mean this sampler.</summary>
-    public virtual IReadOnlyList<string> Aliases => [];
+    public IReadOnlyList<string> Aliases { get; }
 
     /// <summary>The schedules this sampler is defined for.</summary>
-    public abstract IReadOnlyList<Scheduler> Schedulers { get; }
+    public virtual IReadOnlyList<Scheduler> Schedulers => SchedulerNames.All;
 
-    /// <summary>All coefficients of a run of <paramref name="steps"/> steps.</summary>
-    /// <exception cref="StableDiffusionException">The number of steps or the scheduler is not one that this sampler can run.</exception>
-    internal SamplingPlan Plan(NoiseSchedule schedule, int steps, Scheduler scheduler)
+    /// <summary>The share of fresh noise, 0 to 1, where none is asked for; null for a sampler that has no such choice.</summary>
+    public virtual double? DefaultEta => null;
+
+    /// <summary>What pictures' metadata call it.</summary>
+    internal virtual string EtaKey => "Eta";
+
+    /// <summary>All coefficients of a run.</summary>
+    /// <param name="schedule">The model's noise levels.</param>
+    /// <param name="steps">Number of steps from noise to picture.</param>
+    /// <param name="scheduler">The spacing of the levels.</param>
+    /// <param name="firstStep">
+    /// The step to begin with, from 0. The plan is that of a run that starts there: nothing is remembered from the steps before.
+    /// </param>
+    /// <param name="eta">The share of fresh noise; null for <see cref="DefaultEta"/>.</param>
+    /// <exception cref="StableDiffusionException">A value is not one that this sampler can run.</exception>
+    internal SamplingPlan Plan(NoiseSchedule schedule, int steps, Scheduler scheduler, int firstStep = 0, double? eta = null)
     {
         // One training step to spare: DPM-Solvers space one step more than they take.
         var most = schedule.TrainSteps - 1;
@@ -33,27 +47,40 @@ public abstract class Sampler
             throw new StableDiffusionException($"steps {steps}: choose 1 to {most}");
         }
 
+        ArgumentOutOfRangeException.ThrowIfNegative(firstStep);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(firstStep, steps);
+        CheckScheduler(scheduler);
+        CheckEta(eta);
+        return PlanSteps(new PlanRequest(schedule, steps, scheduler, firstStep, eta ?? DefaultEta ?? 0));
+    }
+
+    /// <summary>Refuses a schedule that this sampler is not defined for.</summary>
+    internal void CheckScheduler(Scheduler scheduler)
+    {
         if (!Schedulers.Contains(scheduler))
         {
             throw new StableDiffusionException(
                 $"sampler {Name} has no {SchedulerNames.NameOf(scheduler)} schedule: choose {string.Join(", ", Schedulers.Select(SchedulerNames.NameOf))}");
         }
-
-        return PlanSteps(schedule, steps, scheduler);
     }
 
-    private protected abstract SamplingPlan PlanSteps(NoiseSchedule schedule, int steps, Scheduler scheduler);
+    /// <summary>Refuses a share of noise that is out of range or not this sampler's to choose; null is always right.</summary>
+    internal void CheckEta(double? eta)
+    {
+        if (eta is not null && DefaultEta is null)
+        {
+            var names = Samplers.All.Where(s => s.DefaultEta is not null).Select(s => s.Name);
+            throw new StableDiffusionException($"sampler {Name} takes no eta: leave it out or choose one of {string.Join(", ", names)}");
+        }
+
+        if (eta is { } share && !(share >= 0 && share <= 1))
+        {
+            throw new StableDiffusionException($"eta {share}: choose 0 to 1");
+        }
+    }
+
+    private protected abstract SamplingPlan PlanSteps(PlanRequest run);
 
     /// <summary>The display name.</summary>
     public override string ToString() => DisplayName;
-}
-
-/// <summary>How the noise levels of a run are spaced.</summary>
-public enum Scheduler
-{
-    /// <summary>The levels of the model's own training steps, spaced as its scheduler configuration says.</summary>
-    Discrete,
-
-    /// <summary>The spacing of Karras et al. 2022 (arXiv:2206.00364, equation 5, rho 7).</summary>
-    Karras,
 }

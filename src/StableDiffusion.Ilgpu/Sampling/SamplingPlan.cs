@@ -4,8 +4,18 @@ namespace StableDiffusion.Ilgpu.Sampling;
 /// Everything a run needs to know about its sampler, as data: the pipeline and the device interpret it, neither knows any sampler.
 /// </summary>
 /// <param name="InitialNoiseScale">The run starts from standard normal noise times this.</param>
-/// <param name="Steps">The model evaluations, in order. There may be more than the user asked for (PNDM repeats one).</param>
-internal sealed record SamplingPlan(double InitialNoiseScale, IReadOnlyList<SamplingStep> Steps);
+/// <param name="Steps">The model evaluations, in order. There may be more than the user asked for (Heun's method takes two a step).</param>
+internal sealed record SamplingPlan(double InitialNoiseScale, IReadOnlyList<SamplingStep> Steps)
+{
+    /// <summary>What a run that begins with a picture starts from.</summary>
+    public NoiseMix Start => Steps[0].Start;
+
+    /// <summary>What a known part of the picture is under after the last step: no noise, unless the plan is only the beginning of one.</summary>
+    public NoiseMix End { get; init; } = new(1, 0);
+}
+
+/// <summary>A picture's latent x0 under noise: Signal * x0 + Noise * n, with n standard normal noise.</summary>
+internal readonly record struct NoiseMix(double Signal, double Noise);
 
 /// <summary>
 /// One model evaluation and the linear update that follows it. With x the latent, m the model's (guided) output for
@@ -23,6 +33,15 @@ internal sealed record SamplingPlan(double InitialNoiseScale, IReadOnlyList<Samp
 /// </summary>
 internal sealed record SamplingStep(double Timestep, double InputScale)
 {
+    /// <summary>Which of the steps that the user asked for this evaluation belongs to, from 0.</summary>
+    public required int Index { get; init; }
+
+    /// <summary>
+    /// How a picture's latent is noised to take the latent's place before this step. Between two of the user's steps it is the second one's,
+    /// as in diffusers.
+    /// </summary>
+    public required NoiseMix Start { get; init; }
+
     public double DerivedFromLatent { get; init; }
     public double DerivedFromModel { get; init; } = 1;
     public bool Save { get; init; }
@@ -47,4 +66,8 @@ internal sealed record SamplingStep(double Timestep, double InputScale)
 
     /// <summary>Most values that are alive at once: the history and, where it is not kept, the step's own d. Older entries may be overwritten.</summary>
     public const int MaxHistory = 6;
+
+    /// <summary>An evaluation at a whole training step of √ᾱ x0 + √(1 - ᾱ) ε, whose output is used as it is and not remembered.</summary>
+    public static SamplingStep At(int index, int timestep, double alpha) =>
+        new(timestep, 1) { Index = index, Start = new(Math.Sqrt(alpha), Math.Sqrt(1 - alpha)), Keep = false };
 }

@@ -1,26 +1,42 @@
 namespace StableDiffusion.Ilgpu.Sampling;
 
-/// <summary>The schedules as command lines name them.</summary>
+/// <summary>The schedules as command lines and pictures' metadata name them.</summary>
 internal static class SchedulerNames
 {
-    /// <summary>The names to choose from; each schedule's first one is its own, the others are aliases.</summary>
-    public static IReadOnlyList<(string Name, Scheduler Scheduler)> All { get; } =
-        [("discrete", Scheduler.Discrete), ("normal", Scheduler.Discrete), ("karras", Scheduler.Karras)];
+    /// <summary>The short name, the display name (of the metadata's "Schedule type") and other short names of each schedule.</summary>
+    private static readonly (Scheduler Scheduler, string Name, string DisplayName, string[] Aliases)[] Schedules =
+    [
+        (Scheduler.Discrete, "discrete", "Normal", ["normal"]),
+        (Scheduler.Karras, "karras", "Karras", []),
+        (Scheduler.Exponential, "exponential", "Exponential", []),
+        (Scheduler.SgmUniform, "sgm_uniform", "SGM Uniform", []),
+        (Scheduler.Simple, "simple", "Simple", []),
+        (Scheduler.Beta, "beta", "Beta", []),
+        (Scheduler.AlignYourSteps, "ays", "Align Your Steps", ["align_your_steps"]),
+    ];
 
-    public static string NameOf(Scheduler scheduler) => All.First(s => s.Scheduler == scheduler).Name;
+    /// <summary>Every schedule.</summary>
+    public static IReadOnlyList<Scheduler> All { get; } = [.. Schedules.Select(s => s.Scheduler)];
 
-    /// <summary>The schedule of a name, in any case.</summary>
-    /// <exception cref="StableDiffusionException">There is none; the message lists the names.</exception>
+    /// <summary>The short names to choose from.</summary>
+    public static IReadOnlyList<string> Choices { get; } = [.. Schedules.SelectMany(s => s.Aliases.Prepend(s.Name))];
+
+    public static string NameOf(Scheduler scheduler) => Schedules.First(s => s.Scheduler == scheduler).Name;
+
+    public static string DisplayNameOf(Scheduler scheduler) => Schedules.First(s => s.Scheduler == scheduler).DisplayName;
+
+    /// <summary>The schedule of a short name, an alias or a display name, in any case.</summary>
+    /// <exception cref="StableDiffusionException">There is none; the message lists the short names and aliases.</exception>
     public static Scheduler Find(string name)
     {
-        foreach (var known in All)
+        foreach (var known in Schedules)
         {
-            if (string.Equals(known.Name, name, StringComparison.OrdinalIgnoreCase))
+            if (known.Aliases.Append(known.Name).Append(known.DisplayName).Contains(name, StringComparer.OrdinalIgnoreCase))
             {
                 return known.Scheduler;
             }
         }
 
-        throw new StableDiffusionException($"unknown scheduler \"{name}\": choose one of {string.Join(", ", All.Select(s => s.Name))}");
+        throw new StableDiffusionException($"unknown scheduler \"{name}\": choose one of {string.Join(", ", Choices)}");
     }
 }

@@ -37,7 +37,29 @@ internal sealed class ClipTokenizer
     public int? Find(string token) => table.Find(token);
 
     /// <summary>All ids of the text, without start and end.</summary>
-    public int[] Encode(string text)
+    public int[] Encode(string text) => [.. EncodeAll(text, [])];
+
+    /// <summary>The same ids in pieces that belong together: one id, or all those of a learned token.</summary>
+    public IReadOnlyList<int[]> EncodePieces(string text)
+    {
+        var learned = new List<(int Start, int Length)>();
+        var ids = EncodeAll(text, learned);
+        var pieces = new List<int[]>();
+        var done = 0;
+        foreach (var (start, length) in learned)
+        {
+            pieces.AddRange(ids[done..start].Select(id => new[] { id }));
+            pieces.Add([.. ids.GetRange(start, length)]);
+            done = start + length;
+        }
+
+        pieces.AddRange(ids[done..].Select(id => new[] { id }));
+        return pieces;
+    }
+
+    /// <param name="text">Any text.</param>
+    /// <param name="learned">Gets the place of each learned token's ids.</param>
+    private List<int> EncodeAll(string text, List<(int Start, int Length)> learned)
     {
         var ids = new List<int>();
         var start = 0;
@@ -46,6 +68,7 @@ internal sealed class ClipTokenizer
             if (extra.FirstOrDefault(t => t.IsAt(text, i)) is { } token)
             {
                 Encode(text[start..i], ids);
+                learned.Add((ids.Count, token.Ids.Length));
                 ids.AddRange(token.Ids);
                 start = i += token.Text.Length;
             }
@@ -56,7 +79,7 @@ internal sealed class ClipTokenizer
         }
 
         Encode(text[start..], ids);
-        return [.. ids];
+        return ids;
     }
 
     private void Encode(string text, List<int> ids)

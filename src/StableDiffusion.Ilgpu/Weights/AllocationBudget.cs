@@ -9,8 +9,11 @@ namespace StableDiffusion.Ilgpu.Weights;
 /// <param name="fileLength">The file's length in bytes.</param>
 internal sealed class AllocationBudget(string path, long fileLength)
 {
-    /// <summary>Enough for the bookkeeping of more than ten thousand tensors in a file that is small because they are.</summary>
-    public const long Constant = 8 << 20;
+    /// <summary>
+    /// Enough for the bookkeeping of more than ten thousand tensors in a file that is small because they are, and for megabytes of
+    /// metadata in one.
+    /// </summary>
+    public const long Constant = 16 << 20;
 
     private long left = fileLength + Constant;
 

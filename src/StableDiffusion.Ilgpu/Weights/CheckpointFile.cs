@@ -23,7 +23,7 @@ internal sealed class CheckpointFile : IDisposable
     public string Name => System.IO.Path.GetFileNameWithoutExtension(Path);
 
     /// <summary>Texts that the file has beside its tensors.</summary>
-    public IReadOnlyDictionary<string, string> Metadata => (file as SafetensorsFile)?.Metadata ?? new Dictionary<string, string>();
+    public string? FindMetadata(string key) => (file as SafetensorsFile)?.FindMetadata(key);
 
     /// <summary>Whether the text encoder has OpenCLIP's names, and with them a last layer that is not used.</summary>
     public bool HasOpenClipNames { get; private set; }

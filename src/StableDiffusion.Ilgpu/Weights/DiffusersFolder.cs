@@ -92,7 +92,7 @@ internal sealed class DiffusersFolder : IModelSource
     public IWeightSource Open(ModelPart part, IReadOnlyList<TensorInfo> declared)
     {
         var path = WeightPath(part);
-        var source = IsIndex(path) ? ShardedSafetensors.Open(path) : WeightFile.Open(path);
+        var source = IsIndex(path) ? ShardedWeights.Open(path) : WeightFile.Open(path);
         try
         {
             return part == ModelPart.Vae ? RenamedWeights.WithCurrentAttentionNames(source) : source;
@@ -171,7 +171,8 @@ internal sealed class DiffusersFolder : IModelSource
         var pickled = part == ModelPart.TextEncoder ? "pytorch_model" : name;
         string[] names =
         [
-            .. Names(name, ""), .. Names(name, "fp16"), .. Names(name, "bf16"), $"{pickled}.bin", $"{pickled}.fp16.bin",
+            .. Names(name, "safetensors", ""), .. Names(name, "safetensors", "fp16"), .. Names(name, "safetensors", "bf16"),
+            .. Names(pickled, "bin", ""), .. Names(pickled, "bin", "fp16"),
         ];
         if (names.FirstOrDefault(n => File.Exists(Path.Combine(at, n))) is { } found)
         {
@@ -182,9 +183,9 @@ internal sealed class DiffusersFolder : IModelSource
         return other is [var only] ? only
             : throw new StableDiffusionException($"{at}: holds no weight file; looked for {string.Join(", ", names)}");
 
-        static IEnumerable<string> Names(string name, string variant) => variant.Length == 0
-            ? [$"{name}.safetensors", $"{name}.safetensors.index.json"]
-            : [$"{name}.{variant}.safetensors", $"{name}.safetensors.index.{variant}.json", $"{name}.{variant}.safetensors.index.json"];
+        static IEnumerable<string> Names(string name, string type, string variant) => variant.Length == 0
+            ? [$"{name}.{type}", $"{name}.{type}.index.json"]
+            : [$"{name}.{variant}.{type}", $"{name}.{type}.index.{variant}.json", $"{name}.{variant}.{type}.index.json"];
     }
 
     private static string Existing(string path) =>

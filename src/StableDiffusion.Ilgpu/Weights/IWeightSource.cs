@@ -28,4 +28,7 @@ internal interface IWeightSource : IDisposable
 
     /// <summary>The same, rounded to fp16 (nearest even) and given as bit patterns.</summary>
     void Read(string name, Span<ushort> destination);
+
+    /// <summary>Where a tensor's elements lie in a file, row-major, so that parts can be read; null where only a whole read gives them.</summary>
+    StoredTensor? Locate(string name) => null;
 }

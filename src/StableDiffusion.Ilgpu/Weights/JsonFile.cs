@@ -1,5 +1,8 @@
+using System.Runtime.InteropServices;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.Unicode;
 
 namespace StableDiffusion.Ilgpu.Weights;
 
@@ -11,8 +14,11 @@ internal static class JsonFile
     /// <summary>More than any configuration or index of shards has.</summary>
     private const long LargestFile = 4 << 20;
 
-    // What the parser and its caller take, at most, for each byte and each token: the parser's table, the copy that is kept, and texts.
-    private const long BytesForByte = 5, BytesForToken = 64;
+    // What the parser and its caller take, at most, for each byte and each token: the parser's table and the copy that is kept; for each
+    // byte of a name, which is decoded several times; and for each byte of a text that must be decoded to see whether it is sound.
+    private const long BytesForByte = 3, BytesForToken = 64, BytesForNameByte = 10, BytesForTextByte = 2;
+
+    private const int LongestQuote = 200;
 
     private static readonly JsonDocumentOptions Options = new() { AllowDuplicateProperties = false };
 
@@ -35,6 +41,13 @@ internal static class JsonFile
     public static JsonElement ParseObject(string json, string description) =>
         ParseObject(description, () => JsonDocument.Parse(json, Options));
 
+    /// <summary>An element as it stands in the file; of a long one the start. For messages.</summary>
+    public static string Quote(JsonElement element)
+    {
+        var text = JsonMarshal.GetRawUtf8Value(element);
+        return text.Length <= LongestQuote ? element.GetRawText() : $"{Encoding.UTF8.GetString(text[..LongestQuote])}…";
+    }
+
     /// <summary>The same object with one property set to a text.</summary>
     public static JsonElement With(JsonElement json, string key, string value, string description)
     {
@@ -48,20 +61,28 @@ internal static class JsonFile
     /// <param name="budget">Taken from before the text is parsed.</param>
     public static JsonElement ParseObject(ReadOnlyMemory<byte> json, string description, AllocationBudget budget)
     {
-        budget.Take((BytesForByte * json.Length) + (BytesForToken * CountTokens(json.Span)));
+        budget.Take((BytesForByte * json.Length) + CostOfTokens(json.Span));
         return ParseObject(description, () => JsonDocument.Parse(json, Options));
     }
 
-    /// <summary>The tokens up to the end or to the first one that is not JSON.</summary>
-    private static long CountTokens(ReadOnlySpan<byte> json)
+    /// <summary>Whether a text can be damaged although the parser took it: half of a surrogate pair, or bytes that are not UTF-8.</summary>
+    private static bool MustBeDecoded(ReadOnlySpan<byte> text) => text.IndexOf("\\u"u8) >= 0 || !Utf8.IsValid(text);
+
+    /// <summary>Of the tokens up to the end or to the first one that is not JSON.</summary>
+    private static long CostOfTokens(ReadOnlySpan<byte> json)
     {
         var reader = new Utf8JsonReader(json);
-        var count = 1L;
+        var cost = BytesForToken;
         try
         {
             while (reader.Read())
             {
-                count++;
+                cost += BytesForToken + reader.TokenType switch
+                {
+                    JsonTokenType.PropertyName => BytesForNameByte * reader.ValueSpan.Length,
+                    JsonTokenType.String when MustBeDecoded(reader.ValueSpan) => BytesForTextByte * reader.ValueSpan.Length,
+                    _ => 0,
+                };
             }
         }
         catch (JsonException)
@@ -69,7 +90,7 @@ internal static class JsonFile
             // The parser will say it better.
         }
 
-        return count;
+        return cost;
     }
 
     private static JsonElement ParseObject(string description, Func<JsonDocument> parse)
@@ -110,7 +131,11 @@ internal static class JsonFile
 
                 break;
             case JsonValueKind.String:
-                _ = element.GetString();
+                if (MustBeDecoded(JsonMarshal.GetRawUtf8Value(element)))
+                {
+                    _ = element.GetString();
+                }
+
                 break;
             default:
                 break;

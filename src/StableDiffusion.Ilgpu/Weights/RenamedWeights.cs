@@ -55,6 +55,12 @@ internal sealed class RenamedWeights : IWeightSource
             return;
         }
 
+        if (Locate(name) is { } part)
+        {
+            part.Read(destination);
+            return;
+        }
+
         var whole = ArrayPool<float>.Shared.Rent(count);
         inner.Read(stored, whole.AsSpan(0, count));
         whole.AsSpan(offset, destination.Length).CopyTo(destination);
@@ -70,10 +76,22 @@ internal sealed class RenamedWeights : IWeightSource
             return;
         }
 
+        if (Locate(name) is { } part)
+        {
+            part.Read(destination);
+            return;
+        }
+
         var whole = ArrayPool<ushort>.Shared.Rent(count);
         inner.Read(stored, whole.AsSpan(0, count));
         whole.AsSpan(offset, destination.Length).CopyTo(destination);
         ArrayPool<ushort>.Shared.Return(whole);
+    }
+
+    public StoredTensor? Locate(string name)
+    {
+        var view = views[name];
+        return inner.Locate(view.Stored)?.From(view.Offset);
     }
 
     public void Dispose()

@@ -2,21 +2,21 @@ using Microsoft.Win32.SafeHandles;
 
 namespace StableDiffusion.Ilgpu.Weights;
 
-/// <summary>A safetensors file, memory-mapped (<see cref="TensorMap"/>).</summary>
+/// <summary>A safetensors file.</summary>
 internal sealed class SafetensorsFile : IWeightSource
 {
     private readonly SafetensorsHeader header;
-    private readonly TensorMap map;
+    private readonly TensorFile file;
 
-    private SafetensorsFile(string path, SafetensorsHeader header, TensorMap map) =>
-        (Description, this.header, this.map) = (path, header, map);
+    private SafetensorsFile(string path, SafetensorsHeader header, TensorFile file) =>
+        (Description, this.header, this.file) = (path, header, file);
 
     public string Description { get; }
 
     public IReadOnlyDictionary<string, TensorInfo> Tensors => header.Tensors;
 
-    /// <summary>The texts of the header's __metadata__.</summary>
-    public IReadOnlyDictionary<string, string> Metadata => header.Metadata;
+    /// <summary>A text of the header's __metadata__; null where there is none of that name.</summary>
+    public string? FindMetadata(string key) => header.FindMetadata(key);
 
     /// <exception cref="StableDiffusionException">The file cannot be read or is not a valid safetensors file.</exception>
     public static SafetensorsFile Open(string path)
@@ -27,10 +27,10 @@ internal sealed class SafetensorsFile : IWeightSource
             handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read);
             var file = handle;
             var length = RandomAccess.GetLength(file);
-            var header = SafetensorsHeader.Parse(path, length, (offset, bytes) => TensorMap.ReadExactly(file, offset, bytes));
-            var map = new TensorMap(file);
+            var header = SafetensorsHeader.Parse(path, length, (offset, bytes) => TensorFile.ReadExactly(file, offset, bytes));
+            var tensors = new TensorFile(path, file);
             handle = null;
-            return new SafetensorsFile(path, header, map);
+            return new SafetensorsFile(path, header, tensors);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -44,15 +44,17 @@ internal sealed class SafetensorsFile : IWeightSource
 
     public void Read(string name, Span<float> destination)
     {
-        var info = WeightCheck.Readable(this, name, destination.Length);
-        map.Read(info.Type, header.Offsets[name], destination);
+        _ = WeightCheck.Readable(this, name, destination.Length);
+        Locate(name).Read(destination);
     }
 
     public void Read(string name, Span<ushort> destination)
     {
-        var info = WeightCheck.Readable(this, name, destination.Length);
-        map.Read(info.Type, header.Offsets[name], destination);
+        _ = WeightCheck.Readable(this, name, destination.Length);
+        Locate(name).Read(destination);
     }
 
-    public void Dispose() => map.Dispose();
+    public StoredTensor Locate(string name) => new(file, header.Tensors[name].Type, header.Offsets[name]);
+
+    public void Dispose() => file.Dispose();
 }

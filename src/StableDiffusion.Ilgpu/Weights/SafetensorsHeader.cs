@@ -28,12 +28,12 @@ internal sealed class SafetensorsHeader
     private readonly Dictionary<string, TensorInfo> tensors = [];
     private readonly Dictionary<string, long> offsets = [];
 
+    private JsonElement? metadata;
+
     private SafetensorsHeader(string path) => this.path = path;
 
     public IReadOnlyDictionary<string, TensorInfo> Tensors => tensors;
 
-    /// <summary>The texts of __metadata__; empty where there is none.</summary>
-    public IReadOnlyDictionary<string, string> Metadata { get; private set; } = new Dictionary<string, string>();
 
     /// <summary>Where each tensor starts, in bytes from the start of the file.</summary>
     public IReadOnlyDictionary<string, long> Offsets => offsets;
@@ -48,6 +48,9 @@ internal sealed class SafetensorsHeader
         TensorType.F16 or TensorType.BF16 or TensorType.I16 => 2,
         _ => 1,
     };
+
+    /// <summary>A text of __metadata__; null where there is none of that name. Trainers write megabytes there, so texts stay as they are stored.</summary>
+    public string? FindMetadata(string key) => metadata is { } texts && texts.TryGetProperty(key, out var text) ? text.GetString() : null;
 
     /// <param name="path">What messages call the file.</param>
     /// <param name="length">The file's length in bytes.</param>
@@ -95,7 +98,10 @@ internal sealed class SafetensorsHeader
         {
             if (entry.Name == MetadataKey)
             {
-                Metadata = ReadMetadata(entry.Value);
+                metadata = entry.Value.ValueKind == JsonValueKind.Object
+                    && entry.Value.EnumerateObject().All(p => p.Value.ValueKind == JsonValueKind.String)
+                    ? entry.Value
+                    : throw Error($"{MetadataKey} is not an object of texts");
                 continue;
             }
 
@@ -130,25 +136,21 @@ internal sealed class SafetensorsHeader
         }
     }
 
-    private Dictionary<string, string> ReadMetadata(JsonElement metadata) =>
-        metadata.ValueKind == JsonValueKind.Object && metadata.EnumerateObject().All(p => p.Value.ValueKind == JsonValueKind.String)
-            ? metadata.EnumerateObject().ToDictionary(p => p.Name, p => p.Value.GetString()!)
-            : throw Error($"{MetadataKey} is not an object of texts");
-
     private TensorType TypeOf(JsonProperty entry)
     {
         var dtype = Field(entry, "dtype");
-        return dtype.ValueKind == JsonValueKind.String && Types.TryGetValue(dtype.GetString()!, out var type)
-            ? type
-            : throw Error(entry.Name, $"has dtype {dtype.GetRawText()}; valid: {string.Join(", ", Types.Keys)}");
+        var type = Types.FirstOrDefault(t => dtype.ValueKind == JsonValueKind.String && dtype.ValueEquals(t.Key));
+        return type.Key is not null
+            ? type.Value
+            : throw Error(entry.Name, $"has dtype {JsonFile.Quote(dtype)}; valid: {string.Join(", ", Types.Keys)}");
     }
 
     private long[] ShapeOf(JsonProperty entry) =>
-        Numbers(entry, "shape") ?? throw Error(entry.Name, $"has shape {Field(entry, "shape").GetRawText()}, not a list of sizes from 0");
+        Numbers(entry, "shape") ?? throw Error(entry.Name, $"has shape {JsonFile.Quote(Field(entry, "shape"))}, not a list of sizes from 0");
 
     private (long Begin, long End) RangeOf(JsonProperty entry, long dataLength) =>
         Numbers(entry, "data_offsets") is not [var begin, var end]
-            ? throw Error(entry.Name, $"has data_offsets {Field(entry, "data_offsets").GetRawText()}, not two numbers from 0")
+            ? throw Error(entry.Name, $"has data_offsets {JsonFile.Quote(Field(entry, "data_offsets"))}, not two numbers from 0")
             : begin > end ? throw Error(entry.Name, $"has reversed data_offsets [{begin}, {end}]")
             : end > dataLength
                 ? throw Error(entry.Name, $"ends at {end}, but only {dataLength} bytes follow the header; the file is truncated or damaged")

@@ -119,7 +119,7 @@ internal sealed class SingleFile : IModelSource
     /// </summary>
     private static PredictionType Prediction(CheckpointFile file, string? beside)
     {
-        if (file.Metadata.TryGetValue(PredictionMetadata, out var said) && said is "v" or "epsilon")
+        if (file.FindMetadata(PredictionMetadata) is ("v" or "epsilon") and var said)
         {
             return said == "v" ? PredictionType.V : PredictionType.Epsilon;
         }

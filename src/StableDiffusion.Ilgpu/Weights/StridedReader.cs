@@ -13,14 +13,14 @@ internal static class StridedReader
 {
     private const int BlockElements = 2048;
 
-    /// <param name="map">The file.</param>
+    /// <param name="file">The file.</param>
     /// <param name="tensor">A tensor of floats.</param>
     /// <param name="destination">As many elements as the tensor has, row-major.</param>
     /// <param name="convert">From the stored type.</param>
-    public static unsafe void Read<T>(TensorMap map, TorchTensor tensor, Span<T> destination, ElementConversion<T> convert)
+    public static unsafe void Read<T>(TensorFile file, TorchTensor tensor, Span<T> destination, ElementConversion<T> convert)
     {
         var size = SafetensorsHeader.BytesOf(tensor.Type);
-        using var window = map.Map(tensor.Offset, tensor.Extent * size);
+        using var window = file.Map(tensor.Offset, tensor.Extent * size);
         Span<byte> block = stackalloc byte[BlockElements * sizeof(double)];
         Span<long> index = stackalloc long[tensor.Shape.Length];
         index.Clear();

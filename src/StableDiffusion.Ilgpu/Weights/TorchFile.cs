@@ -6,18 +6,18 @@ namespace StableDiffusion.Ilgpu.Weights;
 /// <summary>
 /// A file of torch.save (<c>.ckpt</c>, <c>.pt</c>, <c>.pth</c>, <c>.bin</c>) in the format since PyTorch 1.6: a zip archive whose
 /// <c>NAME/data.pkl</c> is a pickle of the saved object and whose <c>NAME/data/KEY</c> are the storages of its tensors. Nothing of it
-/// is executed (<see cref="PickleReader"/>). Memory-mapped (<see cref="TensorMap"/>).
+/// is executed (<see cref="PickleReader"/>).
 /// </summary>
 internal sealed class TorchFile : IWeightSource
 {
     private const string StateKey = "state_dict", PickleName = "/data.pkl";
     private const long LargestPickle = 100_000_000;
 
-    private readonly TensorMap map;
+    private readonly TensorFile file;
     private readonly TorchTensorNames names;
 
-    private TorchFile(string path, TorchDictionary root, TorchTensorNames names, TensorMap map) =>
-        (Description, Root, this.names, this.map) = (path, root, names, map);
+    private TorchFile(string path, TorchDictionary root, TorchTensorNames names, TensorFile file) =>
+        (Description, Root, this.names, this.file) = (path, root, names, file);
 
     public string Description { get; }
 
@@ -42,10 +42,10 @@ internal sealed class TorchFile : IWeightSource
             handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read);
             var file = handle;
             var length = RandomAccess.GetLength(file);
-            var (root, names) = Parse(path, length, (offset, bytes) => TensorMap.ReadExactly(file, offset, bytes));
-            var map = new TensorMap(file);
+            var (root, names) = Parse(path, length, (offset, bytes) => TensorFile.ReadExactly(file, offset, bytes));
+            var tensors = new TensorFile(path, file);
             handle = null;
-            return new TorchFile(path, root, names, map);
+            return new TorchFile(path, root, names, tensors);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -60,32 +60,33 @@ internal sealed class TorchFile : IWeightSource
     public void Read(string name, Span<float> destination)
     {
         _ = WeightCheck.Readable(this, name, destination.Length);
-        var tensor = names.Find(name);
-        if (tensor.IsContiguous)
+        if (Locate(name) is { } stored)
         {
-            map.Read(tensor.Type, tensor.Offset, destination);
+            stored.Read(destination);
         }
         else
         {
-            StridedReader.Read(map, tensor, destination, FloatConversion.ToSingle);
+            StridedReader.Read(file, names.Find(name), destination, FloatConversion.ToSingle);
         }
     }
 
     public void Read(string name, Span<ushort> destination)
     {
         _ = WeightCheck.Readable(this, name, destination.Length);
-        var tensor = names.Find(name);
-        if (tensor.IsContiguous)
+        if (Locate(name) is { } stored)
         {
-            map.Read(tensor.Type, tensor.Offset, destination);
+            stored.Read(destination);
         }
         else
         {
-            StridedReader.Read(map, tensor, destination, FloatConversion.ToHalf);
+            StridedReader.Read(file, names.Find(name), destination, FloatConversion.ToHalf);
         }
     }
 
-    public void Dispose() => map.Dispose();
+    public StoredTensor? Locate(string name) =>
+        names.Find(name) is { IsContiguous: true } tensor ? new StoredTensor(file, tensor.Type, tensor.Offset) : null;
+
+    public void Dispose() => file.Dispose();
 
     private static (TorchDictionary Root, TorchTensorNames Names) Parse(string path, long length, Action<long, byte[]> read)
     {

@@ -110,7 +110,7 @@ public sealed class DemoModelTests(DeviceFixture fixture)
         var (size, text) = (initial.Length / shape[0], unconditional.Length);
         return [.. Enumerable.Range(0, shape[0]).SelectMany(i => engine.Sample(new SamplingRun
         {
-            Context = [.. unconditional, .. texts.AsSpan(i * text, text)],
+            Context = new StepContexts([.. unconditional, .. texts.AsSpan(i * text, text)]),
             Guidance = Guidance,
             Height = shape[2],
             Width = shape[3],

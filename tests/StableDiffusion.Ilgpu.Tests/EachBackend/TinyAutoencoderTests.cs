@@ -83,11 +83,40 @@ public sealed class TinyAutoencoderTests(DeviceFixture fixture) : IDisposable
         using var engine = new DiffusionEngine<float>(model, fixture.Device, fixture.Kernels<float>(backend), FusionOptions.All);
         var z = Values(5, Latent * 6, 2);
         var expected = Naive.Decode(new(Latent, 2, 3, [.. z.Select(v => (double)v)]));
-        var actual = engine.Decode(z, 2, 3, TestContext.Current.CancellationToken);
+        var actual = engine.Decode(z, 2, 3, cancellationToken: TestContext.Current.CancellationToken);
         ReferenceData.Report("TAESD of a model, relative L2", Comparisons.RelativeL2(actual, ChannelsLast(expected)), Limit(half: false));
     }
 
+    [Fact]
+    public void It_may_decode_previews_alone()
+    {
+        var request = new GenerationRequest { Prompt = "cat", Steps = 3 };
+        using var plain = StableDiffusionPipeline.Load(cancellationToken: TestContext.Current.CancellationToken);
+        var expected = plain.Generate(request, null, TestContext.Current.CancellationToken)[0].Pixels.ToArray();
+        using var pipeline = StableDiffusionPipeline.Load(
+            new ModelOptions { PreviewTaesd = Write("taesd_", "both") }, null, TestContext.Current.CancellationToken);
+        var (own, small) = (Preview(PreviewMethod.Autoencoder), Preview(PreviewMethod.TinyAutoencoder));
+        Assert.Equal((own.Width, own.Height), (small.Width, small.Height));
+        Assert.NotEqual(own.Pixels.ToArray(), small.Pixels.ToArray());
+
+        GeneratedImage Preview(PreviewMethod method)
+        {
+            var seen = new Newest();
+            var image = pipeline.Generate(
+                request with { PreviewInterval = 2, PreviewMethod = method }, seen, TestContext.Current.CancellationToken)[0];
+            Assert.Equal(expected, image.Pixels.ToArray());
+            return seen.Preview!;
+        }
+    }
+
     public void Dispose() => folder.Dispose();
+
+    private sealed class Newest : IProgress<GenerationProgress>
+    {
+        public GeneratedImage? Preview { get; private set; }
+
+        public void Report(GenerationProgress value) => Preview = value.Previews?[0] ?? Preview;
+    }
 
     private static AutoencoderKlConfig Replaced => new(3, 3, [8, 8, 8, 8], 1, Latent, 4, 0.18215);
 

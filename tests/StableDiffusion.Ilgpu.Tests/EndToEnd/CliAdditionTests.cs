@@ -27,6 +27,28 @@ public sealed class CliAdditionTests : IDisposable
         Assert.StartsWith("a cat<lora:bold:0.5>\n", prompt.Text("parameters"), StringComparison.Ordinal);
     }
 
+    /// <summary>A converted model has the LoRA in its weights: fp32 files, so that nothing is rounded on the way that is not rounded without.</summary>
+    [Fact]
+    public void Convert_merges_loras()
+    {
+        var lora = WriteLora("bold.safetensors");
+        var run = CliRun.InProcess("convert", "-o", folder["merged"], "--type", "fp32", "--lora", $"{lora}:0.5");
+        Assert.Equal((0, ""), (run.Exit, run.Error));
+        var merged = Draw("merged.png", "-p", "a cat", "-m", folder["merged"]);
+        Assert.Equal(Draw("option.png", "-p", "a cat", "--lora", $"{lora}:0.5").Pixels, merged.Pixels);
+        Assert.NotEqual(Draw("plain.png", "-p", "a cat").Pixels, merged.Pixels);
+    }
+
+    [Fact]
+    public void Inspect_takes_additions()
+    {
+        var lora = WriteLora("bold.safetensors");
+        Assert.Equal(0, CliRun.InProcess("inspect", "--lora", lora).Exit);
+        var refused = CliRun.InProcess("inspect", "--lora", folder["none.safetensors"]);
+        Assert.Equal(1, refused.Exit);
+        Assert.Contains("none.safetensors", refused.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void What_a_lora_holds_without_effect_is_told()
     {

@@ -24,6 +24,18 @@ public sealed class CliTests
         { ["-p", "x", "--steps", "0"], 1, ["steps 0"] },
         { ["-p", "x", "--steps", "-5"], 1, ["steps -5"] },
         { ["-p", "x", "-b", "0"], 1, ["batch count 0"] },
+        { ["-p", "x", "--eta", "2"], 1, ["eta 2", "0 to 1"] },
+        { ["-p", "x", "--sampling-method", "heun", "--eta", "1"], 1, ["sampler heun takes no eta", "euler_a"] },
+        { ["-p", "x", "--sampling-method", "lcm", "--scheduler", "karras"], 1, ["sampler lcm has no karras schedule", "discrete"] },
+        { ["-p", "x", "--sampling-method", "tcd", "--steps", "51"], 1, ["steps 51", "50"] },
+        { ["-p", "x", "--batch-size", "0"], 1, ["batch size 0"] },
+        { ["-p", "x", "--vae-tile-size", "32x"], 2, ["VAE tile size '32x'", "32x32"] },
+        { ["-p", "x", "--vae-tile-size", "1x2x3"], 2, ["VAE tile size '1x2x3'", "32x32"] },
+        { ["-p", "x", "--vae-tile-overlap", "0.6"], 1, ["VAE tile overlap 0.6", "0 to 0.5"] },
+        { ["-p", "x", "--hires", "--hires-scale", "0.5"], 1, ["hires scale 0.5", "1 to 16"] },
+        { ["-p", "x", "--hires", "--hires-denoising-strength", "0"], 1, ["hires denoising strength 0", "up to 1"] },
+        { ["-p", "x", "--hires", "--hires-steps", "0"], 1, ["hires steps 0"] },
+        { ["-p", "x", "--hires-upscaler", "cubic"], 2, ["upscaler \"cubic\"", "latent", "latent-nearest"] },
         { ["-p", "x", "--cfg-scale", "NaN"], 1, ["guidance scale NaN"] },
         { ["-p", "x", "--cfg-scale", "7,5"], 2, ["--cfg-scale '7,5'", "number"] },
         { ["-p", "x", "--steps", "many"], 2, ["--steps 'many'", "number"] },
@@ -61,9 +73,9 @@ public sealed class CliTests
     }
 
     [Theory]
-    [InlineData(2, "command is missing; valid: txt2img, devices, inspect, convert, pull")]
-    [InlineData(2, "command 'frobnicate'; valid: txt2img, devices, inspect, convert, pull", "frobnicate")]
-    [InlineData(2, "option '--frobnicate'; valid: txt2img, devices, inspect, convert, pull", "--frobnicate")]
+    [InlineData(2, "command is missing; valid: txt2img, devices, inspect, convert, pull, metadata")]
+    [InlineData(2, "command 'frobnicate'; valid: txt2img, devices, inspect, convert, pull, metadata", "frobnicate")]
+    [InlineData(2, "option '--frobnicate'; valid: txt2img, devices, inspect, convert, pull, metadata", "--frobnicate")]
     [InlineData(2, "--frobnicate", "devices", "--frobnicate")]
     [InlineData(1, "/no/such/model", "inspect", "-m", "/no/such/model")]
     [InlineData(1, "width 9", "inspect", "--plan", "-W", "9")]
@@ -78,7 +90,7 @@ public sealed class CliTests
         string[] options =
         [
             "-m, --model", "-p, --prompt", "-n, --negative-prompt", "-W, --width", "-H, --height", "--steps", "--cfg-scale", "-s, --seed",
-            "-b, --batch-count", "--sampling-method", "--scheduler", "-o, --output", "--device", "-v, --verbose", "--rng",
+            "-b, --batch-count", "--sampling-method", "--scheduler", "--eta", "-o, --output", "--device", "-v, --verbose", "--rng",
             "[default: euler_a]", "[default: discrete]", "[default: 20]", "[default: 7]", "[default: 42]", "[default: output.png]",
         ];
         Assert.All(options, option => Assert.Contains(option, help.Output, StringComparison.Ordinal));
@@ -108,6 +120,21 @@ public sealed class CliTests
         var png = PngFile.Read(folder["a.png"]);
         Assert.True(png.Pixels.Distinct().Count() > 1, "the picture is empty");
         Assert.StartsWith("Steps: 2, Sampler: Euler a, ", png.Text("parameters"), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("ddim", "0.5", "discrete", "Steps: 1, Sampler: DDIM, CFG scale: 7, ", ", Eta DDIM: 0.5, Version: ")]
+    [InlineData("dpmpp_2m_sde", "0", "ays", "Steps: 1, Sampler: DPM++ 2M SDE, Schedule type: Align Your Steps, CFG scale: 7, ", ", Eta: 0, Version: ")]
+    [InlineData("euler_a", "1", "sgm_uniform", "Steps: 1, Sampler: Euler a, Schedule type: SGM Uniform, CFG scale: 7, ", "Model: demo, Version: ")]
+    public void Metadata_name_sampler_schedule_and_share_of_noise(string sampler, string eta, string scheduler, string start, string end)
+    {
+        using var folder = new TemporaryFolder();
+        var run = CliRun.InProcess(
+            "txt2img", "-p", "", "--steps", "1", "--sampling-method", sampler, "--eta", eta, "--scheduler", scheduler, "-o", folder["a.png"]);
+        Assert.Equal((0, ""), (run.Exit, run.Error));
+        var text = PngFile.Read(folder["a.png"]).Text("parameters");
+        Assert.StartsWith(start, text, StringComparison.Ordinal);
+        Assert.Contains(end, text, StringComparison.Ordinal);
     }
 
     [Theory]

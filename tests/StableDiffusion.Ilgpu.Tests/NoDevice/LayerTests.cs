@@ -50,6 +50,17 @@ public sealed partial class LayerTests
         Assert.DoesNotContain(files, file => Named(file).Any(n => n is "ILGPU" or "Kernels" or "Devices"));
     }
 
+    /// <summary>
+    /// Nothing that depends on how fast something ran may choose a kernel: only the program that times its launches looks at a clock.
+    /// </summary>
+    [Fact]
+    public void Kernels_are_not_chosen_by_the_clock()
+    {
+        var files = new[] { "Graphs", "Kernels", "Devices", "Models", "Compilation" }
+            .SelectMany(f => Directory.GetFiles(Path.Combine(Source, f), "*.cs", SearchOption.AllDirectories));
+        Assert.Equal(["ComputeProgram.cs"], files.Where(f => Clock().IsMatch(File.ReadAllText(f))).Select(f => Path.GetFileName(f)));
+    }
+
     /// <summary>Folders of the library, and ILGPU, that a file's code names by a using line or a full name.</summary>
     private static IEnumerable<string> Named(string file)
     {
@@ -64,6 +75,9 @@ public sealed partial class LayerTests
     /// <summary>After the root namespace, or first in a dotted name: from within it, both are the same.</summary>
     [GeneratedRegex(@"(?:StableDiffusion\.Ilgpu\.|(?<![\w.])(?=\w+\.[A-Z]))(\w+)")]
     private static partial Regex FolderName();
+
+    [GeneratedRegex(@"Stopwatch|DateTime|TickCount|TimeProvider|GetTimestamp")]
+    private static partial Regex Clock();
 
     [GeneratedRegex(@"(?<![\w.])ILGPU(?:\.[A-Z]|;)")]
     private static partial Regex Gpu();

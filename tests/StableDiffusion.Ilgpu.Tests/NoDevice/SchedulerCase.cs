@@ -27,20 +27,25 @@ internal sealed class SchedulerCase
 
     public string Class => json.GetProperty("diffusers_class").GetString()!;
 
-    public Scheduler Scheduler => Flag("use_karras_sigmas") ? Scheduler.Karras : Scheduler.Discrete;
+    public Scheduler Scheduler => DiffusersSamplers.SchedulerOf(Config);
 
     /// <summary>Null where the library has no such sampler.</summary>
-    public Sampler? Sampler => Class switch
+    public Sampler? Sampler => DiffusersSamplers.Find(Class, Config);
+
+    /// <summary>The share of noise that diffusers was given; null for none.</summary>
+    public double? Eta => json.TryGetProperty("step_kwargs", out var options) && options.TryGetProperty("eta", out var eta) ? eta.GetDouble() : null;
+
+    /// <summary>Where the class ends: final_sigmas_type, which some know, or what they have in its place.</summary>
+    public double FinalSigma => Class switch
     {
-        _ when Flag("use_exponential_sigmas") || Flag("use_beta_sigmas") => null,
-        "DDIMScheduler" => new Ddim(Eta),
-        "EulerDiscreteScheduler" => Samplers.Euler,
-        "EulerAncestralDiscreteScheduler" => Samplers.EulerAncestral,
-        "PNDMScheduler" => Samplers.Pndm,
-        "DPMSolverMultistepScheduler" when Text("algorithm_type") == "dpmsolver++" && Config.GetProperty("solver_order").GetInt32() == 2 =>
-            new DpmPlusPlus2M(heun: Text("solver_type") == "heun"),
-        _ => null,
+        "DEISMultistepScheduler" => Schedule.Sigma(0),
+        "EulerDiscreteScheduler" or "DPMSolverMultistepScheduler" or "DPMSolverSinglestepScheduler" or "UniPCMultistepScheduler" =>
+            Schedule.FinalSigma,
+        _ => 0,
     };
+
+    /// <summary>All coefficients of a run, by the options that diffusers ran with.</summary>
+    public SamplingPlan Plan(int steps) => Sampler!.Plan(Schedule, steps, Scheduler, eta: Eta);
 
     /// <summary>Every option that diffusers ran with.</summary>
     public NoiseSchedule Schedule => NoiseSchedule.Parse(Config, Name);
@@ -69,11 +74,4 @@ internal sealed class SchedulerCase
 
     private JsonElement Config => json.GetProperty("effective_config");
 
-    private double Eta => json.TryGetProperty("step_kwargs", out var options) && options.TryGetProperty("eta", out var eta) ? eta.GetDouble() : 0;
-
-    public int NoiseCount(int steps) => json.GetProperty("noises_per_run").GetProperty($"{steps}").GetInt32();
-
-    private bool Flag(string key) => Config.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.True;
-
-    private string? Text(string key) => Config.GetProperty(key).GetString();
-}
+    public int NoiseCount(int steps) => json.GetProperty("noises_per_run").GetProperty($"{steps}").GetInt32();}

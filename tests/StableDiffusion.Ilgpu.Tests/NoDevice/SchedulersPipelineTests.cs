@@ -36,8 +36,7 @@ public class SchedulersPipelineTests
                 continue;
             }
 
-            var spacing = scheduler.TryGetProperty("use_karras_sigmas", out var karras) && karras.GetBoolean() ? Scheduler.Karras : Scheduler.Discrete;
-            var plan = sampler.Plan(schedule, run.Value.GetProperty("steps").GetInt32(), spacing);
+            var plan = sampler.Plan(schedule, run.Value.GetProperty("steps").GetInt32(), DiffusersSamplers.SchedulerOf(scheduler));
             var expected = tensors.Floats($"{run.Name}.timesteps");
             Assert.Equal(expected.Length, plan.Steps.Count);
             var error = expected.Select((t, i) => Math.Abs(plan.Steps[i].Timestep - t)).Max();
@@ -51,15 +50,7 @@ public class SchedulersPipelineTests
     }
 
     /// <summary>Null where the library has no such sampler.</summary>
-    internal static Sampler? SamplerOf(JsonElement scheduler) => scheduler.GetProperty("_class_name").GetString() switch
-    {
-        "DDIMScheduler" => Samplers.Ddim,
-        "EulerDiscreteScheduler" => Samplers.Euler,
-        "EulerAncestralDiscreteScheduler" => Samplers.EulerAncestral,
-        "PNDMScheduler" => Samplers.Pndm,
-        "DPMSolverMultistepScheduler" when scheduler.GetProperty("algorithm_type").GetString() == "dpmsolver++" => Samplers.DpmPlusPlus2M,
-        _ => null,
-    };
+    internal static Sampler? SamplerOf(JsonElement scheduler) => DiffusersSamplers.Find(scheduler.GetProperty("_class_name").GetString()!, scheduler);
 
     private static TestTensors Pipelines(string model) => TestTensors.Open(model, "reference", "pipelines.safetensors");
 

@@ -17,21 +17,31 @@ public class SchedulersTests
     [InlineData("DPM++ 2M", "DPM++ 2M")]
     [InlineData("pndm", "PLMS")]
     [InlineData("plms", "PLMS")]
+    [InlineData("dpmpp_2m", "DPM++ 2M")]
+    [InlineData("DPM2 a", "DPM2 a")]
+    [InlineData("dpm++2s_a", "DPM++ 2S a")]
+    [InlineData("dpmpp_2s_ancestral", "DPM++ 2S a")]
     public void Samplers_are_found_by_every_name(string name, string displayName) => Assert.Equal(displayName, Samplers.Find(name).DisplayName);
 
     [Fact]
     public void An_unknown_sampler_is_answered_with_the_list() => Fails(
-        () => Samplers.Find("heun3"), "unknown sampler \"heun3\": choose one of ddim, euler, euler_a, dpm++2m, pndm, plms");
+        () => Samplers.Find("heun3"), "unknown sampler \"heun3\": choose one of "
+            + "euler_a, euler_ancestral, euler, heun, dpm2, dpm_2, kdpm2, dpm2_a, dpm_2_ancestral, kdpm2_ancestral, lms, dpm++2s, dpmpp_2s, "
+            + "dpm++2s_a, dpmpp_2s_ancestral, dpm++2m, dpmpp_2m, dpm++2m_heun, dpmpp_2m_heun, dpm++3m, dpmpp_3m, dpm++2m_sde, dpmpp_2m_sde, "
+            + "dpm++sde, dpmpp_sde, dpm2m, dpm_2m, unipc, uni_pc_bh2, unipc_bh1, uni_pc, unipc3, deis, ddim, ddim_trailing, ddpm, pndm, plms, lcm, tcd");
 
     [Theory]
     [InlineData("discrete", Scheduler.Discrete)]
     [InlineData("Normal", Scheduler.Discrete)]
     [InlineData("KARRAS", Scheduler.Karras)]
+    [InlineData("SGM Uniform", Scheduler.SgmUniform)]
+    [InlineData("Align Your Steps", Scheduler.AlignYourSteps)]
     public void Schedulers_are_found_by_every_name(string name, Scheduler scheduler) => Assert.Equal(scheduler, SchedulerNames.Find(name));
 
     [Fact]
     public void An_unknown_scheduler_is_answered_with_the_list() => Fails(
-        () => SchedulerNames.Find("ays"), "unknown scheduler \"ays\": choose one of discrete, normal, karras");
+        () => SchedulerNames.Find("gits"),
+        "unknown scheduler \"gits\": choose one of discrete, normal, karras, exponential, sgm_uniform, simple, beta, ays, align_your_steps");
 
     [Theory]
     [InlineData(0)]
@@ -64,15 +74,54 @@ public class SchedulersTests
             {
                 foreach (var scheduler in sampler.Schedulers)
                 {
+                    if (sampler is Lcm or Tcd && steps > schedule.ConsistencySteps)
+                    {
+                        Fails(() => sampler.Plan(schedule, steps, scheduler),
+                            $"steps {steps}: the samplers of consistency models choose from 50 (the model's original_inference_steps)");
+                        continue;
+                    }
+
                     var plan = sampler.Plan(schedule, steps, scheduler);
                     Assert.True(double.IsFinite(plan.InitialNoiseScale) && plan.InitialNoiseScale > 0);
-                    Assert.True(plan.Steps.Count >= steps);
+
+                    // The beta distribution has no 500 different whole steps.
+                    Assert.True(plan.Steps.Count >= steps || (scheduler == Scheduler.Beta && steps == 500));
+                    Assert.Equal(plan.Steps.Select(s => s.Index).Order(), plan.Steps.Select(s => s.Index));
                     Assert.All(plan.Steps, s => Assert.True(
                         s.Timestep >= 0 && s.Timestep < schedule.TrainSteps && Numbers(s).All(double.IsFinite),
                         $"{sampler} {scheduler} {spacing} {steps}: {s}"));
                 }
             }
         }
+    }
+
+    [Fact]
+    public void A_share_of_noise_that_a_sampler_cannot_take_is_refused()
+    {
+        Fails(() => Samplers.Heun.Plan(Parse(Sd15), 20, Scheduler.Discrete, eta: 1),
+            "sampler heun takes no eta: leave it out or choose one of euler_a, dpm2_a, dpm++2s_a, dpm++2m_sde, dpm++sde, ddim, ddim_trailing, tcd");
+        Fails(() => Samplers.Ddim.Plan(Parse(Sd15), 20, Scheduler.Discrete, eta: 1.5), "eta 1.5: choose 0 to 1");
+        Fails(() => Samplers.Ddim.Plan(Parse(Sd15), 20, Scheduler.Discrete, eta: double.NaN), "eta NaN: choose 0 to 1");
+    }
+
+    [Fact]
+    public void A_share_of_no_noise_gives_the_samplers_that_draw_none()
+    {
+        void Same(Sampler one, Sampler other) => Assert.Equivalent(
+            other.Plan(Parse(Sd15), 20, Scheduler.Discrete).Steps, one.Plan(Parse(Sd15), 20, Scheduler.Discrete, eta: 0).Steps, strict: true);
+
+        Same(Samplers.EulerAncestral, Samplers.Euler);
+        Same(Samplers.Dpm2Ancestral, Samplers.Dpm2);
+        Same(Samplers.DpmPlusPlus2MSde, Samplers.DpmPlusPlus2M);
+    }
+
+    [Fact]
+    public void A_run_cannot_begin_behind_the_last_different_level()
+    {
+        var levels = Samplers.Euler.Plan(Parse(Sd15), 500, Scheduler.Beta).Steps.Count;
+        Assert.InRange(levels, 100, 499);
+        Fails(() => Samplers.Euler.Plan(Parse(Sd15), 500, Scheduler.Beta, firstStep: 499),
+            $"schedule beta has {levels} different levels for 500 steps; the run cannot begin at step 500");
     }
 
     [Fact]

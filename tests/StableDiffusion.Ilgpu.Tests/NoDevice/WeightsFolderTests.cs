@@ -198,7 +198,7 @@ public sealed class WeightsFolderTests : IDisposable
         File.Delete(Path.Combine(copy, "unet", "diffusion_pytorch_model.safetensors"));
         WeightsTestFiles.Refused(
             () => OpenAll(copy), "unet", "diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.bf16.safetensors",
-            "diffusion_pytorch_model.bin");
+            "diffusion_pytorch_model.bin", "diffusion_pytorch_model.bin.index.json");
     }
 
     /// <summary>Safety checker and feature extractor are known to be without use; a component that is not known is refused.</summary>

@@ -37,6 +37,35 @@ public sealed class WeightsHeaderTests : IDisposable
     }
 
     [Fact]
+    public void A_small_file_may_have_megabytes_of_metadata()
+    {
+        // What trainers write: JSON in texts of JSON, with escapes that need no decoding to be checked.
+        var tags = string.Concat(Enumerable.Range(0, 300_000).Select(i => $"\\\"tag {i % 1000}\\\": {i}, "));
+        Assert.InRange(tags.Length, 5_000_000, 8_000_000);
+        var path = files.WriteSafetensors(
+            "m.safetensors", Header(extra: $$""","__metadata__":{"ss_tag_frequency":"{{tags}}","modelspec.prediction_type":"\u0076"}"""), new byte[12]);
+        var (error, finding, allocated) = Samples.WatchedRead.Run(new FileInfo(path).Length, () =>
+        {
+            using var file = SafetensorsFile.Open(path);
+            Assert.Equal("v", file.FindMetadata("modelspec.prediction_type"));
+            Assert.Null(file.FindMetadata("format"));
+        });
+        TestContext.Current.TestOutputHelper?.WriteLine($"{allocated} bytes for {new FileInfo(path).Length}");
+        Assert.Null(error);
+        Assert.Null(finding);
+    }
+
+    [Fact]
+    public void A_text_that_is_no_text_is_refused()
+    {
+        RefusedHeader(Header(extra: ""","__metadata__":{"a":"\ud800"}"""), "is not valid JSON");
+        var text = Encoding.Latin1.GetBytes(Header(extra: ""","__metadata__":{"a":"?"}"""));
+        text[text.AsSpan().IndexOf((byte)'?')] = 0xff;
+        var path = files.Write("latin.safetensors", [.. BitConverter.GetBytes((long)text.Length), .. text, .. new byte[12]]);
+        WeightsTestFiles.Refused(() => SafetensorsFile.Open(path), "is not valid JSON");
+    }
+
+    [Fact]
     public void A_scalar_has_one_element_and_an_empty_file_none()
     {
         using var scalar = SafetensorsFile.Open(

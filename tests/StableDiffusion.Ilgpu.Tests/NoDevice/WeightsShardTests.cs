@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using StableDiffusion.Ilgpu.Tests.Samples;
 using StableDiffusion.Ilgpu.Weights;
 using Xunit;
 
@@ -22,7 +23,7 @@ public sealed class WeightsShardTests : IDisposable
     [Fact]
     public void Tensors_come_from_their_shards()
     {
-        using var source = ShardedSafetensors.Open(WriteIndex(Map("a", 1), Map("b", 1), Map("c", 2)));
+        using var source = ShardedWeights.Open(WriteIndex(Map("a", 1), Map("b", 1), Map("c", 2)));
         Assert.Equal(["a", "b", "c"], source.Tensors.Keys.Order());
         foreach (var (name, value) in new[] { ("a", 1f), ("b", 2f), ("c", 3f) })
         {
@@ -34,6 +35,19 @@ public sealed class WeightsShardTests : IDisposable
         }
 
         WeightsTestFiles.Refused(() => source.Read("d", new float[2]), Index, "d is missing", "nearest: a, b, c");
+    }
+
+    [Fact]
+    public void Shards_may_be_pytorch_files()
+    {
+        byte[] bytes = [.. BitConverter.GetBytes(4f), .. BitConverter.GetBytes(5f)];
+        File.WriteAllBytes(files.PathOf("pytorch_model-00001-of-00001.bin"), TorchFileWriter.Write(
+            new Dictionary<string, object?> { ["a"] = SampleTensor.Plain("0", TensorType.F32, bytes, 2) }));
+        using var source = ShardedWeights.Open(files.Write(
+            "pytorch_model.bin.index.json", """{"weight_map":{"a":"pytorch_model-00001-of-00001.bin"}}"""));
+        var values = new float[2];
+        source.Read("a", values);
+        Assert.Equal([4, 5], values);
     }
 
     [Fact]
@@ -51,7 +65,7 @@ public sealed class WeightsShardTests : IDisposable
         Refused([Map("a", 1), Map("b", 1), Map("c", 3)], "model-00003-of-00002.safetensors, which is not there");
         File.WriteAllBytes(files.PathOf("model-00002-of-00002.safetensors"), new byte[5]);
         WeightsTestFiles.Refused(
-            () => ShardedSafetensors.Open(WriteIndex(Map("a", 1), Map("b", 1), Map("c", 2))), "model-00002-of-00002.safetensors", "5 bytes");
+            () => ShardedWeights.Open(WriteIndex(Map("a", 1), Map("b", 1), Map("c", 2))), "model-00002-of-00002.safetensors", "5 bytes");
     }
 
     [Theory]
@@ -73,7 +87,7 @@ public sealed class WeightsShardTests : IDisposable
     public void A_damaged_index_is_refused(string text, string message)
     {
         var path = files.Write(Index, text);
-        WeightsTestFiles.Refused(() => ShardedSafetensors.Open(path), path, message);
+        WeightsTestFiles.Refused(() => ShardedWeights.Open(path), path, message);
     }
 
     private static string Map(string tensor, int shard) => $"\"{tensor}\":\"model-0000{shard}-of-00002.safetensors\"";
@@ -82,7 +96,7 @@ public sealed class WeightsShardTests : IDisposable
         files.Write(Index, $$$"""{"metadata":{"total_size":24},"weight_map":{ {{{string.Join(",", map)}}} }}""");
 
     private void Refused(string[] map, params string[] message) =>
-        WeightsTestFiles.Refused(() => ShardedSafetensors.Open(WriteIndex(map)), [Index, .. message]);
+        WeightsTestFiles.Refused(() => ShardedWeights.Open(WriteIndex(map)), [Index, .. message]);
 
     private void WriteShard(string name, params (string Name, float Value)[] tensors) => SafetensorsWriter.Write(
         files.PathOf(name),

@@ -6,7 +6,7 @@ using StableDiffusion.Ilgpu.Weights;
 
 namespace StableDiffusion.Ilgpu.Tests.Samples;
 
-/// <summary>One of the library's readers of foreign files, and how to let it read bytes to their end.</summary>
+/// <summary>One of the library's readers of foreign files, or of prompts, and how to let it read bytes to their end.</summary>
 /// <param name="Name">For people to name it.</param>
 /// <param name="Samples">Valid inputs.</param>
 /// <param name="Tokens">What its format is made of, for inputs that are nearly right.</param>
@@ -47,7 +47,7 @@ internal sealed record FileReader(
     private static IReadOnlyList<(byte[] Pickle, Dictionary<string, byte[]> Storages)> Pickles { get; } =
         [PickleWriter.Write(TorchFileWriter.Checkpoint()), PickleWriter.Write(TorchFileWriter.Embedding())];
 
-    /// <summary>Every reader of files that users are given by others.</summary>
+    /// <summary>Every reader of what users are given by others.</summary>
     public static IReadOnlyList<FileReader> All { get; } =
     [
         new("safetensors", [SampleFiles.Safetensors(), SampleFiles.EmptySafetensors()], JsonTokens, (folder, bytes) => OfFile(folder, "x.safetensors", bytes, path =>
@@ -64,7 +64,7 @@ internal sealed record FileReader(
             File.WriteAllBytes(Path.Combine(folder, "a.safetensors"), SampleFiles.Safetensors());
             return OfFile(folder, "model.safetensors.index.json", bytes, path =>
             {
-                using var file = ShardedSafetensors.Open(path);
+                using var file = ShardedWeights.Open(path);
                 ReadAll(file);
             });
         }),
@@ -81,6 +81,8 @@ internal sealed record FileReader(
         new("vocabulary", [SampleFiles.Vocabulary()], JsonTokens, (folder, bytes) => OfTokenizer(folder, bytes, SampleFiles.Merges())),
         new("merges", [SampleFiles.Merges()], [" "u8.ToArray(), "\n"u8.ToArray(), "\r\n"u8.ToArray(), "#version"u8.ToArray(), "</w>"u8.ToArray(), [0xff]],
             (folder, bytes) => OfTokenizer(folder, SampleFiles.Vocabulary(), bytes)),
+        new("prompt", [.. PromptSamples.Examples.Select(Encoding.UTF8.GetBytes)], [.. PromptSamples.Tokens.Select(Encoding.UTF8.GetBytes)], (_, bytes) =>
+            (bytes.Length, () => PromptSamples.Verify(Encoding.UTF8.GetString(bytes)))),
     ];
 
     /// <summary>Each float tensor in both ways, through a buffer of at most the largest tensor's size.</summary>

@@ -7,7 +7,7 @@ namespace StableDiffusion.Ilgpu.Tests.Samples;
 internal static class WatchedRead
 {
     /// <summary>Beside twice the file: what a tokenizer's tables, a JSON file of full size or a reader's own budget take.</summary>
-    public const long AllocationConstant = 16 << 20;
+    public const long AllocationConstant = 24 << 20;
 
     private static readonly TimeSpan Longest = TimeSpan.FromSeconds(5);
 

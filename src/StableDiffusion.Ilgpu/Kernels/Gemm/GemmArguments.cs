@@ -49,6 +49,9 @@ internal struct GemmArguments<T> where T : unmanaged
     public int PadLeft;
     public int PadTop;
 
+    /// <summary>Not 0 where the window sees the source again beyond its edges, and not zeros.</summary>
+    public int Circular;
+
     /// <summary>Kernel² * Channels.</summary>
     public int Depth;
 

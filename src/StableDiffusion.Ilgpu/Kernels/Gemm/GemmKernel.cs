@@ -83,6 +83,11 @@ internal static class GemmKernel<T, TLeaf>
             var x = pixel % a.OutputWidth;
             var run = IntrinsicMath.Min(a.OutputWidth - x, rows - done);
             var sourceY = (pixel / a.OutputWidth * a.Stride) + tapY - a.PadTop;
+            if (a.Circular != 0)
+            {
+                sourceY = Wrap(sourceY, a.Height);
+            }
+
             var sourceX = (x * a.Stride) + tapX - a.PadLeft;
 
             // Of the run, pixels from start to end lie inside the source.
@@ -94,11 +99,21 @@ internal static class GemmKernel<T, TLeaf>
             }
 
             var to = target + (done * Tile.SourcePitch);
-            default(TLeaf).Clear(scratch, to, Tile.SourcePitch, start, count);
-            default(TLeaf).Clear(scratch, to + (end * Tile.SourcePitch), Tile.SourcePitch, run - end, count);
+            var item = (long)((firstRow + done) / a.OutputPixels) * a.SourceHeight;
+            if (a.Circular != 0)
+            {
+                var line = a.Source + ((item + (sourceY * a.SourceHeight / a.Height)) * a.SourceWidth * a.SourcePitch) + channel;
+                WidenWrapped(a, line, sourceX, 0, start, count, scratch, to);
+                WidenWrapped(a, line, sourceX, end, run, count, scratch, to);
+            }
+            else
+            {
+                default(TLeaf).Clear(scratch, to, Tile.SourcePitch, start, count);
+                default(TLeaf).Clear(scratch, to + (end * Tile.SourcePitch), Tile.SourcePitch, run - end, count);
+            }
+
             if (start < end)
             {
-                var item = (long)((firstRow + done) / a.OutputPixels) * a.SourceHeight;
                 if (a.Height == a.SourceHeight && a.Width == a.SourceWidth)
                 {
                     var from = ((item + sourceY) * a.SourceWidth) + sourceX + (start * a.Stride);
@@ -141,6 +156,22 @@ internal static class GemmKernel<T, TLeaf>
             default(TLeaf).Widen(a.Arena, line + (from * a.SourcePitch), 0, scratch, target + (i * Tile.SourcePitch), 0, 1, count);
         }
     }
+
+    /// <summary>
+    /// Pixels start … end of a run that begins at column <paramref name="x"/>, all of them beyond the edges of a circular source.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void WidenWrapped(
+        GemmArguments<T> a, long line, int x, int start, int end, int count, ArrayView<float> scratch, int target)
+    {
+        for (var i = start; i < end; i++)
+        {
+            var from = (long)Wrap(x + (i * a.Stride), a.Width) * a.SourceWidth / a.Width;
+            default(TLeaf).Widen(a.Arena, line + (from * a.SourcePitch), 0, scratch, target + (i * Tile.SourcePitch), 0, 1, count);
+        }
+    }
+
+    private static int Wrap(int position, int size) => ((position % size) + size) % size;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Finish(GemmArguments<T> a, int firstRow, int rows, int firstPanel, int panels, ArrayView<float> scratch, int sums)

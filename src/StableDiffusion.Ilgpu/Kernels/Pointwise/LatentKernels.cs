@@ -39,6 +39,22 @@ internal struct LatentUpdateArguments<T> where T : unmanaged
     public int Slot3;
 }
 
+/// <summary>Keeps a part of latents as it is known.</summary>
+internal struct LatentBlendArguments
+{
+    public ArrayView<float> Latent;
+    public ArrayView<float> Known;
+    public ArrayView<float> Noise;
+
+    /// <summary>One value for each of the pixels of a picture.</summary>
+    public ArrayView<float> Mask;
+    public int Count;
+    public int Channels;
+    public int Pixels;
+    public float Signal;
+    public float NoiseFactor;
+}
+
 /// <summary>Conversions between latents or pictures and activations.</summary>
 internal struct ConversionArguments<T> where T : unmanaged
 {
@@ -50,7 +66,11 @@ internal struct ConversionArguments<T> where T : unmanaged
     public long Offset;
     public int Count;
 
-    /// <summary>Batch items that each get all of the latent.</summary>
+    /// <summary>Channels of the latent, and values from one pixel of the activations to the next: more where the model reads other channels beside it.</summary>
+    public int Channels;
+    public int Pitch;
+
+    /// <summary>How many times all of the latent is written: with guidance twice.</summary>
     public int Copies;
     public float Scale;
 }
@@ -63,7 +83,7 @@ internal static class LatentKernels<T, TLeaf>
     /// <summary>Values that a group takes at a time.</summary>
     private const int TileValues = 2048;
 
-    /// <summary>Writes latent * scale, rounded to the activations' type, once for each batch item.</summary>
+    /// <summary>Writes latent * scale, rounded to the activations' type, Copies times.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Scale(ConversionArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
@@ -71,9 +91,10 @@ internal static class LatentKernels<T, TLeaf>
         {
             for (var i = first; i < IntrinsicMath.Min(a.Count, first + TileValues); i++)
             {
+                var to = a.Offset + ((long)(i / a.Channels) * a.Pitch) + (i % a.Channels);
                 for (var copy = 0; copy < a.Copies; copy++)
                 {
-                    default(TLeaf).Store(a.Arena, a.Offset + ((long)copy * a.Count) + i, a.Latent[i] * a.Scale);
+                    default(TLeaf).Store(a.Arena, to + ((long)copy * (a.Count / a.Channels) * a.Pitch), a.Latent[i] * a.Scale);
                 }
             }
         }
@@ -122,6 +143,21 @@ internal static class LatentKernels<T, TLeaf>
                 next += a.NoiseFactor != 0 ? a.NoiseFactor * a.Noise[i] : 0;
                 a.History[(a.Slot0 * a.Count) + i] = derived;
                 a.Latent[i] = next;
+            }
+        }
+    }
+
+    /// <summary>Where the mask is 0, the known latent under noise takes the latent's place; between 0 and 1 they are mixed.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Blend(LatentBlendArguments a, ArrayView<float> scratch, ArrayView<int> counter)
+    {
+        for (var first = NextTile(counter); first < a.Count; first = NextTile(counter))
+        {
+            for (var i = first; i < IntrinsicMath.Min(a.Count, first + TileValues); i++)
+            {
+                var mask = a.Mask[i / a.Channels % a.Pixels];
+                var known = (a.Signal * a.Known[i]) + (a.NoiseFactor * a.Noise[i]);
+                a.Latent[i] = ((1f - mask) * known) + (mask * a.Latent[i]);
             }
         }
     }

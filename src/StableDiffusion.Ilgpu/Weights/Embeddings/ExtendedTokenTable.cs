@@ -40,6 +40,8 @@ internal sealed class ExtendedTokenTable : IWeightSource
         TensorPrimitives.ConvertToHalf(added.AsSpan(0, destination.Length - own), MemoryMarshal.Cast<ushort, Half>(destination[own..]));
     }
 
+    public StoredTensor? Locate(string name) => name == TableName ? null : inner.Locate(name);
+
     public void Dispose() => inner.Dispose();
 
     /// <summary>How many of a tensor's elements the inner source has.</summary>

@@ -35,5 +35,7 @@ internal sealed class LoraWeights(IWeightSource inner, IReadOnlyDictionary<strin
         TensorPrimitives.ConvertToHalf(merged, MemoryMarshal.Cast<ushort, Half>(destination));
     }
 
+    public StoredTensor? Locate(string name) => deltas.ContainsKey(name) ? null : inner.Locate(name);
+
     public void Dispose() => inner.Dispose();
 }

@@ -3,24 +3,24 @@ using System.Text.Json;
 namespace StableDiffusion.Ilgpu.Weights;
 
 /// <summary>
-/// Safetensors files that together hold one component, with an index (<c>….safetensors.index.json</c>) whose <c>weight_map</c> says which
-/// file holds which tensor. Index and files must agree in both directions.
+/// Files that together hold one component, with an index (<c>….safetensors.index.json</c>, <c>….bin.index.json</c>) whose
+/// <c>weight_map</c> says which file holds which tensor. Index and files must agree in both directions.
 /// </summary>
-internal sealed class ShardedSafetensors : IWeightSource
+internal sealed class ShardedWeights : IWeightSource
 {
-    private readonly Dictionary<string, SafetensorsFile> shardOf = [];
-    private readonly List<SafetensorsFile> shards = [];
+    private readonly Dictionary<string, IWeightSource> shardOf = [];
+    private readonly List<IWeightSource> shards = [];
 
-    private ShardedSafetensors(string indexPath) => Description = indexPath;
+    private ShardedWeights(string indexPath) => Description = indexPath;
 
     public string Description { get; }
 
     public IReadOnlyDictionary<string, TensorInfo> Tensors { get; private set; } = new Dictionary<string, TensorInfo>();
 
     /// <exception cref="StableDiffusionException">The index or a shard is missing or damaged, or they contradict each other.</exception>
-    public static ShardedSafetensors Open(string indexPath)
+    public static ShardedWeights Open(string indexPath)
     {
-        var source = new ShardedSafetensors(indexPath);
+        var source = new ShardedWeights(indexPath);
         try
         {
             source.OpenShards();
@@ -45,6 +45,8 @@ internal sealed class ShardedSafetensors : IWeightSource
         shardOf[name].Read(name, destination);
     }
 
+    public StoredTensor? Locate(string name) => shardOf[name].Locate(name);
+
     public void Dispose() => shards.ForEach(s => s.Dispose());
 
     private void OpenShards()
@@ -64,7 +66,7 @@ internal sealed class ShardedSafetensors : IWeightSource
                 throw Error($"names the shard {group.Key}, which is not there");
             }
 
-            var shard = SafetensorsFile.Open(path);
+            var shard = WeightFile.Open(path);
             shards.Add(shard);
             foreach (var name in group)
             {
@@ -87,7 +89,7 @@ internal sealed class ShardedSafetensors : IWeightSource
         var name = entry.Value.ValueKind == JsonValueKind.String ? entry.Value.GetString()! : "";
         return name.Length > 0 && name is not ("." or "..") && name.IndexOfAny(['/', '\\', ':', '\0']) < 0
             ? name
-            : throw Error($"places {entry.Name} in {entry.Value.GetRawText()}, not a file name of the same folder");
+            : throw Error($"places {entry.Name} in {JsonFile.Quote(entry.Value)}, not a file name of the same folder");
     }
 
     private StableDiffusionException Error(string problem) => new($"{Description}: {problem}");

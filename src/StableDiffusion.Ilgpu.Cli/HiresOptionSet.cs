@@ -1,0 +1,53 @@
+using System.CommandLine;
+
+namespace StableDiffusion.Ilgpu.Cli;
+
+/// <summary>The options of a second pass in a larger size, by the names and with the defaults of stable-diffusion.cpp.</summary>
+internal sealed class HiresOptionSet
+{
+    private static readonly (string Name, HiresUpscaler Upscaler)[] Upscalers =
+        [("latent", HiresUpscaler.Latent), ("latent-nearest", HiresUpscaler.LatentNearest)];
+
+    private readonly Option<bool> hires = new("--hires") { Description = "Enlarge what was drawn and draw again in that size" };
+    private readonly Option<double?> scale = SharedOptions.Number<double>("--hires-scale", "How many times as wide and high");
+    private readonly Option<string> upscaler = SharedOptions.Choice(
+        "--hires-upscaler", $"What is enlarged: {string.Join(", ", Upscalers.Select(u => u.Name))}", "latent", name => Find(name));
+
+    private readonly Option<int?> steps = SharedOptions.Number<int>(
+        "--hires-steps", "Steps of the second pass, of which the share of the strength is taken [default: --steps]");
+
+    private readonly Option<double?> strength = SharedOptions.Number<double>(
+        "--hires-denoising-strength", "Noise level that the second pass begins at, above 0, up to 1");
+
+    public HiresOptionSet()
+    {
+        var defaults = new HiresOptions();
+        scale.DefaultValueFactory = _ => defaults.Scale;
+        strength.DefaultValueFactory = _ => defaults.DenoisingStrength;
+    }
+
+    public void AddTo(Command command)
+    {
+        foreach (var option in new Option[] { hires, scale, upscaler, steps, strength })
+        {
+            command.Add(option);
+        }
+    }
+
+    /// <summary>Null where none is asked for.</summary>
+    public HiresOptions? Read(ParseResult parsed) => !parsed.GetValue(hires) ? null : new HiresOptions
+    {
+        Scale = parsed.GetValue(scale)!.Value,
+        Upscaler = Find(parsed.GetValue(upscaler)!),
+        Steps = parsed.GetValue(steps),
+        DenoisingStrength = parsed.GetValue(strength)!.Value,
+    };
+
+    private static HiresUpscaler Find(string name)
+    {
+        var found = Upscalers.FirstOrDefault(u => string.Equals(u.Name, name, StringComparison.OrdinalIgnoreCase));
+        return found.Name is not null ? found.Upscaler
+            : throw new StableDiffusionException(
+                $"unknown upscaler \"{name}\": choose one of {string.Join(", ", Upscalers.Select(u => u.Name))}");
+    }
+}

@@ -1,0 +1,142 @@
+using System.CommandLine;
+using System.Globalization;
+using StableDiffusion.Ilgpu.Imaging;
+
+namespace StableDiffusion.Ilgpu.Cli;
+
+/// <summary>The options that show a picture while it emerges. <c>--preview</c> also takes a method, as stable-diffusion.cpp's does.</summary>
+internal sealed class WatchOptionSet
+{
+    private const string Off = "none";
+
+    private static readonly (string Name, PreviewMethod Method)[] Methods =
+        [("proj", PreviewMethod.Linear), ("tae", PreviewMethod.TinyAutoencoder), ("vae", PreviewMethod.Autoencoder)];
+
+    private readonly Option<string?> preview = SharedOptions.OptionalChoice(
+        "--preview", "Write the picture as it emerges every N steps, and show it in terminals with colours", text => ReadPreview(text));
+
+    private readonly Option<int?> interval = SharedOptions.Number<int>("--preview-interval", "The N of --preview METHOD [default: 1]");
+
+    private readonly Option<string?> method = SharedOptions.OptionalChoice(
+        "--preview-method",
+        "How previews are made: proj (colours straight from the latent; small models decode instead), tae (--taesd) or vae [default: proj]",
+        name => FindMethod(name));
+
+    private readonly Option<string?> previewPath = new("--preview-path")
+    {
+        Description = "PNG file of the preview [default: preview.png beside the output]",
+        HelpName = "file",
+    };
+
+    private readonly Option<string?> saveSteps = new("--save-steps")
+    {
+        Description = "Write the whole denoising, from noise to picture, as a strip (.png) or an animation (.apng, .webp)",
+        HelpName = "file",
+    };
+
+    private readonly Option<int?> saveStepsEvery = SharedOptions.Number<int>("--save-steps-every", "Steps from one picture of --save-steps to the next [default: 1]");
+
+    public void AddTo(Command command)
+    {
+        preview.HelpName = "N";
+        method.HelpName = "method";
+        foreach (var option in new Option[] { preview, interval, method, previewPath, saveSteps, saveStepsEvery })
+        {
+            command.Add(option);
+        }
+    }
+
+    /// <summary>The request with what is to be watched.</summary>
+    /// <exception cref="StableDiffusionException">The options contradict each other, or a file cannot be written.</exception>
+    public (GenerationRequest Request, PictureWatch Watch) Read(
+        ParseResult parsed, GenerationRequest request, bool hasTaesd, string[] outputs)
+    {
+        var every = ReadInterval(parsed);
+        var steps = parsed.GetValue(saveSteps);
+        var path = every == 0 ? null
+            : parsed.GetValue(previewPath) ?? Path.Combine(Path.GetDirectoryName(outputs[0]) ?? "", "preview.png");
+        if (path is null && parsed.GetValue(previewPath) is not null)
+        {
+            throw new StableDiffusionException("--preview-path has no effect without --preview");
+        }
+
+        var chosen = ReadMethod(parsed);
+        if (chosen == PreviewMethod.TinyAutoencoder && !hasTaesd)
+        {
+            throw new StableDiffusionException("previews by tae need a file: --taesd FILE, with --taesd-preview-only if it is for previews alone");
+        }
+
+        if (path is not null)
+        {
+            PngWriter.CheckWritable(path);
+        }
+
+        var watch = new PictureWatch(path, steps is null ? [] : [.. StepsFiles(steps, outputs.Length)]);
+        return (
+            request with
+            {
+                PreviewInterval = every,
+                PreviewMethod = chosen,
+                NoisyPreviewInterval = steps is null ? 0 : AtLeastOne("--save-steps-every", parsed.GetValue(saveStepsEvery) ?? 1),
+            },
+            watch);
+    }
+
+    private int ReadInterval(ParseResult parsed)
+    {
+        var (number, chosen) = parsed.GetValue(preview) is { } text ? ReadPreview(text) : (0, null);
+        if (parsed.GetValue(interval) is { } given)
+        {
+            return number != 0 && number != given
+                ? throw new StableDiffusionException($"--preview {number} and --preview-interval {given} are two intervals; give one")
+                : chosen is null ? number : AtLeastOne("--preview-interval", given);
+        }
+
+        return chosen is null ? number : 1;
+    }
+
+    private PreviewMethod ReadMethod(ParseResult parsed)
+    {
+        var inPreview = parsed.GetValue(preview) is { } text ? ReadPreview(text).Method : null;
+        return parsed.GetValue(method) is { } name ? FindMethod(name) : inPreview ?? PreviewMethod.Linear;
+    }
+
+    private static IEnumerable<string> StepsFiles(string output, int count)
+    {
+        var extension = Path.GetExtension(output);
+        if (!StepsPicture.Extensions.Contains(extension, StringComparer.OrdinalIgnoreCase))
+        {
+            throw new StableDiffusionException($"cannot write '{output}': valid: {string.Join(", ", StepsPicture.Extensions)}");
+        }
+
+        for (var i = 0; i < count; i++)
+        {
+            // The names of a batch are numbered as those of its pictures.
+            var file = Path.ChangeExtension(OutputNames.Of(Path.ChangeExtension(output, ".png"), i, count), extension);
+            PngWriter.CheckWritable(file);
+            yield return file;
+        }
+    }
+
+    private static (int Interval, PreviewMethod? Method) ReadPreview(string text) =>
+        int.TryParse(text, NumberStyles.Integer, CultureInfo.InvariantCulture, out var number) ? (AtLeastOne("--preview", number), null)
+        : string.Equals(text, Off, StringComparison.OrdinalIgnoreCase) ? (0, null)
+        : (0, FindMethod(text));
+
+    private static PreviewMethod FindMethod(string name)
+    {
+        foreach (var known in Methods)
+        {
+            if (string.Equals(known.Name, name, StringComparison.OrdinalIgnoreCase))
+            {
+                return known.Method;
+            }
+        }
+
+        throw new StableDiffusionException(
+            $"unknown preview \"{name}\": give a number of steps, or choose one of {string.Join(", ", Methods.Select(m => m.Name))}");
+    }
+
+    private static int AtLeastOne(string name, int value) =>
+        value >= 1 ? value : throw new StableDiffusionException($"{name} {value} cannot be used; valid: 1 or more");
+}

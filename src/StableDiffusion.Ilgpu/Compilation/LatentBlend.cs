@@ -1,0 +1,66 @@
+using ILGPU;
+using ILGPU.Runtime;
+using StableDiffusion.Ilgpu.Devices;
+using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Kernels.Pointwise;
+using StableDiffusion.Ilgpu.Sampling;
+
+namespace StableDiffusion.Ilgpu.Compilation;
+
+/// <summary>The known part of latents, on the device: put back after each step. Channels last.</summary>
+internal sealed class LatentBlend<T> : IDisposable where T : unmanaged
+{
+    private readonly DeviceSession device;
+    private readonly KernelSet<T> kernels;
+    private readonly Workspace<T> workspace;
+    private readonly DeviceBuffer<float> known;
+    private readonly DeviceBuffer<float> noise;
+    private readonly DeviceBuffer<float> mask;
+
+    /// <param name="device">Where it lies.</param>
+    /// <param name="kernels">Mix it in.</param>
+    /// <param name="workspace">Of the kernels.</param>
+    /// <param name="known">The latents without noise.</param>
+    /// <param name="noise">The noise that they are under.</param>
+    /// <param name="mask">One value for each pixel of a latent: 0 where it is known.</param>
+    public LatentBlend(
+        DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, ReadOnlySpan<float> known, ReadOnlySpan<float> noise, ReadOnlySpan<float> mask)
+    {
+        (this.device, this.kernels, this.workspace) = (device, kernels, workspace);
+        this.known = Upload(known);
+        this.noise = Upload(noise);
+        this.mask = Upload(mask);
+    }
+
+    /// <summary>Puts the known part back, under the noise of the step that follows.</summary>
+    public void Apply(LatentState<T> latent, int channels, NoiseMix mix) => kernels.LatentBlend(
+        device.Stream, new KernelConfig(device.Groups, 1),
+        new LatentBlendArguments
+        {
+            Latent = latent.View,
+            Known = known.View,
+            Noise = noise.View,
+            Mask = mask.View,
+            Count = (int)known.Length,
+            Channels = channels,
+            Pixels = (int)mask.Length,
+            Signal = (float)mix.Signal,
+            NoiseFactor = (float)mix.Noise,
+        },
+        workspace.Scratch, workspace.FreshCounter(device.Stream));
+
+    public void Dispose()
+    {
+        known.Dispose();
+        noise.Dispose();
+        mask.Dispose();
+    }
+
+    private DeviceBuffer<float> Upload(ReadOnlySpan<float> values)
+    {
+        var buffer = device.Allocate<float>(values.Length);
+        buffer.View.CopyFromCPU(device.Stream, values);
+        device.Stream.Synchronize();
+        return buffer;
+    }
+}

@@ -1,0 +1,171 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+
+namespace StableDiffusion.Ilgpu.Imaging;
+
+/// <summary>
+/// The settings in the node graphs that ComfyUI puts into pictures: <c>prompt</c>, the nodes as they ran, by their ids, with inputs that
+/// are values or <c>[id, output]</c>; or, without it, <c>workflow</c>, the editor's document.
+/// </summary>
+internal sealed partial class ComfyUiGraph
+{
+    /// <summary>What stands for the version, which the graphs do not tell.</summary>
+    public const string Name = "ComfyUI";
+
+    /// <summary>Nodes that are followed from one to the next; a damaged graph may lead in circles.</summary>
+    private const int MostHops = 100;
+
+    private readonly Dictionary<string, JsonElement> nodes;
+
+    private ComfyUiGraph(JsonElement prompt) => nodes = prompt.EnumerateObject()
+        .Where(n => n.Value.ValueKind == JsonValueKind.Object && Inputs(n.Value).ValueKind == JsonValueKind.Object)
+        .GroupBy(n => n.Name).ToDictionary(g => g.Key, g => g.Last().Value);
+
+    /// <returns>Null where neither text holds a sampler's node.</returns>
+    public static PictureSettings? Read(string? prompt, string? workflow)
+    {
+        foreach (var graph in new[] { Parse(prompt), ComfyUiWorkflow.ToPrompt(Parse(workflow)) })
+        {
+            if (graph is { ValueKind: JsonValueKind.Object } nodes && SettingsOf(nodes) is { } settings)
+            {
+                return settings;
+            }
+        }
+
+        return null;
+    }
+
+    private static PictureSettings? SettingsOf(JsonElement prompt)
+    {
+        try
+        {
+            return new ComfyUiGraph(prompt).Settings();
+        }
+        catch (InvalidOperationException)
+        {
+            // A text with half a surrogate pair is valid JSON and no string.
+            return null;
+        }
+    }
+
+    private static JsonElement? Parse(string? json)
+    {
+        if (json is null)
+        {
+            return null;
+        }
+
+        try
+        {
+            // Python writes numbers that JSON does not have.
+            var valid = StringOrNonNumber().Replace(json, m => m.Value[0] == '"' ? m.Value : "null");
+            using var document = JsonDocument.Parse(valid);
+            return document.RootElement.Clone();
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    private PictureSettings? Settings()
+    {
+        // Of several samplers the one that starts from an empty latent makes the picture; the others work on it.
+        var samplers = nodes.Values.Where(n => Value(n, "steps") is not null && Value(n, "sampler_name") is not null).ToList();
+        if (samplers.Count == 0)
+        {
+            return null;
+        }
+
+        var sampler = samplers.FirstOrDefault(IsFirst, samplers[0]);
+        var latent = Follow(sampler, n => Value(n, "width") is not null && Value(n, "height") is not null, "latent_image", "samples", "latent");
+        var model = Follow(sampler, n => ModelName(n) is not null, "model");
+        var (prompt, clip) = Text(sampler, "positive");
+        var (negative, _) = Text(sampler, "negative");
+        var skip = clip is { } text ? Follow(text, n => Value(n, "stop_at_clip_layer") is not null, "clip") : null;
+        (string Key, string? Value)[] settings =
+        [
+            ("Steps", Value(sampler, "steps")),
+            ("Sampler", Value(sampler, "sampler_name")),
+            ("Schedule type", Value(sampler, "scheduler")),
+            ("CFG scale", Value(sampler, "cfg")),
+            ("Seed", Value(sampler, "seed") ?? Value(sampler, "noise_seed")),
+            ("Size", latent is { } l ? $"{Value(l, "width")}x{Value(l, "height")}" : null),
+            ("Model", model is { } m ? ModelName(m) : null),
+            ("Denoising strength", Value(sampler, "denoise") is { } strength && strength != "1" ? strength : null),
+            ("Clip skip", skip is { } s ? Value(s, "stop_at_clip_layer")!.TrimStart('-') : null),
+
+            // Its noise is PyTorch's on the CPU, whatever it runs on.
+            ("RNG", "CPU"),
+            ("Version", Name),
+        ];
+        return new(prompt, negative, [.. settings.Where(v => v.Value is not null).Select(v => (v.Key, v.Value!))]);
+    }
+
+    private bool IsFirst(JsonElement sampler) =>
+        Follow(sampler, n => Value(n, "width") is not null, "latent_image") is not null
+        && Follow(sampler, n => Value(n, "steps") is not null, "latent_image", "samples") is null;
+
+    /// <summary>The first text that an input leads to, and its node.</summary>
+    private (string Text, JsonElement? Node) Text(JsonElement from, string input)
+    {
+        var node = Follow(
+            from, n => TextOf(n) is not null, input, "conditioning", "conditioning_1", "conditioning_to", "positive", "text", "string", "value");
+        return (node is { } found ? TextOf(found)! : "", node);
+    }
+
+    private static string? TextOf(JsonElement node)
+    {
+        foreach (var name in new[] { "text", "text_g", "string", "value", "prompt" })
+        {
+            if (Inputs(node).TryGetProperty(name, out var text) && text.ValueKind == JsonValueKind.String)
+            {
+                return text.GetString();
+            }
+        }
+
+        return null;
+    }
+
+    private static string? ModelName(JsonElement node) => Value(node, "ckpt_name") ?? Value(node, "unet_name");
+
+    /// <summary>The next node along links of these names, the first that has one, that fits; null where the way ends.</summary>
+    private JsonElement? Follow(JsonElement from, Predicate<JsonElement> fits, params string[] links)
+    {
+        var node = from;
+        for (var i = 0; i < MostHops; i++)
+        {
+            var next = links.Select(l => Linked(node, l)).FirstOrDefault(n => n is not null);
+            if (next is null || fits(next.Value))
+            {
+                return next;
+            }
+
+            node = next.Value;
+        }
+
+        return null;
+    }
+
+    private JsonElement? Linked(JsonElement node, string input) =>
+        Inputs(node).TryGetProperty(input, out var link) && link.ValueKind == JsonValueKind.Array && link.GetArrayLength() == 2
+        && nodes.TryGetValue(link[0].ToString(), out var found)
+            ? found
+            : null;
+
+    private static JsonElement Inputs(JsonElement node) => node.TryGetProperty("inputs", out var inputs) ? inputs : default;
+
+    /// <summary>A number or text that stands in the node itself.</summary>
+    private static string? Value(JsonElement node, string input) =>
+        !Inputs(node).TryGetProperty(input, out var value) ? null
+        : value.ValueKind == JsonValueKind.String ? value.GetString()
+        : value.ValueKind != JsonValueKind.Number ? null
+        : value.TryGetInt64(out var whole) ? whole.ToString(CultureInfo.InvariantCulture)
+        : value.TryGetDouble(out var number) && number == Math.Floor(number) && Math.Abs(number) < 1e15
+            ? ((long)number).ToString(CultureInfo.InvariantCulture)
+            : value.GetRawText();
+
+    [GeneratedRegex("\"(?:\\\\.|[^\"\\\\])*\"|-?Infinity|NaN", RegexOptions.Singleline)]
+    private static partial Regex StringOrNonNumber();
+}

@@ -1,0 +1,50 @@
+using StableDiffusion.Ilgpu.Devices;
+
+namespace StableDiffusion.Ilgpu;
+
+/// <summary>
+/// Which pictures share a call of the UNet. A picture does not depend on it: on the processor the same seed gives the same bits in any
+/// batch.
+/// </summary>
+internal static class BatchPlan
+{
+    /// <summary>
+    /// A processor is busy with one large picture already. Of small ones this many share the reading of the weights, up to as many pixels
+    /// of
+    /// latent as one picture of 512 x 512 has; more would only delay the first picture.
+    /// </summary>
+    private const int MostOnProcessor = 8;
+
+    private const int MostPixelsOnProcessor = 64 * 64;
+
+    /// <summary>How many pictures to draw together.</summary>
+    /// <param name="count">Pictures to draw.</param>
+    /// <param name="limit">The most that the user allows; null for the device's own measure.</param>
+    /// <param name="latentPixels">Pixels of one picture's latent.</param>
+    /// <param name="kind">The device.</param>
+    /// <param name="budget">Bytes of memory that may be used.</param>
+    /// <param name="measure">Bytes that a call with so many pictures needs.</param>
+    public static int Choose(int count, int? limit, int latentPixels, DeviceKind kind, long budget, Func<int, long> measure)
+    {
+        var most = kind == DeviceKind.Cpu ? Math.Clamp(MostPixelsOnProcessor / latentPixels, 1, MostOnProcessor) : count;
+        var size = Math.Min(count, limit ?? most);
+        while (size > 1 && measure(size) is var bytes && bytes > budget)
+        {
+            size = (int)Math.Clamp(size * (double)budget / bytes, 1, size - 1);
+        }
+
+        return size;
+    }
+
+    /// <summary>The first picture and the number of pictures of each batch.</summary>
+    public static IEnumerable<(int First, int Count)> Split(int count, int size) =>
+        Enumerable.Range(0, (count + size - 1) / size).Select(i => (i * size, Math.Min(size, count - (i * size))));
+
+    /// <summary>Halves a, b (without the prompt and with it) become a … a, b … b, each <paramref name="pictures"/> times.</summary>
+    public static float[] Repeat(float[] context, int halves, int pictures)
+    {
+        var length = context.Length / halves;
+        return pictures == 1 ? context
+            : [.. Enumerable.Range(0, halves * pictures).SelectMany(i => context.AsSpan(i / pictures * length, length).ToArray())];
+    }
+}

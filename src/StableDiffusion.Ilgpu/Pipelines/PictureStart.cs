@@ -1,0 +1,98 @@
+namespace StableDiffusion.Ilgpu;
+
+/// <summary>
+/// What a run takes from a given picture: the latent that it starts from, the part that stays, what an inpainting UNet reads beside the latent.
+/// Noise is drawn in the order of diffusers' pipelines: the picture's latent, the start, the masked picture's latent.
+/// </summary>
+internal sealed class PictureStart
+{
+    private readonly PictureLatent latent;
+    private readonly PictureLatent? maskedLatent;
+    private readonly float[]? mask;
+    private readonly bool isInpaintingModel;
+    private readonly bool fromNoise;
+    private readonly bool meanLatent;
+
+    private PictureStart(
+        PictureLatent latent, PictureLatent? maskedLatent, float[]? mask, bool isInpaintingModel, bool fromNoise, bool meanLatent) =>
+        (this.latent, this.maskedLatent, this.mask, this.isInpaintingModel, this.fromNoise, this.meanLatent) =
+            (latent, maskedLatent, mask, isInpaintingModel, fromNoise, meanLatent);
+
+    /// <summary>The step that a run of <paramref name="steps"/> steps begins with, as diffusers counts it.</summary>
+    /// <exception cref="StableDiffusionException">No step would be taken.</exception>
+    public static int FirstStep(int steps, double strength)
+    {
+        var taken = Math.Min((int)(steps * strength), steps);
+        return taken > 0 ? steps - taken
+            : throw new StableDiffusionException($"strength {strength} of {steps} steps leaves no step to take; raise one of them");
+    }
+
+    /// <param name="engine">Encodes.</param>
+    /// <param name="model">Whether it is an inpainting model.</param>
+    /// <param name="picture">Channels last, -1 … 1.</param>
+    /// <param name="mask">One value a pixel, 1 where the picture is drawn anew; null for everywhere.</param>
+    /// <param name="height">Of the picture.</param>
+    /// <param name="width">Of the picture.</param>
+    /// <param name="firstStep">Of the plan.</param>
+    /// <param name="meanLatent">The latent is the mean of its distribution, not drawn from it.</param>
+    /// <param name="circular">Convolutions wrap around the edges.</param>
+    /// <param name="cancellationToken">Stops between two launches.</param>
+    public static PictureStart Create<T>(
+        DiffusionEngine<T> engine, LoadedModel model, float[] picture, float[]? mask, int height, int width, int firstStep, bool meanLatent,
+        bool circular, CancellationToken cancellationToken) where T : unmanaged
+    {
+        var latent = engine.EncodePicture(picture, height, width, circular, cancellationToken);
+        var channels = picture.Length / (height * width);
+        var maskedLatent = mask is null || !model.IsInpainting ? null
+            : engine.EncodePicture([.. picture.Select((v, i) => mask[i / channels] < 0.5f ? v : 0)], height, width, circular, cancellationToken);
+        return new PictureStart(
+            latent, maskedLatent, mask is null ? null : Shrink(mask, height, width, model.VaeConfig.PixelsPerLatent), model.IsInpainting,
+            mask is not null && firstStep == 0, meanLatent);
+    }
+
+    /// <summary>A run that starts from the picture.</summary>
+    public SamplingRun Apply(SamplingRun run)
+    {
+        var needed = !(isInpaintingModel && fromNoise);
+        var start = needed ? Sample(latent, run) : null;
+        var noise = run.Draw();
+        run = run with { StartNoise = noise, Start = fromNoise ? null : start };
+        if (mask is null)
+        {
+            return run;
+        }
+
+        // The masked picture's latent is drawn even where it is not read, so that the noise of later steps stays diffusers'.
+        var masked = Sample(maskedLatent ?? latent, run);
+        return isInpaintingModel
+            ? run with { Conditions = Beside(masked, run.Pictures) }
+            : run with { Blend = new MaskedLatent(start!, mask) };
+    }
+
+    private float[] Sample(PictureLatent from, SamplingRun run)
+    {
+        if (!from.HasVariance || meanLatent)
+        {
+            return [.. Enumerable.Range(0, run.Pictures).SelectMany(_ => from.Sample([]))];
+        }
+
+        var noise = run.Draw();
+        var size = noise.Length / run.Pictures;
+        return [.. Enumerable.Range(0, run.Pictures).SelectMany(i => from.Sample(noise.AsSpan(i * size, size)))];
+    }
+
+    /// <summary>The mask, then the masked picture's latent, of each picture; the mask is hard here, as such models know it.</summary>
+    private float[] Beside(float[] masked, int pictures)
+    {
+        float[] hard = [.. mask!.Select(m => m < 0.5f ? 0f : 1f)];
+        var size = masked.Length / pictures;
+        return [.. Enumerable.Range(0, pictures).SelectMany(i => hard.Concat(masked.Skip(i * size).Take(size)))];
+    }
+
+    /// <summary>The mask's value at the upper left pixel of each latent pixel.</summary>
+    private static float[] Shrink(float[] mask, int height, int width, int scale) =>
+    [..
+        from y in Enumerable.Range(0, height / scale)
+        from x in Enumerable.Range(0, width / scale)
+        select mask[(y * scale * width) + (x * scale)]];
+}

@@ -1,0 +1,161 @@
+using System.Globalization;
+using System.Numerics;
+using StableDiffusion.Ilgpu.Imaging;
+using StableDiffusion.Ilgpu.Sampling;
+
+namespace StableDiffusion.Ilgpu;
+
+/// <summary>
+/// A picture's settings in the terms of a request. Each is read when it is asked for, so that one that is not asked for may be unknown;
+/// one that the picture does not tell is null.
+/// </summary>
+/// <param name="source">What messages call the picture.</param>
+/// <param name="settings">As its file has them.</param>
+internal sealed class RepeatedSettings(string source, PictureSettings settings)
+{
+    /// <summary>Keys that tell about a picture and do not change it, or that are compared with the model.</summary>
+    private static readonly string[] Informative = ["Model", "Model hash", "VAE", "VAE hash", "Version", "User", "SDCPP"];
+
+    private static readonly string[] Repeated =
+        ["Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "RNG", "Eta", "Eta DDIM", "Clip skip", "Emphasis", "Tiling"];
+
+    private static readonly string[] HiresKeys = ["Denoising strength", "Hires upscale", "Hires steps", "Hires upscaler"];
+
+    // The web UI's names for the levels of training.
+    private static readonly string[] DiscreteNames = ["Automatic", "Uniform"];
+
+    public static RepeatedSettings Read(string path) => new(path, PictureSettings.Read(path));
+
+    public string Prompt => settings.Prompt;
+
+    public string NegativePrompt => settings.NegativePrompt;
+
+    public int? Steps => Number<int>("Steps");
+
+    public double? GuidanceScale => Number<double>("CFG scale");
+
+    public long? Seed => Number<long>("Seed");
+
+    public int? Width => Size?.Width;
+
+    public int? Height => Size?.Height;
+
+    /// <exception cref="StableDiffusionException">There is no such sampler here; the message lists those that there are.</exception>
+    public Sampler? Sampler => settings["Sampler"] is not { } name ? null
+        : FindSampler(name) ?? (SplitSchedule(name) is { } split ? FindSampler(split.Sampler) : null)
+        ?? throw Unknown("sampler", name, Samplers.All.Select(s => s.Name));
+
+    /// <exception cref="StableDiffusionException">There is no such schedule here; the message lists those that there are.</exception>
+    public Scheduler? Scheduler =>
+        settings["Schedule type"] is { } name ? FindSchedule(name) ?? throw Unknown("schedule", name, SchedulerNames.Choices)
+        : settings["Sampler"] is { } sampler && FindSampler(sampler) is null && SplitSchedule(sampler) is { } split ? split.Schedule
+        : null;
+
+    /// <summary>Null stands for noise of a GPU, which tools do not write down.</summary>
+    public NoiseGenerator? NoiseGenerator => settings["RNG"] switch
+    {
+        null => null,
+        var name when Same(name, "cpu") => Ilgpu.NoiseGenerator.Cpu,
+        var name when Same(name, "cuda") || Same(name, "gpu") || Same(name, "nv") => Ilgpu.NoiseGenerator.Cuda,
+        var name => throw Unknown("rng", name, Enum.GetNames<NoiseGenerator>().Select(n => n.ToLowerInvariant())),
+    };
+
+    /// <summary>The share of fresh noise of the picture's own sampler; null where that has none to choose.</summary>
+    public double? Eta => Sampler is not { DefaultEta: not null } sampler ? null
+        : Number<double>(sampler.EtaKey)
+
+        // stable-diffusion.cpp writes one for every sampler and looks at it for these alone.
+        ?? (settings.Source == "stable-diffusion.cpp" && (sampler.EtaKey != "Eta" || sampler == Samplers.Tcd) ? Number<double>("Eta") : null);
+
+    public int? ClipSkip => Number<int>("Clip skip");
+
+    public PromptWeighting? PromptWeighting => settings["Emphasis"] switch
+    {
+        null => null,
+        var name when Same(name, "Original") => Ilgpu.PromptWeighting.A1111,
+        var name => Enum.GetValues<PromptWeighting>().Cast<PromptWeighting?>().FirstOrDefault(w => Same(name, PromptConditioning.NameOf(w!.Value) ?? ""))
+            ?? throw Unknown("emphasis", name, ["Original", .. Enum.GetValues<PromptWeighting>().Select(PromptConditioning.NameOf).OfType<string>()]),
+    };
+
+    public bool IsCircular => settings["Tiling"] is { } tiling && Same(tiling, "True");
+
+    /// <summary>A second pass; null where there was none, or one that enlarges in a way that is not known here.</summary>
+    public HiresOptions? Hires
+    {
+        get
+        {
+            var upscalers = Enum.GetValues<HiresUpscaler>().Cast<HiresUpscaler?>();
+            var upscaler = settings["Hires upscaler"] is { } name ? upscalers.FirstOrDefault(u => Same(name, HiresPass.NameOf(u!.Value))) : null;
+            return upscaler is null || Number<double>("Hires upscale") is not { } scale ? null : new HiresOptions
+            {
+                Scale = scale,
+                Upscaler = upscaler.Value,
+                Steps = Number<int>("Hires steps"),
+                DenoisingStrength = Number<double>("Denoising strength") ?? new HiresOptions().DenoisingStrength,
+            };
+        }
+    }
+
+    /// <summary>Keys of the picture that a request has nothing for.</summary>
+    public IEnumerable<string> NotRepeated => settings.Settings.Select(s => s.Key)
+        .Except([.. Informative, .. Repeated, .. Hires is null ? [] : HiresKeys], StringComparer.OrdinalIgnoreCase);
+
+    /// <summary>A line about a model other than the picture's; null where it is the same, or nothing tells.</summary>
+    public string? CompareModel(string name, string? hash)
+    {
+        var (theirName, theirHash) = (settings["Model"], settings["Model hash"]);
+        var isOther = theirHash is not null && theirHash.Length == hash?.Length ? !Same(theirHash, hash) : theirName is not null && !Same(theirName, name);
+        string Title(string? n, string? h) => h is null ? $"'{n}'" : $"'{n}' ({h})";
+        return isOther ? $"{source} was made with the model {Title(theirName, theirHash)}; this is {Title(name, hash)}" : null;
+    }
+
+    private (int Width, int Height)? Size
+    {
+        get
+        {
+            var parts = settings["Size"]?.Split('x', 'X');
+            return parts is null ? null
+                : parts.Length == 2 && TryNumber(parts[0], out int width) && TryNumber(parts[1], out int height) ? (width, height)
+                : throw new StableDiffusionException($"{source}: Size '{settings["Size"]}' is not two whole numbers");
+        }
+    }
+
+    private T? Number<T>(string key) where T : struct, INumber<T> =>
+        settings[key] is not { } text ? null
+        : TryNumber(text, out T value) ? value
+        : throw new StableDiffusionException($"{source}: {key} '{text}' is not a {(typeof(T) == typeof(double) ? "number" : "whole number in range")}");
+
+    private static bool TryNumber<T>(string text, out T value) where T : struct, INumber<T> =>
+        T.TryParse(text, typeof(T) == typeof(double) ? NumberStyles.Float : NumberStyles.Integer, CultureInfo.InvariantCulture, out value);
+
+    private static bool Same(string a, string b) => string.Equals(a, b, StringComparison.OrdinalIgnoreCase);
+
+    private static Sampler? FindSampler(string name) =>
+        Samplers.All.FirstOrDefault(s => s.Aliases.Append(s.Name).Append(s.DisplayName).Any(n => Bare(n) == Bare(name)));
+
+    private static Scheduler? FindSchedule(string name) =>
+        DiscreteNames.Contains(name, StringComparer.OrdinalIgnoreCase) ? Ilgpu.Scheduler.Discrete
+        : SchedulerNames.All.Cast<Scheduler?>().FirstOrDefault(s =>
+            Bare(SchedulerNames.NameOf(s!.Value)) == Bare(name) || Bare(SchedulerNames.DisplayNameOf(s.Value)) == Bare(name));
+
+    /// <summary>"DPM++ 2M Karras", as the web UI once wrote, and "dpm++2m karras", as stable-diffusion.cpp does.</summary>
+    private static (string Sampler, Scheduler Schedule)? SplitSchedule(string name)
+    {
+        for (var space = name.IndexOf(' ', StringComparison.Ordinal); space > 0; space = name.IndexOf(' ', space + 1))
+        {
+            if (FindSampler(name[..space]) is not null && FindSchedule(name[(space + 1)..]) is { } schedule)
+            {
+                return (name[..space], schedule);
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Letters and digits only, with ComfyUI's "pp" for "++".</summary>
+    private static string Bare(string name) =>
+        string.Concat(name.ToLowerInvariant().Replace("++", "pp", StringComparison.Ordinal).Where(char.IsLetterOrDigit));
+
+    private StableDiffusionException Unknown(string kind, string name, IEnumerable<string> valid) =>
+        new($"{source}: unknown {kind} \"{name}\": choose one of {string.Join(", ", valid)}");
+}

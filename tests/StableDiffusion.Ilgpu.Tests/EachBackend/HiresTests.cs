@@ -1,0 +1,120 @@
+using StableDiffusion.Ilgpu.Compilation;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.EachBackend;
+
+/// <summary>The second pass in a larger size.</summary>
+[Collection(SharedDevice.Name)]
+public sealed class HiresTests(DeviceFixture fixture)
+{
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    private static GenerationRequest Request => new()
+    {
+        Prompt = "a red apple",
+        Steps = 6,
+        Sampler = Samplers.Euler,
+        Hires = new HiresOptions { Scale = 1.5, DenoisingStrength = 0.5, Steps = 4 },
+    };
+
+    /// <summary>
+    /// Starting from a picture under noise is starting from noise that happens to be that: the same but for the rounding of one fp32
+    /// multiplication, which five steps of fp32 arithmetic carry on (the tolerance of latents).
+    /// </summary>
+    [Fact]
+    public void A_run_starts_from_the_latents_under_the_plans_noise()
+    {
+        var backend = new Backend(BackendProfile.Best, Half: false);
+        using var model = LoadedModel.Open(model: null);
+        using var engine = new DiffusionEngine<float>(model, fixture.Device, fixture.Kernels<float>(backend), FusionOptions.All);
+        var (channels, size) = (model.VaeConfig.LatentChannels, model.UNetConfig.SampleSize);
+        var first = new SamplingRun
+        {
+            Pictures = 2,
+            Context = new StepContexts(
+                engine.Encode([.. model.Tokenize(""), .. model.Tokenize("a red apple")], cancellationToken: Cancellation)),
+            Guidance = 5,
+            Height = size,
+            Width = size,
+            Plan = Samplers.Euler.Plan(model.Schedule, 6, Scheduler.Discrete),
+            Draw = new BatchNoise(NoiseGenerator.Cuda, 7, 2, channels * size * size).Draw,
+        };
+        var latents = engine.Sample(first, Cancellation);
+        var hires = HiresPass.Create(Request, model, size, size)!;
+        var run = hires.Follow(first, latents, 7);
+        Assert.Equal((size * 3 / 2, size * 3 / 2, 2), (run.Height, run.Width, run.Plan.Steps.Count));
+        Assert.Equal(Imaging.LatentResize.Bilinear(latents, size, size, run.Height, run.Width), run.Start);
+
+        var noise = new BatchNoise(NoiseGenerator.Cuda, 7, 2, channels * run.Height * run.Width).Draw();
+        float[] mixed = [.. noise.Zip(
+            run.Start!, (n, x) => (float)(((run.Plan.Start.Signal * x) + (run.Plan.Start.Noise * n)) / run.Plan.InitialNoiseScale))];
+        var comparisons = new Comparisons();
+        comparisons.Compare(
+            "latents of a second pass", engine.Sample(run, Cancellation),
+            engine.Sample(run with { Start = null, Draw = () => mixed }, Cancellation),
+            Limits.FinalLatents(half: false));
+        comparisons.Verify();
+    }
+
+    [Theory]
+    [InlineData(HiresUpscaler.Latent, "Latent")]
+    [InlineData(HiresUpscaler.LatentNearest, "Latent (nearest)")]
+    public void Pictures_are_larger_say_so_and_do_not_depend_on_the_batch(HiresUpscaler upscaler, string name)
+    {
+        using var pipeline = StableDiffusionPipeline.Load(cancellationToken: Cancellation);
+        var request = Request with { Hires = Request.Hires! with { Upscaler = upscaler } };
+        var steps = new List<GenerationProgress>();
+        var images = pipeline.Generate(request with { BatchCount = 2 }, new Collector(steps), Cancellation);
+        Assert.Equal(2, images.Count);
+        Assert.All(images, image => Assert.Equal((96, 96, 96 * 96 * 3), (image.Width, image.Height, image.Pixels.Length)));
+        Assert.All(
+            new[] { ", Size: 64x64, ", ", Denoising strength: 0.5, ", $", Hires upscale: 1.5, Hires steps: 4, Hires upscaler: {name}, " },
+            part => Assert.Contains(part, images[0].Parameters, StringComparison.Ordinal));
+        var alone = pipeline.Generate(request with { Seed = 43 }, cancellationToken: Cancellation)[0];
+        Assert.True(alone.Pixels.Span.SequenceEqual(images[1].Pixels.Span), "the picture of seed 43 depends on its batch");
+        Assert.False(alone.Pixels.Span.SequenceEqual(images[0].Pixels.Span));
+
+        // Six steps and two, counted through; both pictures together.
+        var sampling = steps.Where(s => s.Stage == GenerationStage.Sampling).ToArray();
+        Assert.All(sampling, s => Assert.Equal((0, 2, 2, 8), (s.Image, s.BatchSize, s.ImageCount, s.StepCount)));
+        Assert.Equal(Enumerable.Range(0, 9), sampling.Select(s => s.Step));
+    }
+
+    [Fact]
+    public void Pictures_come_batch_by_batch()
+    {
+        using var pipeline = StableDiffusionPipeline.Load(cancellationToken: Cancellation);
+        using var cancellation = new CancellationTokenSource();
+        var steps = new List<GenerationProgress>();
+        var request = new GenerationRequest { Prompt = "", Steps = 1, BatchCount = 5, BatchSize = 2 };
+        var seeds = new List<long>();
+        Assert.Throws<OperationCanceledException>(() =>
+        {
+            foreach (var image in pipeline.GenerateEach(request, new Collector(steps), cancellation.Token))
+            {
+                seeds.Add(image.Seed);
+                if (seeds.Count == 3)
+                {
+                    cancellation.Cancel();
+                }
+            }
+        });
+        Assert.Equal([42, 43, 44], seeds);
+        Assert.Equal(2, steps.Count(s => s.Stage == GenerationStage.Sampling && s.Step == 1));
+    }
+
+    [Fact]
+    public void A_request_that_cannot_be_used_is_refused_before_the_first_picture_is_asked_for()
+    {
+        using var pipeline = StableDiffusionPipeline.Load(cancellationToken: Cancellation);
+        Assert.Throws<StableDiffusionException>(() => pipeline.GenerateEach(Request with { Steps = 0 }, cancellationToken: Cancellation));
+        var hires = new HiresOptions { Steps = 100_000 };
+        Assert.Throws<StableDiffusionException>(() => pipeline.GenerateEach(Request with { Hires = hires }, cancellationToken: Cancellation));
+    }
+
+    /// <summary>Collects on the reporting thread, in order.</summary>
+    private sealed class Collector(List<GenerationProgress> into) : IProgress<GenerationProgress>
+    {
+        public void Report(GenerationProgress value) => into.Add(value);
+    }
+}
