@@ -12,7 +12,7 @@ internal static class PictureReader
     // For all pictures that are held at a time: what is not refused by its size takes up to 4 bytes a pixel, and a copy while it is turned.
     private const ulong MostMemory = 1UL << 32;
 
-    // Libraries of other formats, some of which run programs, must never see a file: what is not in this list is not decoded.
+    // The library of any other format, some of which run programs, must never see a file.
     private const string Kinds = "PNG, JPEG, WebP";
 
     private static ReadOnlySpan<byte> PngSignature => [0x89, (byte)'P', (byte)'N', (byte)'G', (byte)'\r', (byte)'\n', 0x1a, (byte)'\n'];
@@ -37,15 +37,14 @@ internal static class PictureReader
         }
         catch (MagickException e)
         {
-            throw CannotRead(path, $"the {NameOf(e)} is damaged or cut short ({Reason(e)})", e);
+            var reason = e is MagickResourceLimitErrorException or MagickCacheErrorException
+                ? "it needs more memory than a picture may have" : "it is damaged or cut short";
+            throw CannotRead(path, $"{reason} ({Reason(e)})", e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
             throw CannotRead(path, FileReason(path, e), e);
         }
-
-        static string NameOf(MagickException e) => e is MagickResourceLimitErrorException or MagickCacheErrorException
-            ? "picture needs more memory than it may have, or" : "picture";
     }
 
     private static InputImage Decode(string path, byte[] bytes, MagickFormat format)
@@ -65,7 +64,7 @@ internal static class PictureReader
         image.Read(bytes, settings);
         if (cut is not null)
         {
-            throw CannotRead(path, "the picture is damaged or cut short");
+            throw CannotRead(path, "it is damaged or cut short");
         }
 
         image.AutoOrient();
@@ -73,8 +72,7 @@ internal static class PictureReader
         image.BackgroundColor = MagickColors.White;
         image.Alpha(AlphaAction.Remove);
         using var pixels = image.GetPixelsUnsafe();
-        var rgb = pixels.ToByteArray(PixelMapping.RGB)
-            ?? throw CannotRead(path, "it has no pixels");
+        var rgb = pixels.ToByteArray(PixelMapping.RGB) ?? throw CannotRead(path, "it has no pixels");
         return new InputImage((int)image.Width, (int)image.Height, rgb);
     }
 
