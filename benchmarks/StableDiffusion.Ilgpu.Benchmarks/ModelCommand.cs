@@ -1,4 +1,5 @@
 using System.CommandLine;
+using StableDiffusion.Ilgpu.Benchmarks.Serving;
 
 namespace StableDiffusion.Ilgpu.Benchmarks;
 
