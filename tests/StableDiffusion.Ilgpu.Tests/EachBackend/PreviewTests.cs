@@ -87,7 +87,11 @@ public sealed class PreviewTests(DeviceFixture fixture)
         using var pipeline = StableDiffusionPipeline.Load(cancellationToken: TestContext.Current.CancellationToken);
         var request = new GenerationRequest
         {
-            Prompt = "a [red:green:0.5] apple", Steps = 6, PreviewInterval = 2, NoisyPreviewInterval = 3, PreviewMethod = PreviewMethod.Autoencoder,
+            Prompt = "a [red:green:0.5] apple",
+            Steps = 6,
+            PreviewInterval = 2,
+            NoisyPreviewInterval = 3,
+            PreviewMethod = PreviewMethod.Autoencoder,
             Hires = new() { Scale = 1.5, DenoisingStrength = 0.5 },
         };
         var (together, alone) = (new Collector(), new Collector());
