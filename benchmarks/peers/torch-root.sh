@@ -18,6 +18,10 @@ program=StableDiffusion.Ilgpu.Peers.TorchSharp
 [ "$(uname -sm)" = "Linux x86_64" ] || fail "the TorchSharp peer runs on Linux on x64 only"
 command -v dotnet > /dev/null || fail "dotnet is missing"
 
+# What PyTorch's tuning advice comes to without other libraries: freed memory is kept, so that no tensor pays for fresh pages, and threads
+# that wait sleep instead of spinning. Measured in turns at 64x64: a UNet step of 2.0 s became one of 1.2 s.
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000 MALLOC_TOP_PAD_=268435456 OMP_WAIT_POLICY=PASSIVE
+
 # One publish at a time; it copies what is new.
 mkdir -p "$cache"
 exec 9> "$cache/lock"

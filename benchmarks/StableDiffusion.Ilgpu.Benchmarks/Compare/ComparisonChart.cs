@@ -18,7 +18,7 @@ internal static class ComparisonChart
         var places = new List<(double X, Series Series)>();
         for (var i = 0; i < results.Count; i++)
         {
-            var (bars, index) = (new List<Bar>(), i);
+            var bars = new List<Bar>();
             for (var group = 0; group < Work.All.Count; group++)
             {
                 if (results[i].Series.TryGetValue(Work.All[group], out var series))
@@ -29,9 +29,10 @@ internal static class ComparisonChart
                     {
                         Position = x,
                         Value = Seconds(series.Median),
-                        FillColor = palette.GetColor(index),
-                        ValueLabel = $"{Seconds(series.Median):0.00} s",
+                        FillColor = palette.GetColor(i),
                     });
+                    var label = plot.Add.Text($"{Seconds(series.Median):0.00} s", x, Seconds(series.Max));
+                    label.LabelAlignment = Alignment.LowerCenter;
                 }
             }
 
