@@ -88,7 +88,9 @@ public sealed record GenerationRequest
     /// </summary>
     public int PreviewInterval { get; init; }
 
-    /// <summary>Every how many steps progress brings <see cref="GenerationProgress.NoisyPreviews"/>, from before the first one on; 0 for never.</summary>
+    /// <summary>
+    /// Every how many steps progress brings <see cref="GenerationProgress.NoisyPreviews"/>, from before the first one on; 0 for never.
+    /// </summary>
     public int NoisyPreviewInterval { get; init; }
 
     /// <summary>How previews are made from latents.</summary>
