@@ -60,7 +60,8 @@ internal static class CommandLine
 
     private static RootCommand CreateRoot(CommandContext context) => new("Stable Diffusion, every operator an ILGPU kernel.")
     {
-        TextToImageCommand.Create(context),
+        DrawCommand.TextToImage(context),
+        DrawCommand.ImageToImage(context),
         DevicesCommand.Create(context),
         InspectCommand.Create(context),
         ConvertCommand.Create(context),

@@ -11,7 +11,10 @@ internal static class MetadataCommand
 {
     public static Command Create(CommandContext context)
     {
-        var image = new Argument<string>("image") { Description = "PNG, JPEG or WebP file of this tool, AUTOMATIC1111's web UI, ComfyUI or stable-diffusion.cpp" };
+        var image = new Argument<string>("image")
+        {
+            Description = "PNG, JPEG or WebP file of this tool, AUTOMATIC1111's web UI, ComfyUI or stable-diffusion.cpp",
+        };
         var format = SharedOptions.Choice("--metadata-format", "How to print it: text, json", "text", FindFormat);
         var json = new Option<bool>("--json") { Description = "The same as --metadata-format json" };
         var command = new Command("metadata", "Print the settings that a picture carries.") { image, format, json, SharedOptions.Verbose() };

@@ -4,7 +4,8 @@ using StableDiffusion.Ilgpu.Sampling;
 namespace StableDiffusion.Ilgpu.Cli;
 
 /// <summary>The options of a request, by the names and with the defaults of stable-diffusion.cpp.</summary>
-internal sealed class RequestOptionSet
+/// <param name="size">What the help calls the size of a picture where none is given.</param>
+internal sealed class RequestOptionSet(string size)
 {
     private readonly Option<string?> prompt = new("--prompt", "-p")
     {
@@ -32,8 +33,8 @@ internal sealed class RequestOptionSet
         DefaultValueFactory = _ => "",
     };
 
-    private readonly Option<int?> width = SharedOptions.Width();
-    private readonly Option<int?> height = SharedOptions.Height();
+    private readonly Option<int?> width = SharedOptions.Width(size);
+    private readonly Option<int?> height = SharedOptions.Height(size);
     private readonly Option<int?> steps = WithDefault(20, SharedOptions.Number<int>("--steps", "Sampling steps"));
     private readonly Option<double?> guidanceScale =
         WithDefault(7, SharedOptions.Number<double>("--cfg-scale", "Classifier-free guidance scale; 1 switches guidance off"));

@@ -9,6 +9,8 @@ internal static class SharedOptions
 {
     public const string VerboseName = "--verbose";
 
+    public const string ModelsOwn = "the model's own";
+
     public static Option<string?> Model() => new("--model", "-m")
     {
         Description = "Folder in diffusers' layout, single file, a name that 'sdilgpu pull' fetched (sd15, hf:owner/repo), "
@@ -32,9 +34,11 @@ internal static class SharedOptions
     public static Option<bool> Verbose(string description = "Print the trace of an unexpected error") =>
         new(VerboseName, "-v") { Description = description };
 
-    public static Option<int?> Width() => Number<int>("--width", "Width in pixels, a multiple of 8 [default: the model's own]", "-W");
+    public static Option<int?> Width(string fallback = ModelsOwn) =>
+        Number<int>("--width", $"Width in pixels, a multiple of 8 [default: {fallback}]", "-W");
 
-    public static Option<int?> Height() => Number<int>("--height", "Height in pixels, a multiple of 8 [default: the model's own]", "-H");
+    public static Option<int?> Height(string fallback = ModelsOwn) =>
+        Number<int>("--height", $"Height in pixels, a multiple of 8 [default: {fallback}]", "-H");
 
     /// <summary>A number in the invariant form; without a default, null where it is not given.</summary>
     public static Option<T?> Number<T>(string name, string description, params string[] aliases) where T : struct, INumber<T> =>

@@ -34,7 +34,8 @@ internal sealed class WatchOptionSet
         HelpName = "file",
     };
 
-    private readonly Option<int?> saveStepsEvery = SharedOptions.Number<int>("--save-steps-every", "Steps from one picture of --save-steps to the next [default: 1]");
+    private readonly Option<int?> saveStepsEvery = SharedOptions.Number<int>(
+        "--save-steps-every", "Steps from one picture of --save-steps to the next [default: 1]");
 
     public void AddTo(Command command)
     {

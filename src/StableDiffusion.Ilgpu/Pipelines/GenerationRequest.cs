@@ -1,10 +1,13 @@
+using System.Globalization;
 using StableDiffusion.Ilgpu.Sampling;
 
 namespace StableDiffusion.Ilgpu;
 
-/// <summary>What to draw and how. Unset sizes take the model's own native size.</summary>
+/// <summary>What to draw and how. Unset sizes take those of <see cref="InitImage"/> or, without one, the model's own native size.</summary>
 public sealed record GenerationRequest
 {
+    private const int MostMaskBlur = 256;
+
     /// <summary>What the picture shows; may be empty.</summary>
     public required string Prompt { get; init; }
 
@@ -85,11 +88,51 @@ public sealed record GenerationRequest
     /// </summary>
     public int PreviewInterval { get; init; }
 
-    /// <summary>Every how many steps progress brings <see cref="GenerationProgress.NoisyPreviews"/>, from before the first one on; 0 for never.</summary>
+    /// <summary>
+    /// Every how many steps progress brings <see cref="GenerationProgress.NoisyPreviews"/>, from before the first one on; 0 for never.
+    /// </summary>
     public int NoisyPreviewInterval { get; init; }
 
     /// <summary>How previews are made from latents.</summary>
     public PreviewMethod PreviewMethod { get; init; }
+
+    /// <summary>The picture to begin with; null to begin with noise.</summary>
+    public InputImage? InitImage { get; init; }
+
+    /// <summary>
+    /// How much of <see cref="InitImage"/> is drawn anew, 0 to 1: the last <c>(int)(Steps * Strength)</c> steps run.
+    /// </summary>
+    public double Strength { get; init; } = 0.75;
+
+    /// <summary>How <see cref="InitImage"/> and <see cref="Mask"/> are brought to the size that is drawn.</summary>
+    public ResizeMode ResizeMode { get; init; } = ResizeMode.Crop;
+
+    /// <summary>
+    /// White where <see cref="InitImage"/> is to be painted anew; black parts keep their pixels, grey ones are mixed. Null for the whole
+    /// picture.
+    /// </summary>
+    public InputImage? Mask { get; init; }
+
+    /// <summary>Standard deviation in pixels by which the mask is blurred, 0 to 256.</summary>
+    public int MaskBlur { get; init; }
+
+    /// <summary>Paints the black parts of <see cref="Mask"/> anew instead of the white ones.</summary>
+    public bool InvertMask { get; init; }
+
+    /// <summary>Begins with the mean of the autoencoder's distribution over latents instead of a sample of it.</summary>
+    public bool MeanLatent { get; init; }
+
+    /// <summary>The first of <see cref="Steps"/> that runs; the ones before it are skipped because of <see cref="Strength"/>.</summary>
+    internal int FirstStep => InitImage is null ? 0 : PictureStart.FirstStep(Steps, Strength);
+
+    /// <summary>
+    /// The size to draw where there is an <see cref="InitImage"/>: what is not given is its own, rounded down to a multiple of 8.
+    /// </summary>
+    internal (int Width, int Height) InitSize()
+    {
+        static int Rounded(int side) => Math.Max(8, side / 8 * 8);
+        return (Width ?? Rounded(InitImage!.Width), Height ?? Rounded(InitImage!.Height));
+    }
 
     /// <summary>Checks what can be checked without a model.</summary>
     /// <exception cref="StableDiffusionException">A value cannot be used.</exception>
@@ -116,9 +159,47 @@ public sealed record GenerationRequest
             throw new StableDiffusionException($"guidance scale {GuidanceScale} is not a finite number");
         }
 
+        CheckPictures();
         Sampler.CheckScheduler(Scheduler);
         Sampler.CheckEta(Eta);
     }
+
+    private void CheckPictures()
+    {
+        if (!(Strength >= 0 && Strength <= 1))
+        {
+            throw new StableDiffusionException($"strength {Number(Strength)} cannot be used; valid: 0 to 1");
+        }
+
+        if (FirstStep == Steps)
+        {
+            throw new StableDiffusionException(
+                $"strength {Number(Strength)} of {Steps} steps leaves none to run; strength times steps must be at least 1");
+        }
+
+        if (!Enum.IsDefined(ResizeMode))
+        {
+            throw new StableDiffusionException(
+                $"unknown resize mode {(int)ResizeMode}; valid: {string.Join(", ", Enum.GetNames<ResizeMode>())}".ToLowerInvariant());
+        }
+
+        if (MaskBlur is < 0 or > MostMaskBlur)
+        {
+            throw new StableDiffusionException($"mask blur {MaskBlur} cannot be used; valid: 0 to {MostMaskBlur}");
+        }
+
+        if (InitImage is null && Mask is not null)
+        {
+            throw new StableDiffusionException("a mask needs a picture that it belongs to");
+        }
+
+        if (Mask is null && (InvertMask || MaskBlur > 0))
+        {
+            throw new StableDiffusionException($"{(InvertMask ? "inverting" : "blurring")} the mask needs a mask");
+        }
+    }
+
+    private static string Number(double value) => value.ToString(CultureInfo.InvariantCulture);
 
     /// <summary>Refuses a size that no model can draw; null stands for the model's own.</summary>
     internal static void CheckSize(string name, int? pixels)

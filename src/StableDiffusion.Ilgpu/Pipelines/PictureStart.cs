@@ -18,14 +18,10 @@ internal sealed class PictureStart
         (this.latent, this.maskedLatent, this.mask, this.isInpaintingModel, this.fromNoise, this.meanLatent) =
             (latent, maskedLatent, mask, isInpaintingModel, fromNoise, meanLatent);
 
-    /// <summary>The step that a run of <paramref name="steps"/> steps begins with, as diffusers counts it.</summary>
-    /// <exception cref="StableDiffusionException">No step would be taken.</exception>
-    public static int FirstStep(int steps, double strength)
-    {
-        var taken = Math.Min((int)(steps * strength), steps);
-        return taken > 0 ? steps - taken
-            : throw new StableDiffusionException($"strength {strength} of {steps} steps leaves no step to take; raise one of them");
-    }
+    /// <summary>
+    /// The step that a run of <paramref name="steps"/> steps begins with, as diffusers counts it: all of them where none is left to take.
+    /// </summary>
+    public static int FirstStep(int steps, double strength) => steps - Math.Min((int)(steps * strength), steps);
 
     /// <param name="engine">Encodes.</param>
     /// <param name="model">Whether it is an inpainting model.</param>

@@ -73,7 +73,8 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     {
         null => null,
         var name when Same(name, "Original") => Ilgpu.PromptWeighting.A1111,
-        var name => Enum.GetValues<PromptWeighting>().Cast<PromptWeighting?>().FirstOrDefault(w => Same(name, PromptConditioning.NameOf(w!.Value) ?? ""))
+        var name => Enum.GetValues<PromptWeighting>().Cast<PromptWeighting?>()
+            .FirstOrDefault(w => Same(name, PromptConditioning.NameOf(w!.Value) ?? ""))
             ?? throw Unknown("emphasis", name, ["Original", .. Enum.GetValues<PromptWeighting>().Select(PromptConditioning.NameOf).OfType<string>()]),
     };
 
@@ -104,7 +105,8 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     public string? CompareModel(string name, string? hash)
     {
         var (theirName, theirHash) = (settings["Model"], settings["Model hash"]);
-        var isOther = theirHash is not null && theirHash.Length == hash?.Length ? !Same(theirHash, hash) : theirName is not null && !Same(theirName, name);
+        var isOther = theirHash is not null && theirHash.Length == hash?.Length ? !Same(theirHash, hash)
+            : theirName is not null && !Same(theirName, name);
         string Title(string? n, string? h) => h is null ? $"'{n}'" : $"'{n}' ({h})";
         return isOther ? $"{source} was made with the model {Title(theirName, theirHash)}; this is {Title(name, hash)}" : null;
     }
@@ -123,7 +125,8 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     private T? Number<T>(string key) where T : struct, INumber<T> =>
         settings[key] is not { } text ? null
         : TryNumber(text, out T value) ? value
-        : throw new StableDiffusionException($"{source}: {key} '{text}' is not a {(typeof(T) == typeof(double) ? "number" : "whole number in range")}");
+        : throw new StableDiffusionException($"{source}: {key} '{text}' is not a "
+            + (typeof(T) == typeof(double) ? "number" : "whole number in range"));
 
     private static bool TryNumber<T>(string text, out T value) where T : struct, INumber<T> =>
         T.TryParse(text, typeof(T) == typeof(double) ? NumberStyles.Float : NumberStyles.Integer, CultureInfo.InvariantCulture, out value);

@@ -123,19 +123,14 @@ public sealed class StableDiffusionPipeline : IDisposable
     {
         ArgumentNullException.ThrowIfNull(request);
         request.Validate();
-        if (model.IsInpainting)
-        {
-            throw new StableDiffusionException(
-                $"{model.Name}: is an inpainting model (its UNet takes {model.UNetConfig.InChannels} channels); "
-                + "it needs a picture and a mask beside the prompt");
-        }
-
         PreviewDecoder.Check(request, model);
 
         // Plans say what is wrong with a request, so they are made before anything is computed.
         var (rows, columns) = LatentSize(request);
-        var plan = request.Sampler.Plan(model.Schedule, request.Steps, request.Scheduler, eta: request.Eta);
-        return Draw(request, plan, HiresPass.Create(request, model, rows, columns), progress, cancellationToken);
+        var plan = request.Sampler.Plan(model.Schedule, request.Steps, request.Scheduler, request.FirstStep, request.Eta);
+        var scale = model.VaeConfig.PixelsPerLatent;
+        var picture = PictureInput.Create(request, model, columns * scale, rows * scale);
+        return Draw(request, plan, picture, HiresPass.Create(request, model, rows, columns), progress, cancellationToken);
     }
 
     /// <summary>What a model is, read from its configuration and file headers; no device is touched.</summary>
@@ -192,11 +187,15 @@ public sealed class StableDiffusionPipeline : IDisposable
         Timings.KernelCompile = Stopwatch.GetElapsedTime(start);
     }
 
-    private (int Rows, int Columns) LatentSize(GenerationRequest request) =>
-        ((request.Height ?? NativeSize) / model.VaeConfig.PixelsPerLatent, (request.Width ?? NativeSize) / model.VaeConfig.PixelsPerLatent);
+    private (int Rows, int Columns) LatentSize(GenerationRequest request)
+    {
+        var scale = model.VaeConfig.PixelsPerLatent;
+        var (width, height) = request.InitImage is null ? (request.Width ?? NativeSize, request.Height ?? NativeSize) : request.InitSize();
+        return (height / scale, width / scale);
+    }
 
     private IEnumerable<GeneratedImage> Draw(
-        GenerationRequest request, SamplingPlan plan, HiresPass? hires, IProgress<GenerationProgress>? progress,
+        GenerationRequest request, SamplingPlan plan, PictureInput? picture, HiresPass? hires, IProgress<GenerationProgress>? progress,
         CancellationToken cancellationToken)
     {
         var (rows, columns) = LatentSize(request);
@@ -211,6 +210,10 @@ public sealed class StableDiffusionPipeline : IDisposable
         var guided = request.GuidanceScale != 1;
         var context = new PromptConditioning(model, (ids, clipSkip) => engine.Encode(ids, clipSkip, cancellationToken)).Encode(request, guided);
         Timings.Text += Stopwatch.GetElapsedTime(start);
+
+        start = Stopwatch.GetTimestamp();
+        var begin = picture?.Encode(engine, model, cancellationToken);
+        Timings.Sampling += Stopwatch.GetElapsedTime(start);
 
         var batchSize = BatchPlan.Choose(
             request.BatchCount, request.BatchSize, finalRows * finalColumns, Device.Kind, engine.ArenaBudget,
@@ -237,7 +240,7 @@ public sealed class StableDiffusionPipeline : IDisposable
                 Watch = previews.Watch(
                     new(GenerationStage.Sampling, first, request.BatchCount, 0, steps) { BatchSize = count }, progress, cancellationToken),
             };
-            var latents = engine.Sample(run, cancellationToken);
+            var latents = engine.Sample(begin?.Apply(run) ?? run, cancellationToken);
             if (hires is not null)
             {
                 latents = engine.Sample(hires.Follow(run, latents, request.Seed + first), cancellationToken);
@@ -250,6 +253,7 @@ public sealed class StableDiffusionPipeline : IDisposable
                 start = Stopwatch.GetTimestamp();
                 Report(GenerationStage.Decoding, first + i, steps);
                 var pixels = decoder.Decode(latents.AsSpan(i * values, values), finalRows, finalColumns, cancellationToken);
+                pixels = picture?.Finish(pixels) ?? pixels;
                 Timings.Decode += Stopwatch.GetElapsedTime(start);
                 var seed = request.Seed + first + i;
                 var scale = model.VaeConfig.PixelsPerLatent;
@@ -271,7 +275,8 @@ public sealed class StableDiffusionPipeline : IDisposable
             ("Model hash", model.ShortHash),
             ("Model", model.Name),
             (request.Sampler.EtaKey, request.Eta is { } eta && eta != request.Sampler.DefaultEta ? Number(eta) : null),
-            ("Denoising strength", request.Hires is { } hires ? Number(hires.DenoisingStrength) : null),
+            ("Denoising strength", request.InitImage is null && request.Hires is { } hires ? Number(hires.DenoisingStrength) : null),
+            .. PictureSettingsText.Of(request),
             ("Clip skip", request.ClipSkip > 1 ? Number(request.ClipSkip.Value) : null),
             ("RNG", request.NoiseGenerator == NoiseGenerator.Cpu ? "CPU" : null),
             ("Emphasis", PromptConditioning.NameOf(request.PromptWeighting)),

@@ -121,13 +121,13 @@ public sealed class BatchTests(DeviceFixture fixture)
 
     private static SamplingRun Run(
         LoadedModel model, float[] context, Sampler sampler, int steps, int height, int width, long seed, int pictures) => new()
-    {
-        Pictures = pictures,
-        Context = new StepContexts(context),
-        Guidance = 7,
-        Height = height,
-        Width = width,
-        Plan = sampler.Plan(model.Schedule, steps, Scheduler.Discrete),
-        Draw = new BatchNoise(NoiseGenerator.Cuda, seed, pictures, model.VaeConfig.LatentChannels * height * width).Draw,
-    };
+        {
+            Pictures = pictures,
+            Context = new StepContexts(context),
+            Guidance = 7,
+            Height = height,
+            Width = width,
+            Plan = sampler.Plan(model.Schedule, steps, Scheduler.Discrete),
+            Draw = new BatchNoise(NoiseGenerator.Cuda, seed, pictures, model.VaeConfig.LatentChannels * height * width).Draw,
+        };
 }

@@ -74,4 +74,5 @@ internal sealed class SchedulerCase
 
     private JsonElement Config => json.GetProperty("effective_config");
 
-    public int NoiseCount(int steps) => json.GetProperty("noises_per_run").GetProperty($"{steps}").GetInt32();}
+    public int NoiseCount(int steps) => json.GetProperty("noises_per_run").GetProperty($"{steps}").GetInt32();
+}

@@ -4,11 +4,16 @@ using StableDiffusion.Ilgpu.Imaging;
 
 namespace StableDiffusion.Ilgpu.Cli;
 
-/// <summary><c>sdilgpu txt2img</c>: makes pictures from a prompt. Names and defaults are those of stable-diffusion.cpp.</summary>
-internal sealed class TextToImageCommand(CommandContext context)
+/// <summary>
+/// <c>sdilgpu txt2img</c> and <c>sdilgpu img2img</c>: make pictures from a prompt alone, or from a picture too. Names and defaults are
+/// those of stable-diffusion.cpp.
+/// </summary>
+/// <param name="context">What the command talks to.</param>
+/// <param name="pictures">The options that name a picture to begin with; null to begin with noise.</param>
+internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pictures)
 {
     private readonly ModelOptionSet models = new(context);
-    private readonly RequestOptionSet requests = new();
+    private readonly RequestOptionSet requests = new(pictures is null ? SharedOptions.ModelsOwn : "the picture's, rounded down");
     private readonly ModelAdditionSet additions = new();
     private readonly WatchOptionSet watching = new();
     private readonly Option<string> output = new("--output", "-o")
@@ -22,14 +27,19 @@ internal sealed class TextToImageCommand(CommandContext context)
     private readonly Option<string> device = SharedOptions.Device();
     private readonly Option<bool> verbose = SharedOptions.Verbose("Print where the time went, and the trace of an unexpected error");
 
-    public static Command Create(CommandContext context) => new TextToImageCommand(context).ToCommand();
+    public static Command TextToImage(CommandContext context) =>
+        new DrawCommand(context, null).ToCommand("txt2img", "Make pictures from a prompt.");
 
-    private Command ToCommand()
+    public static Command ImageToImage(CommandContext context) =>
+        new DrawCommand(context, new PictureOptionSet()).ToCommand("img2img", "Make pictures from a picture and a prompt.");
+
+    private Command ToCommand(string name, string description)
     {
-        var command = new Command("txt2img", "Make pictures from a prompt.")
+        var command = new Command(name, description)
         {
             output, device, verbose,
         };
+        pictures?.AddTo(command);
         requests.AddTo(command);
         models.AddTo(command);
         additions.AddTo(command);
@@ -43,6 +53,7 @@ internal sealed class TextToImageCommand(CommandContext context)
         // Everything that can be wrong is looked at before the long part begins.
         var repeated = requests.ReadRepeated(parsed);
         var request = requests.Read(parsed, repeated);
+        request = pictures?.Apply(parsed, request) ?? request;
         request.Validate();
         var prompts = requests.ReadPrompts(parsed, request);
         var count = (int)Math.Min((long)prompts.Count * request.BatchCount, Array.MaxLength);

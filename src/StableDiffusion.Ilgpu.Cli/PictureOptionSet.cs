@@ -1,0 +1,93 @@
+using System.CommandLine;
+
+namespace StableDiffusion.Ilgpu.Cli;
+
+/// <summary>The options of a picture to begin with, by the names and with the defaults of stable-diffusion.cpp where it has them.</summary>
+internal sealed class PictureOptionSet
+{
+    private static readonly (string Name, bool Mean)[] Latents = [("sample", false), ("mean", true)];
+
+    private readonly Option<string> image = new("--init-img", "-i")
+    {
+        Description = "Picture to begin with: PNG, JPEG or WebP",
+        HelpName = "file",
+        Required = true,
+    };
+
+    private readonly Option<double?> strength = SharedOptions.Number<double>(
+        "--strength", "How much is drawn anew, 0 to 1: the share of the steps that run");
+
+    private readonly Option<string> resizeMode = SharedOptions.Choice(
+        "--resize-mode", $"How a picture of another size is made to fit: {ResizeModeNames}", NameOf(ResizeMode.Crop),
+        name => FindResizeMode(name));
+
+    private readonly Option<string?> mask = new("--mask")
+    {
+        Description = "Picture that is white where to paint anew; where it is black, pixels stay as they are",
+        HelpName = "file",
+    };
+
+    private readonly Option<int?> maskBlur = SharedOptions.Number<int>("--mask-blur", "Pixels to blur the mask by");
+    private readonly Option<bool> invertMask = new("--invert-mask") { Description = "Paint the mask's black parts anew instead" };
+    private readonly Option<string> latent = SharedOptions.Choice(
+        "--latent", $"What the encoder's distribution gives to begin with: {LatentNames}", "sample", name => FindLatent(name));
+
+    public PictureOptionSet()
+    {
+        strength.DefaultValueFactory = _ => 0.75;
+        maskBlur.DefaultValueFactory = _ => 0;
+    }
+
+    public void AddTo(Command command)
+    {
+        foreach (var option in new Option[] { image, strength, resizeMode, mask, maskBlur, invertMask, latent })
+        {
+            command.Add(option);
+        }
+    }
+
+    /// <summary>The request with the pictures, which are read.</summary>
+    /// <exception cref="StableDiffusionException">A picture cannot be read.</exception>
+    public GenerationRequest Apply(ParseResult parsed, GenerationRequest request) => request with
+    {
+        InitImage = InputImage.Load(parsed.GetValue(image)!),
+        Strength = parsed.GetValue(strength)!.Value,
+        ResizeMode = FindResizeMode(parsed.GetValue(resizeMode)!),
+        Mask = parsed.GetValue(mask) is { } file ? InputImage.Load(file) : null,
+        MaskBlur = parsed.GetValue(maskBlur)!.Value,
+        InvertMask = parsed.GetValue(invertMask),
+        MeanLatent = FindLatent(parsed.GetValue(latent)!),
+    };
+
+    private static string ResizeModeNames => string.Join(", ", Enum.GetValues<ResizeMode>().Select(NameOf));
+
+    private static string LatentNames => string.Join(", ", Latents.Select(l => l.Name));
+
+    private static string NameOf(ResizeMode mode) => mode.ToString().ToLowerInvariant();
+
+    private static ResizeMode FindResizeMode(string name)
+    {
+        foreach (var mode in Enum.GetValues<ResizeMode>())
+        {
+            if (string.Equals(NameOf(mode), name, StringComparison.OrdinalIgnoreCase))
+            {
+                return mode;
+            }
+        }
+
+        throw new StableDiffusionException($"unknown resize mode \"{name}\": choose one of {ResizeModeNames}");
+    }
+
+    private static bool FindLatent(string name)
+    {
+        foreach (var (known, mean) in Latents)
+        {
+            if (string.Equals(known, name, StringComparison.OrdinalIgnoreCase))
+            {
+                return mean;
+            }
+        }
+
+        throw new StableDiffusionException($"unknown latent \"{name}\": choose one of {LatentNames}");
+    }
+}
