@@ -28,7 +28,7 @@ public sealed class TinyModelTests(DeviceFixture fixture)
 
     private const int MostPortableDecoderPixels = 64;
 
-    private const int MostPortableEncoderPixels = 96;
+    private const int MostPortableEncoderPixels = 64;
 
     private static IEnumerable<(string Name, FusionOptions Options)> Fusions =>
         [("unfused", FusionOptions.None), ("fused", FusionOptions.All)];
@@ -234,10 +234,12 @@ public sealed class TinyModelTests(DeviceFixture fixture)
 
     private static bool IsLeftOut(string what, int[] shape, Backend backend, int most)
     {
-        var leftOut = backend.Leaf == LeafKind.Portable && shape[0] * shape[2] * shape[3] > most;
+        // Without hardware intrinsics the SIMD leaves are emulated, slower than the portable one.
+        var slow = backend.Leaf == LeafKind.Portable || !System.Runtime.Intrinsics.Vector128.IsHardwareAccelerated;
+        var leftOut = slow && shape[0] * shape[2] * shape[3] > most;
         if (leftOut)
         {
-            ReferenceData.LeaveOut($"{what}, {backend}", $"more than {most} pixels take the portable leaf too long on a CPU");
+            ReferenceData.LeaveOut($"{what}, {backend}", $"more than {most} pixels take this leaf too long on this machine");
         }
 
         return leftOut;
