@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Text.Json.Nodes;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 
 namespace StableDiffusion.Ilgpu.Benchmarks;
@@ -36,6 +37,19 @@ internal sealed record Circumstances(
         {
             yield return $"load average before: {LoadAverage} (a busy machine makes every number worse)";
         }
+    }
+
+    /// <summary>A report that says what was measured, with these facts behind it; the figures follow.</summary>
+    public JsonObject AddTo(JsonObject report)
+    {
+        report["device"] = Device;
+        report["processor"] = Processor;
+        report["cores"] = Cores;
+        report["simd_bits"] = SimdBits;
+        report["runtime"] = Runtime;
+        report["commit"] = Commit;
+        report["load_average"] = LoadAverage;
+        return report;
     }
 
     private static string Required(string value, string what) =>

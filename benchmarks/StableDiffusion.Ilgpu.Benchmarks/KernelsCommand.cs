@@ -75,15 +75,13 @@ internal static class KernelsCommand
 
     private static double Time(BenchmarkModel model, Launch<ushort> launch) => Median.Milliseconds(Budget, () =>
     {
-        var counter = model.Workspace.Counters.SubView(0, 1);
-        counter.MemSetToZero(model.Session.Stream);
         launch.Run(new LaunchContext<ushort>
         {
             Stream = model.Session.Stream,
             Arena = model.Workspace.Arena,
             Scratch = model.Workspace.Scratch,
             Moments = model.Workspace.Moments,
-            Counter = counter,
+            Counter = model.Workspace.FreshCounter(model.Session.Stream),
         });
         model.Session.Stream.Synchronize();
     });

@@ -79,29 +79,22 @@ internal sealed record LoadReport(
             readSeconds / seconds >= SpeedBar ? "met" : "missed");
     }
 
-    public string ToJson() => new JsonObject
+    public string ToJson()
     {
-        ["model"] = Model,
-        ["runs"] = Runs,
-        ["device"] = Circumstances.Device,
-        ["processor"] = Circumstances.Processor,
-        ["cores"] = Circumstances.Cores,
-        ["simd_bits"] = Circumstances.SimdBits,
-        ["runtime"] = Circumstances.Runtime,
-        ["commit"] = Circumstances.Commit,
-        ["load_average"] = Circumstances.LoadAverage,
-        ["fma_peak_gflops"] = Peak.FmaGflops,
-        ["copy_gbps"] = Peak.CopyGBps,
-        ["file_bytes"] = Bytes,
-        ["read_one_thread_s"] = ReadSeconds,
-        ["read_all_cores_s"] = ReadAllSeconds,
-        ["read_into_memory_s"] = ReadKeptSeconds,
-        ["load_weights_s"] = WeightSeconds,
-        ["load_s"] = LoadSeconds,
-        ["kernels_ready_s"] = KernelSeconds,
-        ["load_weights_share"] = ReadSeconds / WeightSeconds,
-        ["load_share"] = ReadSeconds / LoadSeconds,
-        ["load_share_of_reading_into_memory"] = ReadKeptSeconds / LoadSeconds,
-        ["peak_rss_bytes"] = PeakResidentBytes,
-    }.ToJsonString(Indented);
+        var json = Circumstances.AddTo(new JsonObject { ["model"] = Model, ["runs"] = Runs });
+        json["fma_peak_gflops"] = Peak.FmaGflops;
+        json["copy_gbps"] = Peak.CopyGBps;
+        json["file_bytes"] = Bytes;
+        json["read_one_thread_s"] = ReadSeconds;
+        json["read_all_cores_s"] = ReadAllSeconds;
+        json["read_into_memory_s"] = ReadKeptSeconds;
+        json["load_weights_s"] = WeightSeconds;
+        json["load_s"] = LoadSeconds;
+        json["kernels_ready_s"] = KernelSeconds;
+        json["load_weights_share"] = ReadSeconds / WeightSeconds;
+        json["load_share"] = ReadSeconds / LoadSeconds;
+        json["load_share_of_reading_into_memory"] = ReadKeptSeconds / LoadSeconds;
+        json["peak_rss_bytes"] = PeakResidentBytes;
+        return json.ToJsonString(Indented);
+    }
 }

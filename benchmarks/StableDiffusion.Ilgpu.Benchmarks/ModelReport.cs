@@ -70,38 +70,29 @@ internal sealed record ModelReport(
             $"{share:0.0 %}", $"{timing.CoresUsed:0.00}");
     }
 
-    public string ToJson() => new JsonObject
+    public string ToJson()
     {
-        ["model"] = Model,
-        ["size"] = Size,
-        ["unet_batch"] = BenchmarkInputs.Items,
-        ["runs"] = Runs,
-        ["device"] = Circumstances.Device,
-        ["processor"] = Circumstances.Processor,
-        ["cores"] = Circumstances.Cores,
-        ["simd_bits"] = Circumstances.SimdBits,
-        ["runtime"] = Circumstances.Runtime,
-        ["commit"] = Circumstances.Commit,
-        ["load_average"] = Circumstances.LoadAverage,
-        ["fma_peak_gflops"] = Peak.FmaGflops,
-        ["copy_gbps"] = Peak.CopyGBps,
-        ["unet_step_gflop"] = Step.Flops / 1e9,
-        ["unet_step_ms"] = Step.Milliseconds,
-        ["unet_step_gflops"] = Step.Gflops,
-        ["unet_step_share"] = StepShare,
-        ["unet_step_cores_used"] = Step.CoresUsed,
-        ["sampler_ms"] = SamplerMilliseconds,
-        ["unet_step_kinds"] = Kinds(Step),
-        ["vae_decode_gflop"] = Decode.Flops / 1e9,
-        ["vae_decode_ms"] = Decode.Milliseconds,
-        ["vae_decode_gflops"] = Decode.Gflops,
-        ["vae_decode_share"] = DecodeShare,
-        ["vae_decode_cores_used"] = Decode.CoresUsed,
-        ["vae_decode_kinds"] = Kinds(Decode),
-        ["peak_rss_bytes"] = Memory.PeakResidentBytes,
-        ["arena_bytes"] = ArenaBytes,
-        ["pipeline_arena_bytes"] = Memory.ArenaBytes,
-    }.ToJsonString(Indented);
+        var json = Circumstances.AddTo(new JsonObject { ["model"] = Model, ["size"] = Size, ["unet_batch"] = BenchmarkInputs.Items, ["runs"] = Runs });
+        json["fma_peak_gflops"] = Peak.FmaGflops;
+        json["copy_gbps"] = Peak.CopyGBps;
+        json["unet_step_gflop"] = Step.Flops / 1e9;
+        json["unet_step_ms"] = Step.Milliseconds;
+        json["unet_step_gflops"] = Step.Gflops;
+        json["unet_step_share"] = StepShare;
+        json["unet_step_cores_used"] = Step.CoresUsed;
+        json["sampler_ms"] = SamplerMilliseconds;
+        json["unet_step_kinds"] = Kinds(Step);
+        json["vae_decode_gflop"] = Decode.Flops / 1e9;
+        json["vae_decode_ms"] = Decode.Milliseconds;
+        json["vae_decode_gflops"] = Decode.Gflops;
+        json["vae_decode_share"] = DecodeShare;
+        json["vae_decode_cores_used"] = Decode.CoresUsed;
+        json["vae_decode_kinds"] = Kinds(Decode);
+        json["peak_rss_bytes"] = Memory.PeakResidentBytes;
+        json["arena_bytes"] = ArenaBytes;
+        json["pipeline_arena_bytes"] = Memory.ArenaBytes;
+        return json.ToJsonString(Indented);
+    }
 
     private static JsonArray Kinds(ProgramTiming timing) => [.. timing.Kinds.Select(k => new JsonObject
     {

@@ -73,24 +73,15 @@ internal sealed record ComparisonReport(
         return text.ToString();
     }
 
-    public string ToJson() => new JsonObject
+    public string ToJson()
     {
-        ["model"] = Model,
-        ["size"] = Size,
-        ["unet_batch"] = BenchmarkInputs.Items,
-        ["runs"] = Runs,
-        ["device"] = Circumstances.Device,
-        ["processor"] = Circumstances.Processor,
-        ["cores"] = Circumstances.Cores,
-        ["simd_bits"] = Circumstances.SimdBits,
-        ["runtime"] = Circumstances.Runtime,
-        ["commit"] = Circumstances.Commit,
-        ["load_average"] = Circumstances.LoadAverage,
-        ["fma_peak_gflops"] = Peak.FmaGflops,
-        ["gflop"] = new JsonObject(Work.All.Select(w => KeyValuePair.Create(w.Key, (JsonNode?)Gflop[w]))),
-        ["results"] = new JsonArray([.. Results.Select(ToJson)]),
-        ["left_out"] = new JsonArray([.. LeftOut.Select(l => (JsonNode)l)]),
-    }.ToJsonString(Indented);
+        var json = Circumstances.AddTo(new JsonObject { ["model"] = Model, ["size"] = Size, ["unet_batch"] = BenchmarkInputs.Items, ["runs"] = Runs });
+        json["fma_peak_gflops"] = Peak.FmaGflops;
+        json["gflop"] = new JsonObject(Work.All.Select(w => KeyValuePair.Create(w.Key, (JsonNode?)Gflop[w])));
+        json["results"] = new JsonArray([.. Results.Select(ToJson)]);
+        json["left_out"] = new JsonArray([.. LeftOut.Select(l => (JsonNode)l)]);
+        return json.ToJsonString(Indented);
+    }
 
     /// <summary>Writes <c>compare-MODEL-SIZE</c> as Markdown, JSON and chart; earlier ones are replaced.</summary>
     /// <exception cref="StableDiffusionException">The folder cannot be written to.</exception>

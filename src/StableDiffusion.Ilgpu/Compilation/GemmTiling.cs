@@ -15,18 +15,29 @@ internal static class GemmTiling
 
     public static void Choose<T>(ref GemmArguments<T> a, int groups) where T : unmanaged
     {
-        a.TileRows = Math.Min(MostRows, Tile.RoundUp(a.Rows, Tile.Rows));
-        var rowTiles = a.RowTiles;
+        a.TileRows = Rows(a.Rows, MostRows);
+        a.TilePanels = Panels(a.Panels, MostPanels, a.RowTiles, groups);
+    }
 
-        // Rows are dealt out evenly, and columns cut until there are a few tiles for each group.
-        a.TileRows = Tile.RoundUp((a.Rows + rowTiles - 1) / rowTiles, Tile.Rows);
-        a.TilePanels = Math.Min(MostPanels, a.Panels);
-        while (a.TilePanels > 1 && a.Tiles < 3 * groups)
+    /// <summary>Rows of a tile, so that all are dealt out evenly.</summary>
+    public static int Rows(int rows, int most)
+    {
+        var tiles = Parts(rows, Math.Min(most, Tile.RoundUp(rows, Tile.Rows)));
+        return Tile.RoundUp(Parts(rows, tiles), Tile.Rows);
+    }
+
+    /// <summary>Panels of a tile: cut until there are a few tiles for each group, then dealt out evenly.</summary>
+    public static int Panels(int panels, int most, int rowTiles, int groups)
+    {
+        var size = Math.Min(most, panels);
+        while (size > 1 && rowTiles * Parts(panels, size) < 3 * groups)
         {
-            a.TilePanels--;
+            size--;
         }
 
-        var panelTiles = (a.Panels + a.TilePanels - 1) / a.TilePanels;
-        a.TilePanels = (a.Panels + panelTiles - 1) / panelTiles;
+        return Parts(panels, Parts(panels, size));
     }
+
+    /// <summary>How many parts of a size hold all.</summary>
+    private static int Parts(int all, int size) => (all + size - 1) / size;
 }

@@ -27,9 +27,9 @@ internal sealed class LatentBlend<T> : IDisposable where T : unmanaged
         DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, ReadOnlySpan<float> known, ReadOnlySpan<float> noise, ReadOnlySpan<float> mask)
     {
         (this.device, this.kernels, this.workspace) = (device, kernels, workspace);
-        this.known = Upload(known);
-        this.noise = Upload(noise);
-        this.mask = Upload(mask);
+        this.known = device.Upload(known);
+        this.noise = device.Upload(noise);
+        this.mask = device.Upload(mask);
     }
 
     /// <summary>Puts the known part back, under the noise of the step that follows.</summary>
@@ -54,13 +54,5 @@ internal sealed class LatentBlend<T> : IDisposable where T : unmanaged
         known.Dispose();
         noise.Dispose();
         mask.Dispose();
-    }
-
-    private DeviceBuffer<float> Upload(ReadOnlySpan<float> values)
-    {
-        var buffer = device.Allocate<float>(values.Length);
-        buffer.View.CopyFromCPU(device.Stream, values);
-        device.Stream.Synchronize();
-        return buffer;
     }
 }

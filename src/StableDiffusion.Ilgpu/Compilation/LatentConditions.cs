@@ -23,9 +23,7 @@ internal sealed class LatentConditions<T> : IDisposable where T : unmanaged
     public LatentConditions(DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, ReadOnlySpan<float> values, int firstChannel)
     {
         (this.device, this.kernels, this.workspace, this.firstChannel) = (device, kernels, workspace, firstChannel);
-        buffer = device.Allocate<float>(values.Length);
-        buffer.View.CopyFromCPU(device.Stream, values);
-        device.Stream.Synchronize();
+        buffer = device.Upload(values);
     }
 
     /// <summary>Writes them beside the latents, <paramref name="copies"/> times: other values of a step may have taken their place.</summary>

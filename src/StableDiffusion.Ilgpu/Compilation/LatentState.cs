@@ -25,13 +25,11 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
     {
         (this.device, this.kernels, this.workspace, this.channels) = (device, kernels, workspace, channels);
         config = new KernelConfig(device.Groups, 1);
-        latent = device.Allocate<float>(values.Length);
+        latent = device.Upload(values);
         saved = device.Allocate<float>(values.Length);
         noise = device.Allocate<float>(values.Length);
         history = device.Allocate<float>((long)SamplingStep.MaxHistory * values.Length);
         workspace.Reserve(launches: 1);
-        latent.View.CopyFromCPU(device.Stream, values);
-        device.Stream.Synchronize();
     }
 
     /// <summary>The latents, for kernels that change them between steps.</summary>

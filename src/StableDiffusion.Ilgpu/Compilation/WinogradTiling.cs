@@ -28,17 +28,8 @@ internal static class WinogradTiling
     public static WinogradArguments<T> Choose<T>(in GemmArguments<T> gemm, int groups) where T : unmanaged
     {
         var a = new WinogradArguments<T> { Gemm = gemm, Enlarged = IsStored(gemm) ? 0 : 1, TileDepth = Math.Min(MostDepth, gemm.Channels) };
-        a.TileBlocks = Math.Min(MostBlocks, Tile.RoundUp(a.Blocks, Tile.Rows));
-        var tiles = a.BlockTiles;
-        a.TileBlocks = Tile.RoundUp((a.Blocks + tiles - 1) / tiles, Tile.Rows);
-        a.TilePanels = Math.Min(MostPanels, gemm.Panels);
-        while (a.TilePanels > 1 && a.Tiles < 3 * groups)
-        {
-            a.TilePanels--;
-        }
-
-        var panelTiles = (gemm.Panels + a.TilePanels - 1) / a.TilePanels;
-        a.TilePanels = (gemm.Panels + panelTiles - 1) / panelTiles;
+        a.TileBlocks = GemmTiling.Rows(a.Blocks, MostBlocks);
+        a.TilePanels = GemmTiling.Panels(gemm.Panels, MostPanels, a.BlockTiles, groups);
         return a;
     }
 

@@ -71,6 +71,16 @@ internal sealed class DeviceSession : IDisposable
         }
     }
 
+    /// <summary>Memory that holds these values.</summary>
+    /// <exception cref="StableDiffusionException">The device has not so much memory left.</exception>
+    public DeviceBuffer<T> Upload<T>(ReadOnlySpan<T> values) where T : unmanaged
+    {
+        var buffer = Allocate<T>(values.Length);
+        buffer.View.CopyFromCPU(Stream, values);
+        Stream.Synchronize();
+        return buffer;
+    }
+
     public void Dispose()
     {
         Accelerator.Dispose();

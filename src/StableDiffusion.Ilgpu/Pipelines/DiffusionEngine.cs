@@ -19,10 +19,8 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     private readonly KernelSet<T> kernels;
     private readonly FusionOptions fusion;
     private readonly Workspace<T> workspace;
-    private readonly Dictionary<ModelPart, WeightStore<T>> weights = [];
-    private WeightStore<T>? encoderWeights;
+    private readonly Dictionary<string, WeightStore<T>> weights = [];
     private readonly Dictionary<string, CompiledGraph<T>> compiled = [];
-    private WeightStore<T>? previewWeights;
 
     public DiffusionEngine(LoadedModel model, DeviceSession device, KernelSet<T> kernels, FusionOptions fusion)
     {
@@ -58,8 +56,8 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
 
     /// <summary>For pictures of so many pixels.</summary>
     public CompiledGraph<T> Encoder(int height, int width, bool circular = false, CancellationToken cancellationToken = default) => Get(
-        () => encoderWeights ??= new WeightStore<T>(device, model.OpenEncoderWeights()), $"encoder {height} {width} {circular}",
-        () => model.RecordEncoder(height, width, circular), cancellationToken);
+        "encoder", model.OpenEncoderWeights, $"encoder {height} {width} {circular}", () => model.RecordEncoder(height, width, circular),
+        cancellationToken);
 
     /// <summary>Bytes of arena that a UNet call needs.</summary>
     public long MeasureUNet(int items, int height, int width) =>
@@ -159,14 +157,9 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     public byte[] DecodePreviewToBytes(ReadOnlySpan<float> latent, int height, int width, CancellationToken cancellationToken = default)
     {
         var taesd = model.PreviewTaesd ?? throw new InvalidOperationException("the model was opened without a TAESD for previews");
-        var key = $"preview {height} {width}";
-        if (!compiled.TryGetValue(key, out var graph))
-        {
-            previewWeights ??= new WeightStore<T>(device, taesd.OpenWeights());
-            compiled[key] = graph = CompiledGraph<T>.Compile(
-                TinyAutoencoder.RecordDecoder(taesd.Config, 1, height, width), fusion, device, kernels, previewWeights, workspace, cancellationToken);
-        }
-
+        var graph = Get(
+            "preview", () => taesd.OpenWeights(), $"preview {height} {width}", () => TinyAutoencoder.RecordDecoder(taesd.Config, 1, height, width),
+            cancellationToken);
         Run(graph, latent, height, width, scale: 1, cancellationToken);
         return graph.ReadBytes("out", kernels);
     }
@@ -178,8 +171,6 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
             store.Dispose();
         }
 
-        encoderWeights?.Dispose();
-        previewWeights?.Dispose();
         workspace.Dispose();
     }
 
@@ -232,25 +223,26 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     }
 
     private CompiledGraph<T> Get(ModelPart part, string key, Func<Graph> record, CancellationToken cancellationToken) =>
-        Get(() => WeightsOf(part), key, record, cancellationToken);
+        Get(part.ToString(), () => model.OpenWeights(part), key, record, cancellationToken);
 
-    private CompiledGraph<T> Get(Func<WeightStore<T>> store, string key, Func<Graph> record, CancellationToken cancellationToken)
+    /// <param name="store">Which weights; opened when they are first needed.</param>
+    /// <param name="open">Opens them.</param>
+    /// <param name="key">Which graph.</param>
+    /// <param name="record">Records it.</param>
+    /// <param name="cancellationToken">Stops the loading.</param>
+    private CompiledGraph<T> Get(
+        string store, Func<IWeightSource> open, string key, Func<Graph> record, CancellationToken cancellationToken)
     {
         if (!compiled.TryGetValue(key, out var graph))
         {
-            compiled[key] = graph = CompiledGraph<T>.Compile(record(), fusion, device, kernels, store(), workspace, cancellationToken);
+            if (!weights.TryGetValue(store, out var stored))
+            {
+                weights[store] = stored = new WeightStore<T>(device, open());
+            }
+
+            compiled[key] = graph = CompiledGraph<T>.Compile(record(), fusion, device, kernels, stored, workspace, cancellationToken);
         }
 
         return graph;
-    }
-
-    private WeightStore<T> WeightsOf(ModelPart part)
-    {
-        if (!weights.TryGetValue(part, out var store))
-        {
-            weights[part] = store = new WeightStore<T>(device, model.OpenWeights(part));
-        }
-
-        return store;
     }
 }

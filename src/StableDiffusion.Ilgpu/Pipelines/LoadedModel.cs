@@ -143,21 +143,15 @@ internal sealed class LoadedModel : IDisposable
         var size = VaeConfig.PixelsPerLatent;
         TensorInfo[] declared = [.. RecordEncoder(size, size).Weights.Select(w => new TensorInfo(w.Name, TensorType.F16, w.Shape))];
         var weights = source.Open(ModelPart.Vae, declared);
-        try
+        if (!weights.Tensors.Keys.Any(AutoencoderKl.IsEncoderWeight))
         {
-            if (!weights.Tensors.Keys.Any(AutoencoderKl.IsEncoderWeight))
+            using (weights)
             {
                 throw new StableDiffusionException($"{weights.Description}: the autoencoder has no encoder, which pictures as input need");
             }
+        }
 
-            WeightCheck.Require(weights, declared, AutoencoderKl.IsDecoderWeight);
-            return weights;
-        }
-        catch
-        {
-            weights.Dispose();
-            throw;
-        }
+        return WeightCheck.Checked(weights, declared, AutoencoderKl.IsDecoderWeight);
     }
 
     /// <summary>Opens a component's weights, checked against what its graph declares. The caller disposes the result.</summary>

@@ -32,20 +32,10 @@ internal sealed record TinyAutoencoderPart(string Path, TinyAutoencoderConfig Co
     /// <summary>The weights of the decoder, or of the encoder, checked. The caller disposes the result.</summary>
     public IWeightSource OpenWeights(bool encoder = false)
     {
-        var weights = TinyAutoencoderFile.Open(Path);
-        try
-        {
-            const int Size = TinyAutoencoderConfig.PixelsPerLatent;
-            var declared = (encoder ? TinyAutoencoder.RecordEncoder(Config, 1, Size, Size) : TinyAutoencoder.RecordDecoder(Config, 1, 1, 1)).Weights;
-            WeightCheck.Require(
-                weights, declared.Select(w => new TensorInfo(w.Name, TensorType.F16, w.Shape)),
-                encoder ? TinyAutoencoder.IsDecoderWeight : TinyAutoencoder.IsEncoderWeight);
-            return weights;
-        }
-        catch
-        {
-            weights.Dispose();
-            throw;
-        }
+        const int Size = TinyAutoencoderConfig.PixelsPerLatent;
+        var declared = (encoder ? TinyAutoencoder.RecordEncoder(Config, 1, Size, Size) : TinyAutoencoder.RecordDecoder(Config, 1, 1, 1)).Weights;
+        return WeightCheck.Checked(
+            TinyAutoencoderFile.Open(Path), declared.Select(w => new TensorInfo(w.Name, TensorType.F16, w.Shape)),
+            encoder ? TinyAutoencoder.IsDecoderWeight : TinyAutoencoder.IsEncoderWeight);
     }
 }

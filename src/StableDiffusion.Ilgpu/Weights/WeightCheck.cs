@@ -56,6 +56,22 @@ internal static class WeightCheck
         }
     }
 
+    /// <summary>The source, held against what is declared by <see cref="Require"/>; disposed if it does not pass.</summary>
+    /// <exception cref="StableDiffusionException">As there.</exception>
+    public static IWeightSource Checked(IWeightSource source, IEnumerable<TensorInfo> declared, Func<string, bool> ignored)
+    {
+        try
+        {
+            Require(source, declared, ignored);
+            return source;
+        }
+        catch
+        {
+            source.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>The tensor of a read into <paramref name="length"/> elements.</summary>
     /// <exception cref="StableDiffusionException">There is no such tensor, or it does not hold floats.</exception>
     /// <exception cref="ArgumentException">The length is not the tensor's: the caller's mistake.</exception>
