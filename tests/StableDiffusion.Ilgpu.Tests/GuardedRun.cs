@@ -45,7 +45,7 @@ internal sealed class GuardedRun<T> : IDisposable where T : unmanaged
         placement = Placement.Create(graph, fusion);
         plan = ArenaPlan.Create(placement, Unsafe.SizeOf<T>());
         using var workspace = new Workspace<T>(device);
-        var builder = new LaunchBuilder<T>(fusion, device, kernels, weights, workspace, placement, plan);
+        var builder = new LaunchBuilder<T>(fusion, kernels, weights, workspace, placement, plan);
         launches = [.. Enum.GetValues<Rate>().SelectMany(placement.Launches).SelectMany(builder.Build)];
         arena = new Guarded<T>(device, plan.Bytes / Unsafe.SizeOf<T>(), Poison);
         scratch = new Guarded<float>(device, workspace.Scratch.Length, float.NaN);

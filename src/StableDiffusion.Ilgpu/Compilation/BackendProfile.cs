@@ -33,9 +33,9 @@ internal static class BackendProfile
         where TFormat : struct, IFormat<T>
         where TSimdFormat : struct, ISimdFormat<T> => leaf switch
         {
-            LeafKind.Simd512 => new KernelSet<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd512>>(device.Accelerator, "simd512", 2 * Simd512.Count),
-            LeafKind.Simd256 => new KernelSet<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd256>>(device.Accelerator, "simd256", 2 * Simd256.Count),
-            LeafKind.Simd128 => new KernelSet<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd128>>(device.Accelerator, "simd128", 2 * Simd128.Count),
-            _ => new KernelSet<T, PortableLeaf<T, TFormat>>(device.Accelerator, "portable", Tile.Columns),
+            LeafKind.Simd512 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd512>>(device.Accelerator, device.Groups, "simd512", 2 * Simd512.Count),
+            LeafKind.Simd256 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd256>>(device.Accelerator, device.Groups, "simd256", 2 * Simd256.Count),
+            LeafKind.Simd128 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd128>>(device.Accelerator, device.Groups, "simd128", 2 * Simd128.Count),
+            _ => new LeafKernels<T, PortableLeaf<T, TFormat>>(device.Accelerator, device.Groups, "portable", Tile.Columns),
         };
 }

@@ -50,7 +50,7 @@ internal sealed class CompiledGraph<T> where T : unmanaged
         weights.Prepare(graph.Values.Select(v => v.Op), Environment.ProcessorCount, cancellationToken);
         var placement = Placement.Create(graph, fusion);
         var arena = ArenaPlan.Create(placement, Unsafe.SizeOf<T>());
-        return new(graph, device, workspace, placement, arena, new LaunchBuilder<T>(fusion, device, kernels, weights, workspace, placement, arena));
+        return new(graph, device, workspace, placement, arena, new LaunchBuilder<T>(fusion, kernels, weights, workspace, placement, arena));
     }
 
     /// <summary>Bytes of arena that a graph would need, found without a device; the graph is fused in place.</summary>
@@ -132,7 +132,7 @@ internal sealed class CompiledGraph<T> where T : unmanaged
         var bytes = new byte[Graph.Outputs[key].Shape.Count];
         using var buffer = device.Allocate<byte>(bytes.Length);
         var arguments = new ConversionArguments<T> { Arena = workspace.Arena, Bytes = buffer.View, Offset = OffsetOf(key), Count = bytes.Length };
-        kernels.ToBytes(device.Stream, new KernelConfig(device.Groups, 1), arguments, workspace.Scratch, workspace.FreshCounter(device.Stream));
+        kernels.ToBytes(device.Stream, arguments, workspace.Scratch, workspace.FreshCounter(device.Stream));
         buffer.View.SubView(0, bytes.Length).CopyToCPU(device.Stream, bytes);
         device.Stream.Synchronize();
         return bytes;

@@ -34,7 +34,7 @@ internal sealed class LatentBlend<T> : IDisposable where T : unmanaged
 
     /// <summary>Puts the known part back, under the noise of the step that follows.</summary>
     public void Apply(LatentState<T> latent, int channels, NoiseMix mix) => kernels.LatentBlend(
-        device.Stream, new KernelConfig(device.Groups, 1),
+        device.Stream,
         new LatentBlendArguments
         {
             Latent = latent.View,

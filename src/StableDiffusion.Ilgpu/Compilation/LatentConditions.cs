@@ -40,7 +40,7 @@ internal sealed class LatentConditions<T> : IDisposable where T : unmanaged
             Copies = copies,
             Scale = 1,
         };
-        kernels.Scale(device.Stream, new KernelConfig(device.Groups, 1), arguments, workspace.Scratch, workspace.FreshCounter(device.Stream));
+        kernels.Scale(device.Stream, arguments, workspace.Scratch, workspace.FreshCounter(device.Stream));
     }
 
     public void Dispose() => buffer.Dispose();

@@ -17,14 +17,12 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
     private readonly DeviceBuffer<float> saved;
     private readonly DeviceBuffer<float> noise;
     private readonly DeviceBuffer<float> history;
-    private readonly KernelConfig config;
     private readonly int channels;
     private int remembered;
 
     public LatentState(DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, ReadOnlySpan<float> values, int channels)
     {
         (this.device, this.kernels, this.workspace, this.channels) = (device, kernels, workspace, channels);
-        config = new KernelConfig(device.Groups, 1);
         latent = device.Upload(values);
         saved = device.Allocate<float>(values.Length);
         noise = device.Allocate<float>(values.Length);
@@ -49,7 +47,7 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
             Copies = copies,
             Scale = (float)factor,
         };
-        kernels.Scale(device.Stream, config, arguments, workspace.Scratch, workspace.FreshCounter(device.Stream));
+        kernels.Scale(device.Stream, arguments, workspace.Scratch, workspace.FreshCounter(device.Stream));
     }
 
     /// <summary>Takes a sampler's step with the model's output.</summary>
@@ -67,7 +65,7 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
 
         var factors = step.History.Concat(Enumerable.Repeat(0.0, SamplingStep.MaxTerms)).Select(f => (float)f).ToArray();
         kernels.LatentUpdate(
-            device.Stream, config,
+            device.Stream,
             new LatentUpdateArguments<T>
             {
                 Arena = workspace.Arena,

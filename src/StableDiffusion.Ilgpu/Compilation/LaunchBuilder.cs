@@ -13,11 +13,9 @@ namespace StableDiffusion.Ilgpu.Compilation;
 
 /// <summary>Turns placed values into launches: the only place where a graph's operations meet kernels' arguments.</summary>
 internal sealed class LaunchBuilder<T>(
-    FusionOptions fusion, DeviceSession device, KernelSet<T> kernels, WeightStore<T> weights, Workspace<T> workspace, Placement placement, ArenaPlan arena)
+    FusionOptions fusion, KernelSet<T> kernels, WeightStore<T> weights, Workspace<T> workspace, Placement placement, ArenaPlan arena)
     where T : unmanaged
 {
-    private readonly KernelConfig config = new(device.Groups, 1);
-
     public IEnumerable<Launch<T>> Build(Value value) => value.Op switch
     {
         Contraction op => [Contraction(value, op)],
@@ -96,23 +94,23 @@ internal sealed class LaunchBuilder<T>(
         }
 
         var flops = 2.0 * shape.Rows * op.Columns * arguments.Depth;
-        if ((fusion.Winograd ?? typeof(T) == typeof(ushort)) && WinogradTiling.Fits(arguments))
+        if (kernels.HasWinograd && (fusion.Winograd ?? typeof(T) == typeof(ushort)) && WinogradTiling.Fits(arguments))
         {
-            var blocks = WinogradTiling.Choose(arguments, device.Groups);
-            workspace.Reserve(scratchValues: (long)blocks.Scratch * device.Groups);
+            var blocks = WinogradTiling.Choose(arguments, kernels.ScratchGroups);
+            workspace.Reserve(scratchValues: (long)blocks.Scratch * kernels.ScratchGroups);
             var winograd = kernels.Winograd;
             return Launch(
                 value, $"winograd {blocks.TileBlocks}x{blocks.TilePanels * Tile.Columns}", flops,
                 context => winograd(
-                    context.Stream, config, blocks with { Gemm = blocks.Gemm with { Arena = context.Arena } }, context.Scratch, context.Counter));
+                    context.Stream, blocks with { Gemm = blocks.Gemm with { Arena = context.Arena } }, context.Scratch, context.Counter));
         }
 
-        GemmTiling.Choose(ref arguments, device.Groups);
-        workspace.Reserve(scratchValues: (long)arguments.Scratch * device.Groups);
+        kernels.Cut(ref arguments);
+        workspace.Reserve(scratchValues: (long)arguments.Scratch * kernels.ScratchGroups);
         var kernel = kernels.Gemm;
         return Launch(
             value, $"gemm {arguments.TileRows}x{arguments.TilePanels * Tile.Columns}", flops,
-            context => kernel(context.Stream, config, arguments with { Arena = context.Arena }, context.Scratch, context.Counter));
+            context => kernel(context.Stream, arguments with { Arena = context.Arena }, context.Scratch, context.Counter));
     }
 
     private Launch<T> Attention(Value value, Graphs.Attention op)
@@ -137,11 +135,11 @@ internal sealed class LaunchBuilder<T>(
             Causal = op.Causal ? 1 : 0,
             Scale = (float)(Math.Log2(Math.E) / Math.Sqrt(headSize)),
         };
-        workspace.Reserve(scratchValues: (long)arguments.Scratch * device.Groups);
+        workspace.Reserve(scratchValues: (long)arguments.Scratch * kernels.ScratchGroups);
         var kernel = kernels.Attention;
         return Launch(
             value, "attention", 4.0 * q.Shape.Count * k.Shape.RowsPerItem,
-            context => kernel(context.Stream, config, arguments with { Arena = context.Arena }, context.Scratch, context.Counter));
+            context => kernel(context.Stream, arguments with { Arena = context.Arena }, context.Scratch, context.Counter));
     }
 
     private IEnumerable<Launch<T>> GroupNorm(Value value, GroupNorm op)
@@ -162,7 +160,7 @@ internal sealed class LaunchBuilder<T>(
             Epsilon = (float)op.Epsilon,
             Silu = op.Silu ? 1 : 0,
         };
-        workspace.Reserve(scratchValues: (long)arguments.Scratch * device.Groups, momentValues: arguments.MomentCount);
+        workspace.Reserve(scratchValues: (long)arguments.Scratch * kernels.ScratchGroups, momentValues: arguments.MomentCount);
         yield return Step("moments", kernels.Moments);
         if (arguments.NeedsMerge)
         {
@@ -174,7 +172,7 @@ internal sealed class LaunchBuilder<T>(
         Launch<T> Step(string name, Launcher<GroupNormArguments<T>> kernel) => Launch(
             value, name, 0,
             context => kernel(
-                context.Stream, config, arguments with { Arena = context.Arena, Moments = context.Moments }, context.Scratch, context.Counter));
+                context.Stream, arguments with { Arena = context.Arena, Moments = context.Moments }, context.Scratch, context.Counter));
     }
 
     private Launch<T> LayerNorm(Value value, Graphs.LayerNorm op)
@@ -195,7 +193,7 @@ internal sealed class LaunchBuilder<T>(
         var kernel = kernels.LayerNorm;
         return Launch(
             value, "layernorm", 0,
-            context => kernel(context.Stream, config, arguments with { Arena = context.Arena }, context.Scratch, context.Counter));
+            context => kernel(context.Stream, arguments with { Arena = context.Arena }, context.Scratch, context.Counter));
     }
 
     private PointwiseArguments<T> Unary(Value value, Value source) => new()
@@ -212,7 +210,7 @@ internal sealed class LaunchBuilder<T>(
 #pragma warning disable CA1308 // Kernels' names are small letters.
         value, name ?? value.Op.Name.ToLowerInvariant(), 0,
 #pragma warning restore CA1308
-        context => kernel(context.Stream, config, arguments with { Arena = context.Arena }, context.Scratch, context.Counter));
+        context => kernel(context.Stream, arguments with { Arena = context.Arena }, context.Scratch, context.Counter));
 
     private Launch<T> Affine(Value value, Graphs.Affine op) => Pointwise(
         value, kernels.Affine, Unary(value, value.Inputs[0]) with { Factor = (float)op.Factor, Offset = (float)op.Offset });
@@ -259,7 +257,7 @@ internal sealed class LaunchBuilder<T>(
         };
         var kernel = kernels.TokenEmbedding;
         return Launch(value, "tokens", 0, context => kernel(
-            context.Stream, config, arguments with { Arena = context.Arena, Ids = context.Arena.Cast<int>().SubView(first, ids.Shape.Count) },
+            context.Stream, arguments with { Arena = context.Arena, Ids = context.Arena.Cast<int>().SubView(first, ids.Shape.Count) },
             context.Scratch, context.Counter));
     }
 
@@ -278,7 +276,7 @@ internal sealed class LaunchBuilder<T>(
         };
         var kernel = kernels.TimestepEmbedding;
         return Launch(value, "timesteps", 0, context => kernel(
-            context.Stream, config, arguments with { Arena = context.Arena, Timesteps = context.Arena.Cast<float>().SubView(first, timesteps.Shape.Count) },
+            context.Stream, arguments with { Arena = context.Arena, Timesteps = context.Arena.Cast<float>().SubView(first, timesteps.Shape.Count) },
             context.Scratch, context.Counter));
     }
 }

@@ -10,7 +10,7 @@ namespace StableDiffusion.Ilgpu.Kernels;
 
 /// <summary>A compiled kernel. Scratch memory is shared by all launches; the counter is one element that is zero before the launch.</summary>
 internal delegate void Launcher<TArguments>(
-    AcceleratorStream stream, KernelConfig config, TArguments arguments, ArrayView<float> scratch, ArrayView<int> counter)
+    AcceleratorStream stream, TArguments arguments, ArrayView<float> scratch, ArrayView<int> counter)
     where TArguments : struct;
 
 /// <summary>Every kernel for activations stored as <typeparamref name="T"/>, compiled when first asked for. Thread-safe.</summary>
@@ -21,6 +21,15 @@ internal abstract class KernelSet<T> where T : unmanaged
 
     /// <summary>Columns of a widened panel that the leaf multiplies at a time.</summary>
     public abstract int PanelPitch { get; }
+
+    /// <summary>Groups that have a part of the scratch memory each; 0 where kernels need none.</summary>
+    public abstract int ScratchGroups { get; }
+
+    /// <summary>Whether there is <see cref="Winograd"/>.</summary>
+    public abstract bool HasWinograd { get; }
+
+    /// <summary>Chooses the tiles of a contraction.</summary>
+    public abstract void Cut(ref GemmArguments<T> contraction);
 
     public abstract Launcher<GemmArguments<T>> Gemm { get; }
 
@@ -70,72 +79,6 @@ internal abstract class KernelSet<T> where T : unmanaged
         {
             cancellationToken.ThrowIfCancellationRequested();
             compile();
-        }
-    }
-}
-
-/// <summary>The kernels for devices whose groups have one work-item, with the inner loops of <typeparamref name="TLeaf"/>.</summary>
-internal sealed class KernelSet<T, TLeaf>(Accelerator accelerator, string leaf, int panelPitch) : KernelSet<T>
-    where T : unmanaged
-    where TLeaf : struct, ILeaf<T>
-{
-    private readonly Dictionary<string, Delegate> compiled = [];
-
-    public override string Leaf => leaf;
-
-    public override int PanelPitch => panelPitch;
-
-    public override Launcher<GemmArguments<T>> Gemm => Get<GemmArguments<T>>(nameof(Gemm), GemmKernel<T, TLeaf>.Run);
-
-    public override Launcher<WinogradArguments<T>> Winograd => Get<WinogradArguments<T>>(nameof(Winograd), WinogradKernel<T, TLeaf>.Run);
-
-    public override Launcher<AttentionArguments<T>> Attention => Get<AttentionArguments<T>>(nameof(Attention), AttentionKernel<T, TLeaf>.Run);
-
-    public override Launcher<GroupNormArguments<T>> Moments => Get<GroupNormArguments<T>>(nameof(Moments), GroupNormKernels<T, TLeaf>.Moments);
-
-    public override Launcher<GroupNormArguments<T>> MergeMoments => Get<GroupNormArguments<T>>(nameof(MergeMoments), GroupNormKernels<T, TLeaf>.Merge);
-
-    public override Launcher<GroupNormArguments<T>> Normalize => Get<GroupNormArguments<T>>(nameof(Normalize), GroupNormKernels<T, TLeaf>.Normalize);
-
-    public override Launcher<LayerNormArguments<T>> LayerNorm => Get<LayerNormArguments<T>>(nameof(LayerNorm), LayerNormKernel<T, TLeaf>.Run);
-
-    public override Launcher<PointwiseArguments<T>> Activate => Get<PointwiseArguments<T>>(nameof(Activate), PointwiseKernels<T, TLeaf>.Activate);
-
-    public override Launcher<PointwiseArguments<T>> Affine => Get<PointwiseArguments<T>>(nameof(Affine), PointwiseKernels<T, TLeaf>.Affine);
-
-    public override Launcher<PointwiseArguments<T>> Add => Get<PointwiseArguments<T>>(nameof(Add), PointwiseKernels<T, TLeaf>.Add);
-
-    public override Launcher<PointwiseArguments<T>> Geglu => Get<PointwiseArguments<T>>(nameof(Geglu), PointwiseKernels<T, TLeaf>.Geglu);
-
-    public override Launcher<PointwiseArguments<T>> Resize => Get<PointwiseArguments<T>>(nameof(Resize), PointwiseKernels<T, TLeaf>.Resize);
-
-    public override Launcher<EmbeddingArguments<T>> TokenEmbedding =>
-        Get<EmbeddingArguments<T>>(nameof(TokenEmbedding), PointwiseKernels<T, TLeaf>.TokenEmbedding);
-
-    public override Launcher<EmbeddingArguments<T>> TimestepEmbedding =>
-        Get<EmbeddingArguments<T>>(nameof(TimestepEmbedding), PointwiseKernels<T, TLeaf>.TimestepEmbedding);
-
-    public override Launcher<ConversionArguments<T>> Scale => Get<ConversionArguments<T>>(nameof(Scale), LatentKernels<T, TLeaf>.Scale);
-
-    public override Launcher<ConversionArguments<T>> ToBytes => Get<ConversionArguments<T>>(nameof(ToBytes), LatentKernels<T, TLeaf>.ToBytes);
-
-    public override Launcher<LatentUpdateArguments<T>> LatentUpdate => Get<LatentUpdateArguments<T>>(nameof(LatentUpdate), LatentKernels<T, TLeaf>.Update);
-
-    public override Launcher<LatentBlendArguments> LatentBlend => Get<LatentBlendArguments>(nameof(LatentBlend), LatentKernels<T, TLeaf>.Blend);
-
-    /// <summary>ILGPU itself keeps only weak references to its kernels.</summary>
-    private Launcher<TArguments> Get<TArguments>(string name, Action<TArguments, ArrayView<float>, ArrayView<int>> kernel)
-        where TArguments : struct
-    {
-        lock (compiled)
-        {
-            if (!compiled.TryGetValue(name, out var launcher))
-            {
-                var load = accelerator.LoadKernel(kernel);
-                compiled[name] = launcher = new Launcher<TArguments>(load.Invoke);
-            }
-
-            return (Launcher<TArguments>)launcher;
         }
     }
 }

@@ -27,7 +27,7 @@ internal static class AttentionKernel<T, TLeaf>
         var lanes = unit + AttentionArguments<T>.UnitScratch;
         var lanePitch = (2 * a.LaneScratch) + AttentionArguments<T>.StateScratch;
         PrepareUnits(a, scratch, unit);
-        for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Tiles; tile = Atomic.Add(ref counter[0], 1))
+        for (var tile = default(TLeaf).NextTile(counter, -1); tile < a.Tiles; tile = default(TLeaf).NextTile(counter, tile))
         {
             var firstQuery = tile % a.QueryTiles * a.TileQueries;
             var head = tile / a.QueryTiles % a.Heads;

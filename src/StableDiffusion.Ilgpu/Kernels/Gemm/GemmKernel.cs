@@ -20,7 +20,7 @@ internal static class GemmKernel<T, TLeaf>
         var panel = source + (a.TileRows * Tile.SourcePitch);
         var sums = panel + (Tile.Depth * Tile.Columns);
         var tiles = a.Tiles;
-        for (var tile = Atomic.Add(ref counter[0], 1); tile < tiles; tile = Atomic.Add(ref counter[0], 1))
+        for (var tile = default(TLeaf).NextTile(counter, -1); tile < tiles; tile = default(TLeaf).NextTile(counter, tile))
         {
             // Neighbouring tiles share their weights.
             var firstRow = tile % a.RowTiles * a.TileRows;

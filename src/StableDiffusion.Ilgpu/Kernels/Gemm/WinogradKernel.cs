@@ -22,7 +22,7 @@ internal static class WinogradKernel<T, TLeaf>
         var sums = panel + (Winograd.Values * a.PanelDistance);
         var pixels = sums + (Winograd.Values * a.SumDistance);
         var tiles = a.Tiles;
-        for (var tile = Atomic.Add(ref counter[0], 1); tile < tiles; tile = Atomic.Add(ref counter[0], 1))
+        for (var tile = default(TLeaf).NextTile(counter, -1); tile < tiles; tile = default(TLeaf).NextTile(counter, tile))
         {
             // Neighbouring tiles share their weights.
             var firstBlock = tile % a.BlockTiles * a.TileBlocks;

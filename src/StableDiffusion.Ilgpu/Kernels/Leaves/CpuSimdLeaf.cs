@@ -12,6 +12,9 @@ internal struct CpuSimdLeaf<T, TFormat, TSimdFormat, V> : ILeaf<T>
     where V : struct, ISimd<V>
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly int NextTile(ArrayView<int> counter, int previous) => Atomic.Add(ref counter[0], 1);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly float Load(ArrayView<T> source, long index) =>
         PortableRows<T, TFormat>.Load(source, index);
 

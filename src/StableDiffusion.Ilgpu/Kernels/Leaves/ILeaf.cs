@@ -8,6 +8,12 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves;
 /// </summary>
 internal interface ILeaf<T> where T : unmanaged
 {
+    /// <summary>
+    /// The tile that a group computes next: its first one after <paramref name="previous"/> -1, one beyond the last when none is left. Either
+    /// the groups take turns, or each takes the next one from a counter when it has finished; which group computes a tile changes no result.
+    /// </summary>
+    int NextTile(ArrayView<int> counter, int previous);
+
     float Load(ArrayView<T> source, long index);
 
     void Store(ArrayView<T> target, long index, float value);

@@ -8,6 +8,10 @@ internal struct PortableLeaf<T, TFormat> : ILeaf<T>
     where T : unmanaged
     where TFormat : struct, IFormat<T>
 {
+    /// <summary>Not every device has atomic operations: groups take turns.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly int NextTile(ArrayView<int> counter, int previous) => previous < 0 ? Grid.IdxX : previous + Grid.DimX;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly float Load(ArrayView<T> source, long index) =>
         PortableRows<T, TFormat>.Load(source, index);

@@ -12,7 +12,7 @@ internal static class GroupNormKernels<T, TLeaf>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Moments(GroupNormArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
-        for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Items * a.Parts; tile = Atomic.Add(ref counter[0], 1))
+        for (var tile = default(TLeaf).NextTile(counter, -1); tile < a.Items * a.Parts; tile = default(TLeaf).NextTile(counter, tile))
         {
             var (item, part) = (tile / a.Parts, tile % a.Parts);
             var first = a.Source + ((((long)item * a.Rows) + (part * GroupNormArguments<T>.PartRows)) * a.SourcePitch);
@@ -26,7 +26,7 @@ internal static class GroupNormKernels<T, TLeaf>
     public static void Merge(GroupNormArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         var perItem = (a.Channels + GroupNormArguments<T>.TileColumns - 1) / GroupNormArguments<T>.TileColumns;
-        for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Items * perItem; tile = Atomic.Add(ref counter[0], 1))
+        for (var tile = default(TLeaf).NextTile(counter, -1); tile < a.Items * perItem; tile = default(TLeaf).NextTile(counter, tile))
         {
             var (item, first) = (tile / perItem, tile % perItem * GroupNormArguments<T>.TileColumns);
             var end = IntrinsicMath.Min(a.Channels, first + GroupNormArguments<T>.TileColumns);
@@ -59,7 +59,7 @@ internal static class GroupNormKernels<T, TLeaf>
         var means = Grid.IdxX * a.Scratch;
         var scales = means + a.Channels;
         var lastItem = -1;
-        for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Items * a.TilesPerItem; tile = Atomic.Add(ref counter[0], 1))
+        for (var tile = default(TLeaf).NextTile(counter, -1); tile < a.Items * a.TilesPerItem; tile = default(TLeaf).NextTile(counter, tile))
         {
             var (item, first) = (tile / a.TilesPerItem, tile % a.TilesPerItem * GroupNormArguments<T>.TileRows);
             if (item != lastItem)

@@ -32,7 +32,7 @@ internal static class LayerNormKernel<T, TLeaf>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(LayerNormArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
-        for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Tiles; tile = Atomic.Add(ref counter[0], 1))
+        for (var tile = default(TLeaf).NextTile(counter, -1); tile < a.Tiles; tile = default(TLeaf).NextTile(counter, tile))
         {
             var first = tile * LayerNormArguments<T>.TileRows;
             var end = IntrinsicMath.Min(a.Rows, first + LayerNormArguments<T>.TileRows);

@@ -87,9 +87,9 @@ internal static class LatentKernels<T, TLeaf>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Scale(ConversionArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
-        for (var first = NextTile(counter); first < a.Count; first = NextTile(counter))
+        for (var tile = default(TLeaf).NextTile(counter, -1); tile < Tiles(a.Count); tile = default(TLeaf).NextTile(counter, tile))
         {
-            for (var i = first; i < IntrinsicMath.Min(a.Count, first + TileValues); i++)
+            for (var i = tile * TileValues; i < IntrinsicMath.Min(a.Count, (tile + 1) * TileValues); i++)
             {
                 var to = a.Offset + ((long)(i / a.Channels) * a.Pitch) + (i % a.Channels);
                 for (var copy = 0; copy < a.Copies; copy++)
@@ -104,9 +104,9 @@ internal static class LatentKernels<T, TLeaf>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void ToBytes(ConversionArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
-        for (var first = NextTile(counter); first < a.Count; first = NextTile(counter))
+        for (var tile = default(TLeaf).NextTile(counter, -1); tile < Tiles(a.Count); tile = default(TLeaf).NextTile(counter, tile))
         {
-            for (var i = first; i < IntrinsicMath.Min(a.Count, first + TileValues); i++)
+            for (var i = tile * TileValues; i < IntrinsicMath.Min(a.Count, (tile + 1) * TileValues); i++)
             {
                 var value = IntrinsicMath.Clamp((default(TLeaf).Load(a.Arena, a.Offset + i) * 0.5f) + 0.5f, 0f, 1f);
                 a.Bytes[i] = (byte)(int)((value * 255f) + 0.5f);
@@ -117,9 +117,9 @@ internal static class LatentKernels<T, TLeaf>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Update(LatentUpdateArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
-        for (var first = NextTile(counter); first < a.Count; first = NextTile(counter))
+        for (var tile = default(TLeaf).NextTile(counter, -1); tile < Tiles(a.Count); tile = default(TLeaf).NextTile(counter, tile))
         {
-            for (var i = first; i < IntrinsicMath.Min(a.Count, first + TileValues); i++)
+            for (var i = tile * TileValues; i < IntrinsicMath.Min(a.Count, (tile + 1) * TileValues); i++)
             {
                 var model = default(TLeaf).Load(a.Arena, a.Output + i);
                 if (a.Guided != 0)
@@ -151,9 +151,9 @@ internal static class LatentKernels<T, TLeaf>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Blend(LatentBlendArguments a, ArrayView<float> scratch, ArrayView<int> counter)
     {
-        for (var first = NextTile(counter); first < a.Count; first = NextTile(counter))
+        for (var tile = default(TLeaf).NextTile(counter, -1); tile < Tiles(a.Count); tile = default(TLeaf).NextTile(counter, tile))
         {
-            for (var i = first; i < IntrinsicMath.Min(a.Count, first + TileValues); i++)
+            for (var i = tile * TileValues; i < IntrinsicMath.Min(a.Count, (tile + 1) * TileValues); i++)
             {
                 var mask = a.Mask[i / a.Channels % a.Pixels];
                 var known = (a.Signal * a.Known[i]) + (a.NoiseFactor * a.Noise[i]);
@@ -162,5 +162,5 @@ internal static class LatentKernels<T, TLeaf>
         }
     }
 
-    private static int NextTile(ArrayView<int> counter) => Atomic.Add(ref counter[0], 1) * TileValues;
+    private static int Tiles(int count) => (count + TileValues - 1) / TileValues;
 }

@@ -16,7 +16,7 @@ internal static class PointwiseKernels<T, TLeaf>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Activate(PointwiseArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
-        for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Tiles; tile = Atomic.Add(ref counter[0], 1))
+        for (var tile = default(TLeaf).NextTile(counter, -1); tile < a.Tiles; tile = default(TLeaf).NextTile(counter, tile))
         {
             for (long row = tile * PointwiseArguments<T>.TileRows; row < LastRow(a, tile); row++)
             {
@@ -32,7 +32,7 @@ internal static class PointwiseKernels<T, TLeaf>
     /// <summary>target = Factor * source + Offset.</summary>
     public static void Affine(PointwiseArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
-        for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Tiles; tile = Atomic.Add(ref counter[0], 1))
+        for (var tile = default(TLeaf).NextTile(counter, -1); tile < a.Tiles; tile = default(TLeaf).NextTile(counter, tile))
         {
             for (long row = tile * PointwiseArguments<T>.TileRows; row < LastRow(a, tile); row++)
             {
@@ -49,7 +49,7 @@ internal static class PointwiseKernels<T, TLeaf>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Add(PointwiseArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
-        for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Tiles; tile = Atomic.Add(ref counter[0], 1))
+        for (var tile = default(TLeaf).NextTile(counter, -1); tile < a.Tiles; tile = default(TLeaf).NextTile(counter, tile))
         {
             for (long row = tile * PointwiseArguments<T>.TileRows; row < LastRow(a, tile); row++)
             {
@@ -67,7 +67,7 @@ internal static class PointwiseKernels<T, TLeaf>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Geglu(PointwiseArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
-        for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Tiles; tile = Atomic.Add(ref counter[0], 1))
+        for (var tile = default(TLeaf).NextTile(counter, -1); tile < a.Tiles; tile = default(TLeaf).NextTile(counter, tile))
         {
             for (long row = tile * PointwiseArguments<T>.TileRows; row < LastRow(a, tile); row++)
             {
@@ -85,7 +85,7 @@ internal static class PointwiseKernels<T, TLeaf>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Resize(PointwiseArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
-        for (var tile = Atomic.Add(ref counter[0], 1); tile < a.Tiles; tile = Atomic.Add(ref counter[0], 1))
+        for (var tile = default(TLeaf).NextTile(counter, -1); tile < a.Tiles; tile = default(TLeaf).NextTile(counter, tile))
         {
             for (long row = tile * PointwiseArguments<T>.TileRows; row < LastRow(a, tile); row++)
             {
@@ -104,7 +104,7 @@ internal static class PointwiseKernels<T, TLeaf>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void TokenEmbedding(EmbeddingArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
-        for (var row = Atomic.Add(ref counter[0], 1); row < a.Rows; row = Atomic.Add(ref counter[0], 1))
+        for (var row = default(TLeaf).NextTile(counter, -1); row < a.Rows; row = default(TLeaf).NextTile(counter, row))
         {
             var token = (long)a.Ids[row] * a.Columns;
             var position = row % a.Length * a.Columns;
@@ -121,7 +121,7 @@ internal static class PointwiseKernels<T, TLeaf>
     public static void TimestepEmbedding(EmbeddingArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
         var half = a.Columns / 2;
-        for (var row = Atomic.Add(ref counter[0], 1); row < a.Rows; row = Atomic.Add(ref counter[0], 1))
+        for (var row = default(TLeaf).NextTile(counter, -1); row < a.Rows; row = default(TLeaf).NextTile(counter, row))
         {
             var target = a.Target + ((long)row * a.TargetPitch);
             for (var i = 0; i < half; i++)

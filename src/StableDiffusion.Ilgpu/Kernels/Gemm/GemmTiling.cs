@@ -1,7 +1,6 @@
-using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 
-namespace StableDiffusion.Ilgpu.Compilation;
+namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 
 /// <summary>
 /// How a contraction is cut into tiles. A tall tile spreads the widening of weights over many rows, a broad one that of the source over

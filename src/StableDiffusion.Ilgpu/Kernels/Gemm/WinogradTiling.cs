@@ -1,7 +1,6 @@
-using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 
-namespace StableDiffusion.Ilgpu.Compilation;
+namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 
 /// <summary>
 /// Which convolutions go through Winograd's transforms, and in which tiles. The choice looks at one item's size alone, so that a picture does not
