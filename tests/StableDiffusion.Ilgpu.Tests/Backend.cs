@@ -4,29 +4,41 @@ using StableDiffusion.Ilgpu.Kernels.Leaves;
 
 namespace StableDiffusion.Ilgpu.Tests;
 
-/// <summary>A leaf and the type that activations and weights are stored as. Tests name it by its text.</summary>
+/// <summary>A device, its kernels, and the type that activations and weights are stored as. Tests name it by its text.</summary>
 internal sealed record Backend(LeafKind Leaf, bool Half)
 {
-    /// <summary>What this machine can run; the fastest leaf first.</summary>
-    public static IReadOnlyList<Backend> All { get; } =
-        [.. Enum.GetValues<LeafKind>().Where(leaf => Missing(leaf) is null).Reverse()
-            .SelectMany(leaf => new[] { true, false }, (l, half) => new Backend(l, half))];
+    private static readonly LeafKind[] Processor = [LeafKind.Simd512, LeafKind.Simd256, LeafKind.Simd128, LeafKind.Portable];
 
-    /// <summary>The leaves that this machine lacks, with the reason.</summary>
+    private static readonly LeafKind[] OpenCl = [LeafKind.Vector, LeafKind.Portable];
+
+    public ComputeDevice Device { get; init; } = ComputeDevice.Default;
+
+    /// <summary>What this machine can run; the processor's fastest leaf first.</summary>
+    public static IReadOnlyList<Backend> All { get; } =
+    [
+        .. Processor.Where(leaf => Missing(leaf) is null).SelectMany(leaf => BothTypes(leaf, ComputeDevice.Default)),
+        .. OpenClDevices.All.SelectMany(device => OpenCl.SelectMany(leaf => BothTypes(leaf, device))),
+    ];
+
+    /// <summary>What this machine lacks, with the reason.</summary>
     public static IReadOnlyList<string> LeftOut { get; } =
-        [.. Enum.GetValues<LeafKind>().Where(leaf => Missing(leaf) is not null).Select(leaf => $"{leaf}: {Missing(leaf)}")];
+        [.. Processor.Where(leaf => Missing(leaf) is not null).Select(leaf => $"leaf {leaf}: {Missing(leaf)}"), .. OpenClDevices.LeftOut];
 
     /// <summary>For theories.</summary>
     public static IEnumerable<string> Names => All.Select(b => b.ToString());
 
-    /// <summary>The leaf that users get, with both types.</summary>
-    public static IEnumerable<string> BestNames => All.Where(b => b.Leaf == BackendProfile.Best).Select(b => b.ToString());
+    /// <summary>What users get on each device, with both types.</summary>
+    public static IEnumerable<string> BestNames =>
+        All.Where(b => b.Leaf is LeafKind.Vector || b.Leaf == BackendProfile.Best).Select(b => b.ToString());
 
     public string StorageName => Half ? "fp16" : "fp32";
 
     public static Backend Find(string name) => All.Single(b => b.ToString() == name);
 
-    public override string ToString() => $"{Leaf} {StorageName}";
+    public override string ToString() => Device.Kind == DeviceKind.Cpu ? $"{Leaf} {StorageName}" : $"{Device.Id} {Leaf} {StorageName}";
+
+    private static Backend[] BothTypes(LeafKind leaf, ComputeDevice device) =>
+        [new Backend(leaf, Half: true) { Device = device }, new Backend(leaf, Half: false) { Device = device }];
 
     private static string? Missing(LeafKind leaf) => leaf switch
     {

@@ -12,19 +12,36 @@ public sealed class SharedDevice : ICollectionFixture<DeviceFixture>
     public const string Name = "device";
 }
 
-/// <summary>The CPU accelerator and its kernels, compiled once. When all tests are done, no buffer may be left alive on it.</summary>
+/// <summary>The CPU accelerator, any OpenCL devices, and their kernels, compiled once. When all tests are done, no buffer may be left alive on it.</summary>
 public sealed class DeviceFixture : IDisposable
 {
-    private readonly Dictionary<(LeafKind Leaf, Type Type), object> kernels = [];
+    private readonly Dictionary<(Backend Backend, Type Type), object> kernels = [];
+    private readonly Dictionary<string, DeviceSession> devices = [];
 
     /// <summary>Two groups at least, so that tiles are shared out on any machine.</summary>
     internal DeviceSession Device { get; } = DeviceSession.OpenCpu(Math.Max(2, Environment.ProcessorCount));
 
+    /// <summary>The device of a backend, opened when it is first asked for.</summary>
+    internal DeviceSession DeviceOf(Backend backend)
+    {
+        if (backend.Device.Kind == DeviceKind.Cpu)
+        {
+            return Device;
+        }
+
+        if (!devices.TryGetValue(backend.Device.Id, out var device))
+        {
+            devices.Add(backend.Device.Id, device = BackendProfile.Open(backend.Device));
+        }
+
+        return device;
+    }
+
     internal KernelSet<T> Kernels<T>(Backend backend) where T : unmanaged
     {
-        if (!kernels.TryGetValue((backend.Leaf, typeof(T)), out var set))
+        if (!kernels.TryGetValue((backend, typeof(T)), out var set))
         {
-            kernels.Add((backend.Leaf, typeof(T)), set = Compile<T>(Device, backend));
+            kernels.Add((backend, typeof(T)), set = Compile<T>(DeviceOf(backend), backend));
         }
 
         return (KernelSet<T>)set;
@@ -37,8 +54,11 @@ public sealed class DeviceFixture : IDisposable
 
     public void Dispose()
     {
-        var alive = Device.LiveBuffers;
-        Device.Dispose();
-        Assert.True(alive == 0, $"{alive} device buffers are alive after the last test");
+        foreach (var device in devices.Values.Append(Device))
+        {
+            var (alive, name) = (device.LiveBuffers, device.Accelerator.Name);
+            device.Dispose();
+            Assert.True(alive == 0, $"{name}: {alive} device buffers are alive after the last test");
+        }
     }
 }

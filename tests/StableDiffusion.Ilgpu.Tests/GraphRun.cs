@@ -14,9 +14,9 @@ internal sealed class GraphRun<T> : IDisposable where T : unmanaged
 
     public GraphRun(DeviceFixture fixture, Backend backend, Graph graph, FusionOptions fusion, IWeightSource source)
     {
-        workspace = new Workspace<T>(fixture.Device);
-        weights = new WeightStore<T>(fixture.Device, source);
-        compiled = CompiledGraph<T>.Compile(graph, fusion, fixture.Device, fixture.Kernels<T>(backend), weights, workspace);
+        workspace = new Workspace<T>(fixture.DeviceOf(backend));
+        weights = new WeightStore<T>(fixture.DeviceOf(backend), source);
+        compiled = CompiledGraph<T>.Compile(graph, fusion, fixture.DeviceOf(backend), fixture.Kernels<T>(backend), weights, workspace);
     }
 
     /// <param name="inputs">A stored tensor for each input: its values and its shape as stored.</param>

@@ -9,7 +9,7 @@ internal static class OpRun
     /// <returns>The result, channels last.</returns>
     public static float[] Run<T>(DeviceFixture fixture, Backend backend, OpCase op, FusionOptions fusion) where T : unmanaged
     {
-        using var run = new GuardedRun<T>(op.Record(), fusion, fixture.Device, fixture.Kernels<T>(backend), op.OpenWeights());
+        using var run = new GuardedRun<T>(op.Record(), fusion, fixture.DeviceOf(backend), fixture.Kernels<T>(backend), op.OpenWeights());
         return run.Run(op.InputValues)["out"];
     }
 

@@ -2,12 +2,13 @@ using ILGPU.Runtime;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
+using StableDiffusion.Ilgpu.Kernels.Leaves.OpenCl;
 using StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 
 namespace StableDiffusion.Ilgpu.Compilation;
 
 /// <summary>The leaves that kernels can run with.</summary>
-internal enum LeafKind { Portable, Simd128, Simd256, Simd512 }
+internal enum LeafKind { Portable, Vector, Simd128, Simd256, Simd512 }
 
 /// <summary>The one place that knows which leaf serves which device.</summary>
 internal static class BackendProfile
@@ -19,6 +20,10 @@ internal static class BackendProfile
         256 => LeafKind.Simd256,
         _ => LeafKind.Simd128,
     };
+
+    /// <summary>Opens a device so that any of its leaves can be compiled.</summary>
+    public static DeviceSession Open(ComputeDevice device) =>
+        device.Kind == DeviceKind.OpenCl ? DeviceSession.OpenClTemporary(ClVectorCode.Register) : DeviceSession.Open(device);
 
     /// <summary>The kernels that a device runs fastest with: SIMD leaves are real .NET code, so only the CPU accelerator can use them.</summary>
     public static KernelSet<ushort> HalfKernels(DeviceSession device) =>
@@ -36,6 +41,7 @@ internal static class BackendProfile
             LeafKind.Simd512 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd512>>(device.Accelerator, device.Groups, "simd512", 2 * Simd512.Count),
             LeafKind.Simd256 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd256>>(device.Accelerator, device.Groups, "simd256", 2 * Simd256.Count),
             LeafKind.Simd128 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd128>>(device.Accelerator, device.Groups, "simd128", 2 * Simd128.Count),
+            LeafKind.Vector => new LeafKernels<T, ClVectorLeaf<T, TFormat, ClSums6>>(device.Accelerator, device.Groups, "vector", ClSums6.Columns),
             _ => new LeafKernels<T, PortableLeaf<T, TFormat>>(device.Accelerator, device.Groups, "portable", Tile.Columns),
         };
 }

@@ -63,7 +63,7 @@ public sealed class BatchTests(DeviceFixture fixture)
         var backend = new Backend(BackendProfile.Best, Half: true);
         var plans = Enumerable.Range(0, 2).Select(_ =>
         {
-            using var engine = new DiffusionEngine<ushort>(model, fixture.Device, fixture.Kernels<ushort>(backend), FusionOptions.All);
+            using var engine = new DiffusionEngine<ushort>(model, fixture.DeviceOf(backend), fixture.Kernels<ushort>(backend), FusionOptions.All);
             return engine.UNet(2, 8, 8).Programs.Concat(engine.Decoder(8, 8).Programs).SelectMany(p => p.Rows(sizeof(ushort))).ToArray();
         }).ToArray();
         Assert.NotEmpty(plans[0]);
@@ -90,7 +90,7 @@ public sealed class BatchTests(DeviceFixture fixture)
     {
         // Few pixels, and an odd number, so that a tile's rows belong to several pictures; and enough for Winograd's convolutions.
         using var model = TinyModels.Load(name);
-        using var engine = new DiffusionEngine<T>(model, fixture.Device, fixture.Kernels<T>(backend), FusionOptions.All);
+        using var engine = new DiffusionEngine<T>(model, fixture.DeviceOf(backend), fixture.Kernels<T>(backend), FusionOptions.All);
         Check(model, engine, 6, 5, true, Walks, 3);
         Check(model, engine, 6, 5, false, [Samplers.EulerAncestral], 3);
         Check(model, engine, 16, 17, true, [Samplers.EulerAncestral], 1);

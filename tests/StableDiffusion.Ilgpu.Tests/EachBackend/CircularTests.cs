@@ -30,7 +30,7 @@ public sealed class CircularTests(DeviceFixture fixture)
     private void Check<T>(string name, Backend backend) where T : unmanaged
     {
         using var model = TinyModels.Load(name);
-        using var engine = new DiffusionEngine<T>(model, fixture.Device, fixture.Kernels<T>(backend), FusionOptions.All);
+        using var engine = new DiffusionEngine<T>(model, fixture.DeviceOf(backend), fixture.Kernels<T>(backend), FusionOptions.All);
         var (channels, scale, comparisons) = (model.VaeConfig.LatentChannels, model.VaeConfig.PixelsPerLatent, new Comparisons());
 
         // The UNet halves each side on every level but one: it knows no edges for moves by whole pixels of its smallest level.

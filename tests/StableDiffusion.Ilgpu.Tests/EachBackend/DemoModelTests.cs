@@ -34,7 +34,7 @@ public sealed class DemoModelTests(DeviceFixture fixture)
     {
         var backend = new Backend(BackendProfile.Best, Half: false);
         using var model = LoadedModel.Open(Folder);
-        using var engine = new DiffusionEngine<float>(model, fixture.Device, fixture.Kernels<float>(backend), FusionOptions.All);
+        using var engine = new DiffusionEngine<float>(model, fixture.DeviceOf(backend), fixture.Kernels<float>(backend), FusionOptions.All);
         var comparisons = new Comparisons();
         var (ids, unconditionalIds) = (Prompts.SelectMany(model.Tokenize).ToArray(), model.Tokenize(Negative));
         Assert.Equal(Tensors.Value.Longs("input_ids"), ids.Select(id => (long)id));
@@ -82,7 +82,7 @@ public sealed class DemoModelTests(DeviceFixture fixture)
     {
         var backend = new Backend(BackendProfile.Best, Half: true);
         using var model = LoadedModel.Open(Folder);
-        using var engine = new DiffusionEngine<ushort>(model, fixture.Device, fixture.Kernels<ushort>(backend), FusionOptions.All);
+        using var engine = new DiffusionEngine<ushort>(model, fixture.DeviceOf(backend), fixture.Kernels<ushort>(backend), FusionOptions.All);
         var comparisons = new Comparisons();
         var latents = Sample(model, engine, engine.Encode(Prompts.SelectMany(model.Tokenize).ToArray()),
             engine.Encode(model.Tokenize(Negative)));

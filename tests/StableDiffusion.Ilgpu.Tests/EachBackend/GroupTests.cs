@@ -67,7 +67,7 @@ public sealed class GroupTests(DeviceFixture fixture)
         foreach (var options in new[] { FusionOptions.None, FusionOptions.All })
         {
             var graph = UNet.Record(model.UNetConfig, batch: 2, height: 4, width: 3, tokens: 7);
-            using var run = new GuardedRun<T>(graph, options, fixture.Device, fixture.Kernels<T>(backend),
+            using var run = new GuardedRun<T>(graph, options, fixture.DeviceOf(backend), fixture.Kernels<T>(backend),
                 model.OpenWeights(ModelPart.UNet));
             Assert.All(run.Run(values.InputValues)["out"], v => Assert.True(float.IsFinite(v)));
             TestContext.Current.TestOutputHelper?.WriteLine(

@@ -26,7 +26,7 @@ public sealed class HiresTests(DeviceFixture fixture)
     {
         var backend = new Backend(BackendProfile.Best, Half: false);
         using var model = LoadedModel.Open(model: null);
-        using var engine = new DiffusionEngine<float>(model, fixture.Device, fixture.Kernels<float>(backend), FusionOptions.All);
+        using var engine = new DiffusionEngine<float>(model, fixture.DeviceOf(backend), fixture.Kernels<float>(backend), FusionOptions.All);
         var (channels, size) = (model.VaeConfig.LatentChannels, model.UNetConfig.SampleSize);
         var first = new SamplingRun
         {

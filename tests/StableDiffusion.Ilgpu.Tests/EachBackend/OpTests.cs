@@ -17,7 +17,7 @@ public sealed class OpTests(DeviceFixture fixture)
             $"fastest leaf: {BackendProfile.Best}; backends: {string.Join(", ", Backend.Names)}");
         foreach (var missing in Backend.LeftOut)
         {
-            TestContext.Current.TestOutputHelper?.WriteLine($"left out: leaf {missing}");
+            TestContext.Current.TestOutputHelper?.WriteLine($"left out: {missing}");
         }
 
         Assert.Contains(Backend.All, b => b.Leaf == LeafKind.Portable);

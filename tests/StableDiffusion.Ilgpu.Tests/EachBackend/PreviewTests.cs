@@ -127,7 +127,7 @@ public sealed class PreviewTests(DeviceFixture fixture)
     }
 
     private DiffusionEngine<float> Engine(LoadedModel model) =>
-        new(model, fixture.Device, fixture.Kernels<float>(new Backend(BackendProfile.Best, Half: false)), FusionOptions.All);
+        new(model, fixture.DeviceOf(new Backend(BackendProfile.Best, Half: false)), fixture.Kernels<float>(new Backend(BackendProfile.Best, Half: false)), FusionOptions.All);
 
     private static SamplingRun Run(LoadedModel model, Sampling.SamplingPlan plan, double? guidance)
     {

@@ -188,7 +188,7 @@ public sealed class PromptConditioningTests : IDisposable
     }
 
     private DiffusionEngine<float> CreateEngine(LoadedModel loaded) => new(
-        loaded, fixture.Device, fixture.Kernels<float>(new Backend(BackendProfile.Best, Half: false)), FusionOptions.All);
+        loaded, fixture.DeviceOf(new Backend(BackendProfile.Best, Half: false)), fixture.Kernels<float>(new Backend(BackendProfile.Best, Half: false)), FusionOptions.All);
 
     private float[] Vectors(params string[] prompts) =>
         engine.Encode([.. prompts.SelectMany(model.Tokenize)], cancellationToken: TestContext.Current.CancellationToken);

@@ -56,7 +56,7 @@ public sealed class SyntheticModelTests(DeviceFixture fixture)
 
         public void Run()
         {
-            using var engine = new DiffusionEngine<T>(model, fixture.Device, fixture.Kernels<T>(backend), FusionOptions.All);
+            using var engine = new DiffusionEngine<T>(model, fixture.DeviceOf(backend), fixture.Kernels<T>(backend), FusionOptions.All);
             Text(engine);
             foreach (var tag in Tags("unet.", ".sample"))
             {

@@ -58,7 +58,7 @@ public sealed class TilingTests(DeviceFixture fixture) : IDisposable
     public void Dispose() => model.Dispose();
 
     private DiffusionEngine<ushort> Engine() => new(
-        model, fixture.Device, fixture.Kernels<ushort>(new Backend(BackendProfile.Best, Half: true)), FusionOptions.All);
+        model, fixture.DeviceOf(new Backend(BackendProfile.Best, Half: true)), fixture.Kernels<ushort>(new Backend(BackendProfile.Best, Half: true)), FusionOptions.All);
 
     private byte[] Decode(DiffusionEngine<ushort> engine, GenerationRequest request, float[] latent, int height, int width) =>
         new LatentDecoder<ushort>(engine, model, request).Decode(latent, height, width, TestContext.Current.CancellationToken);

@@ -80,7 +80,7 @@ public sealed class TinyAutoencoderTests(DeviceFixture fixture) : IDisposable
         using var model = LoadedModel.Open(new ModelOptions { Model = ReferenceData.PathOf(name), Taesd = Write("taesd_", "both") });
         Assert.Equal((plain.VaeConfig.ScalingFactor, 1), (plain.LatentScale, model.LatentScale));
         var backend = new Backend(BackendProfile.Best, Half: false);
-        using var engine = new DiffusionEngine<float>(model, fixture.Device, fixture.Kernels<float>(backend), FusionOptions.All);
+        using var engine = new DiffusionEngine<float>(model, fixture.DeviceOf(backend), fixture.Kernels<float>(backend), FusionOptions.All);
         var z = Values(5, Latent * 6, 2);
         var expected = Naive.Decode(new(Latent, 2, 3, [.. z.Select(v => (double)v)]));
         var actual = engine.Decode(z, 2, 3, cancellationToken: TestContext.Current.CancellationToken);

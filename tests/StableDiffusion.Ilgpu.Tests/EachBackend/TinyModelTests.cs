@@ -181,7 +181,7 @@ public sealed class TinyModelTests(DeviceFixture fixture)
 
             foreach (var (fusion, options) in Fusions)
             {
-                using var engine = new DiffusionEngine<T>(model, fixture.Device, fixture.Kernels<T>(backend), options);
+                using var engine = new DiffusionEngine<T>(model, fixture.DeviceOf(backend), fixture.Kernels<T>(backend), options);
                 var latent = engine.EncodePicture(Axes.ToChannelsLast(tensors.Floats($"{id}.image"), shape), shape[2], shape[3]);
                 comparisons.Compare($"{name} vae {id}.mean, {backend}, {fusion}", latent.Mean, tensors.Floats($"{id}.mean"), Limits.Encoder(backend.Half));
 

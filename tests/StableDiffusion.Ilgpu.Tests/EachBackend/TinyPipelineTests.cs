@@ -43,7 +43,7 @@ public sealed class TinyPipelineTests(DeviceFixture fixture)
         using var model = TinyModels.Load(name);
         var tiny = new TinyRun(name, run, json, sampler, model);
         var (tensors, comparisons, what) = (tiny.Tensors, new Comparisons(), $"{name} {run}");
-        using var engine = new DiffusionEngine<T>(model, fixture.Device, fixture.Kernels<T>(backend), FusionOptions.All);
+        using var engine = new DiffusionEngine<T>(model, fixture.DeviceOf(backend), fixture.Kernels<T>(backend), FusionOptions.All);
         var walk = tiny.Start(engine);
         if (walk.Contexts is [var context])
         {
@@ -89,7 +89,7 @@ public sealed class TinyPipelineTests(DeviceFixture fixture)
     {
         var single = backend with { Half = false };
         using var exactEngine = new DiffusionEngine<float>(model, fixture.Device, fixture.Kernels<float>(single), FusionOptions.All);
-        using var roundedEngine = new DiffusionEngine<ushort>(model, fixture.Device, fixture.Kernels<ushort>(backend), FusionOptions.None);
+        using var roundedEngine = new DiffusionEngine<ushort>(model, fixture.DeviceOf(backend), fixture.Kernels<ushort>(backend), FusionOptions.None);
         var exactWalk = tiny.Start(exactEngine);
         var roundedWalk = tiny.Start(roundedEngine);
         var (exact, rounded) = (exactWalk.Latents(tiny.Plan.Steps.Count), roundedWalk.Latents(tiny.Plan.Steps.Count));

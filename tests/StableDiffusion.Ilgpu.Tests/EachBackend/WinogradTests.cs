@@ -27,7 +27,7 @@ public sealed class WinogradTests(DeviceFixture fixture)
         foreach (var op in OpCases.All)
         {
             using var run = new GuardedRun<float>(
-                op.Record(), FusionOptions.All with { Winograd = true }, fixture.Device, fixture.Kernels<float>(Backend.Find(backend)), op.OpenWeights());
+                op.Record(), FusionOptions.All with { Winograd = true }, fixture.DeviceOf(Backend.Find(backend)), fixture.Kernels<float>(Backend.Find(backend)), op.OpenWeights());
             if (run.Launches.Any(IsWinograd))
             {
                 float[] expected = [.. Reference.Evaluate(op.Record(), OpRun.StoredData(op, half: false))["out"].Select(v => (float)v)];
