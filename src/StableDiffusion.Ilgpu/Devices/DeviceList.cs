@@ -2,7 +2,6 @@ using System.Runtime.InteropServices;
 using ILGPU;
 using ILGPU.Runtime;
 using ILGPU.Runtime.Cuda;
-using ILGPU.Runtime.OpenCL;
 
 namespace StableDiffusion.Ilgpu.Devices;
 
@@ -18,11 +17,11 @@ internal static class DeviceList
     public static IReadOnlyList<ComputeDevice> Gpus()
     {
         LibraryNames.Resolve();
-        using var context = Context.Create(builder => builder.Cuda().OpenCL());
+        using var context = Context.Create(builder => builder.Cuda());
         return
         [
             .. context.Devices.Where(d => d.AcceleratorType == AcceleratorType.Cuda).Select((d, i) => Describe(DeviceKind.Cuda, i, d)),
-            .. context.Devices.Where(d => d.AcceleratorType == AcceleratorType.OpenCL).Select((d, i) => Describe(DeviceKind.OpenCl, i, d)),
+            .. OpenClDevices.Usable.Select((d, i) => Describe(DeviceKind.OpenCl, i, d)),
         ];
     }
 

@@ -1,6 +1,8 @@
 using ILGPU;
 using ILGPU.Runtime;
 using ILGPU.Runtime.CPU;
+using ILGPU.Runtime.Cuda;
+using ILGPU.Runtime.OpenCL;
 
 namespace StableDiffusion.Ilgpu.Devices;
 
@@ -24,6 +26,9 @@ internal sealed class DeviceSession : IDisposable
     /// <summary>Whether the device's memory is the processor's own.</summary>
     public bool IsHost => Accelerator.AcceleratorType == AcceleratorType.CPU;
 
+    /// <summary>Whether a processor computes: the CPU accelerator, or an OpenCL driver for processors.</summary>
+    public bool IsProcessor => IsHost || Accelerator is CLAccelerator { DeviceType: CLDeviceType.CL_DEVICE_TYPE_CPU };
+
     /// <summary>Groups that run at the same time: kernels are launched with so many, and each takes tiles until none is left.</summary>
     public int Groups => Accelerator.NumMultiprocessors;
 
@@ -34,18 +39,46 @@ internal sealed class DeviceSession : IDisposable
     /// Bytes that plans may still take: on the processor, whose memory others need too, half of what the machine has left. What else uses a
     /// GPU is not seen.
     /// </summary>
-    public long FreeBytes => Accelerator.AcceleratorType == AcceleratorType.CPU ? SystemMemory.Available / 2
+    public long FreeBytes => IsProcessor ? SystemMemory.Available / 2
         : Math.Max(0, Accelerator.MemorySize - Interlocked.Read(ref allocatedBytes));
 
-    /// <exception cref="StableDiffusionException">The kernels for this kind of device are not there yet.</exception>
-    public static DeviceSession Open(ComputeDevice device) => device.Kind == DeviceKind.Cpu ? OpenCpu(device.ComputeUnits)
-        : throw new StableDiffusionException($"{device}: this version computes on the processor only; valid: {ComputeDevice.Default.Id}");
+    /// <summary>Opens a device.</summary>
+    /// <param name="device">One of this machine.</param>
+    /// <param name="configure">Completes the context of a GPU or an OpenCL device, with intrinsics that its kernels need.</param>
+    /// <exception cref="StableDiffusionException">The device cannot be opened.</exception>
+    public static DeviceSession Open(ComputeDevice device, Action<Context.Builder>? configure = null) => device.Kind switch
+    {
+        DeviceKind.Cuda => OpenGpu(device, builder => builder.Cuda(), context => context.GetCudaDevice(device.Index), configure),
+        DeviceKind.OpenCl => OpenGpu(device, null, _ => OpenClDevices.Usable[device.Index], configure),
+        _ => OpenCpu(device.ComputeUnits),
+    };
 
     /// <summary>The processor, with one group per core. Two threads a warp are the fewest that ILGPU allows; kernels use one.</summary>
     public static DeviceSession OpenCpu(int cores)
     {
         var context = Context.Create(builder => builder.CPU(new CPUDevice(2, 1, cores)).Optimize(OptimizationLevel.O1));
         return new DeviceSession(context, context.CreateCPUAccelerator(0));
+    }
+
+    private static DeviceSession OpenGpu(
+        ComputeDevice device, Action<Context.Builder>? list, Func<Context, ILGPU.Runtime.Device> find, Action<Context.Builder>? configure)
+    {
+        LibraryNames.Resolve();
+        var context = Context.Create(builder =>
+        {
+            builder.Optimize(OptimizationLevel.O2).Inlining(InliningMode.Aggressive);
+            list?.Invoke(builder);
+            configure?.Invoke(builder);
+        });
+        try
+        {
+            return new DeviceSession(context, find(context).CreateAccelerator(context));
+        }
+        catch (Exception e) when (e is AcceleratorException or NotSupportedException)
+        {
+            context.Dispose();
+            throw new StableDiffusionException($"{device}: its driver cannot open it: {e.Message}", e);
+        }
     }
 
     /// <exception cref="StableDiffusionException">The device has not so much memory left.</exception>
