@@ -18,7 +18,7 @@ internal sealed class BenchmarkModel : IDisposable
     private BenchmarkModel(string name, int size, ComputeDevice device, int? cores)
     {
         model = LoadedModel.Open(SourceOf(name));
-        Session = cores is { } count ? DeviceSession.OpenCpu(count) : DeviceSession.Open(device);
+        Session = cores is { } count ? DeviceSession.OpenCpu(count) : BackendProfile.Open(device);
         var kernels = BackendProfile.HalfKernels(Session);
         kernels.Warm(CancellationToken.None);
         this.kernels = kernels;

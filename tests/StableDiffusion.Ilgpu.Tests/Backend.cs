@@ -17,12 +17,16 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
     public static IReadOnlyList<Backend> All { get; } =
     [
         .. Processor.Where(leaf => Missing(leaf) is null).SelectMany(leaf => BothTypes(leaf, ComputeDevice.Default)),
-        .. OpenClDevices.All.SelectMany(device => OpenCl.SelectMany(leaf => BothTypes(leaf, device))),
+        .. ComputeDevice.All.Where(d => d.Kind == DeviceKind.OpenCl).SelectMany(device => OpenCl.SelectMany(leaf => BothTypes(leaf, device))),
     ];
 
     /// <summary>What this machine lacks, with the reason.</summary>
     public static IReadOnlyList<string> LeftOut { get; } =
-        [.. Processor.Where(leaf => Missing(leaf) is not null).Select(leaf => $"leaf {leaf}: {Missing(leaf)}"), .. OpenClDevices.LeftOut];
+    [
+        .. Processor.Where(leaf => Missing(leaf) is not null).Select(leaf => $"leaf {leaf}: {Missing(leaf)}"),
+        .. All.Any(b => b.Device.Kind == DeviceKind.OpenCl) ? Array.Empty<string>()
+            : ["OpenCL: no device; a driver, for example the package pocl-opencl-icd, would give one"],
+    ];
 
     /// <summary>For theories.</summary>
     public static IEnumerable<string> Names => All.Select(b => b.ToString());

@@ -23,11 +23,18 @@ internal static class BackendProfile
 
     /// <summary>Opens a device so that any of its leaves can be compiled.</summary>
     public static DeviceSession Open(ComputeDevice device) =>
-        device.Kind == DeviceKind.OpenCl ? DeviceSession.OpenClTemporary(ClVectorCode.Register) : DeviceSession.Open(device);
+        DeviceSession.Open(device, device.Kind == DeviceKind.OpenCl ? ClVectorCode.Register : null);
 
-    /// <summary>The kernels that a device runs fastest with: SIMD leaves are real .NET code, so only the CPU accelerator can use them.</summary>
-    public static KernelSet<ushort> HalfKernels(DeviceSession device) =>
-        HalfKernels(device, device.Accelerator.AcceleratorType == AcceleratorType.CPU ? Best : LeafKind.Portable);
+    /// <summary>The leaf that a device runs fastest with: SIMD leaves are real .NET code, so only the CPU accelerator can use them.</summary>
+    public static LeafKind LeafOf(DeviceSession device) => device.Accelerator.AcceleratorType switch
+    {
+        AcceleratorType.CPU => Best,
+        AcceleratorType.OpenCL when device.IsProcessor => LeafKind.Vector,
+        _ => LeafKind.Portable,
+    };
+
+    /// <summary>The kernels that a device runs fastest with.</summary>
+    public static KernelSet<ushort> HalfKernels(DeviceSession device) => HalfKernels(device, LeafOf(device));
 
     public static KernelSet<ushort> HalfKernels(DeviceSession device, LeafKind leaf) => Kernels<ushort, HalfFormat, SimdHalfFormat>(device, leaf);
 

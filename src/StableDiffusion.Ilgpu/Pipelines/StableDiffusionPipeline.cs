@@ -82,7 +82,7 @@ public sealed class StableDiffusionPipeline : IDisposable
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         try
         {
-            session = DeviceSession.Open(target);
+            session = BackendProfile.Open(target);
             pipeline = new StableDiffusionPipeline(target, loaded, session, BackendProfile.HalfKernels(session));
             compiling = Dedicated.Start(() => pipeline.CompileKernels(stop.Token));
             var size = loaded.UNetConfig.SampleSize;
