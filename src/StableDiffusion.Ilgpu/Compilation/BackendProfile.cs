@@ -8,7 +8,7 @@ using StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 namespace StableDiffusion.Ilgpu.Compilation;
 
 /// <summary>The leaves that kernels can run with.</summary>
-internal enum LeafKind { Portable, Vector, Simd128, Simd256, Simd512 }
+internal enum LeafKind { Portable, Gpu, Vector, Simd128, Simd256, Simd512 }
 
 /// <summary>The one place that knows which leaf serves which device.</summary>
 internal static class BackendProfile
@@ -30,7 +30,7 @@ internal static class BackendProfile
     {
         AcceleratorType.CPU => Best,
         AcceleratorType.OpenCL when device.IsProcessor => LeafKind.Vector,
-        _ => LeafKind.Portable,
+        _ => LeafKind.Gpu,
     };
 
     /// <summary>The kernels that a device runs fastest with.</summary>
@@ -49,6 +49,7 @@ internal static class BackendProfile
             LeafKind.Simd256 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd256>>(device.Accelerator, device.Groups, "simd256", 2 * Simd256.Count),
             LeafKind.Simd128 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd128>>(device.Accelerator, device.Groups, "simd128", 2 * Simd128.Count),
             LeafKind.Vector => new LeafKernels<T, ClVectorLeaf<T, TFormat, ClSums6>>(device.Accelerator, device.Groups, "vector", ClSums6.Columns),
+            LeafKind.Gpu => new GpuKernels<T, TFormat>(device.Accelerator, device.Groups),
             _ => new LeafKernels<T, PortableLeaf<T, TFormat>>(device.Accelerator, device.Groups, "portable", Tile.Columns),
         };
 }

@@ -71,6 +71,37 @@ internal struct GemmArguments<T> where T : unmanaged
     public readonly bool IsPointwise =>
         Kernel == 1 && Stride == 1 && Height == SourceHeight && Width == SourceWidth && OutputPixels == Height * Width;
 
+    /// <summary>
+    /// The source's pixel that an output pixel sees through one tap of the window, counted over all items; -1 where it sees zeros, and beyond the
+    /// last row.
+    /// </summary>
+    public readonly int SourcePixel(int row, int tapY, int tapX)
+    {
+        if (row >= Rows)
+        {
+            return -1;
+        }
+
+        if (IsPointwise)
+        {
+            return row;
+        }
+
+        var (item, pixel) = (row / OutputPixels, row % OutputPixels);
+        var y = (pixel / OutputWidth * Stride) + tapY - PadTop;
+        var x = (pixel % OutputWidth * Stride) + tapX - PadLeft;
+        if (Circular != 0)
+        {
+            (y, x) = (Wrap(y, Height), Wrap(x, Width));
+        }
+
+        return y < 0 || y >= Height || x < 0 || x >= Width ? -1
+            : (((item * SourceHeight) + (y * SourceHeight / Height)) * SourceWidth) + (x * SourceWidth / Width);
+    }
+
+    /// <summary>Where a circular source continues beyond its edges.</summary>
+    public static int Wrap(int position, int size) => ((position % size) + size) % size;
+
     public readonly int RowTiles => (Rows + TileRows - 1) / TileRows;
 
     public readonly int Tiles => RowTiles * ((Panels + TilePanels - 1) / TilePanels);

@@ -85,7 +85,7 @@ internal static class GemmKernel<T, TLeaf>
             var sourceY = (pixel / a.OutputWidth * a.Stride) + tapY - a.PadTop;
             if (a.Circular != 0)
             {
-                sourceY = Wrap(sourceY, a.Height);
+                sourceY = GemmArguments<T>.Wrap(sourceY, a.Height);
             }
 
             var sourceX = (x * a.Stride) + tapX - a.PadLeft;
@@ -166,12 +166,10 @@ internal static class GemmKernel<T, TLeaf>
     {
         for (var i = start; i < end; i++)
         {
-            var from = (long)Wrap(x + (i * a.Stride), a.Width) * a.SourceWidth / a.Width;
+            var from = (long)GemmArguments<T>.Wrap(x + (i * a.Stride), a.Width) * a.SourceWidth / a.Width;
             default(TLeaf).Widen(a.Arena, line + (from * a.SourcePitch), 0, scratch, target + (i * Tile.SourcePitch), 0, 1, count);
         }
     }
-
-    private static int Wrap(int position, int size) => ((position % size) + size) % size;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Finish(GemmArguments<T> a, int firstRow, int rows, int firstPanel, int panels, ArrayView<float> scratch, int sums)

@@ -6,17 +6,13 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves;
 /// The inner loops of the kernels, on values stored as <typeparamref name="T"/> (fp16 bit patterns or fp32).
 /// Every kernel runs with any leaf; only <c>BackendProfile</c> chooses one. Offsets, pitches and counts are in elements.
 /// </summary>
-internal interface ILeaf<T> where T : unmanaged
+internal interface ILeaf<T> : IFormat<T> where T : unmanaged
 {
     /// <summary>
     /// The tile that a group computes next: its first one after <paramref name="previous"/> -1, one beyond the last when none is left. Either
     /// the groups take turns, or each takes the next one from a counter when it has finished; which group computes a tile changes no result.
     /// </summary>
     int NextTile(ArrayView<int> counter, int previous);
-
-    float Load(ArrayView<T> source, long index);
-
-    void Store(ArrayView<T> target, long index, float value);
 
     /// <summary>Copies rows of <paramref name="count"/> values to fp32.</summary>
     void Widen(

@@ -32,33 +32,36 @@ internal static class PortableRows<T, TFormat>
         {
             // With Geglu, 16 stored columns have their sums in one panel: 16 of h, then 16 of the gate.
             var column = epilogue.Geglu != 0 ? (i / 16 * 32) + (i % 16) : i;
-            var value = sums[sumsOffset + column] + bias[biasOffset + column];
-            if (epilogue.HasItemBias != 0)
-            {
-                value += Load(itemBias, itemBiasOffset + i);
-            }
-
-            if (epilogue.Geglu != 0)
-            {
-                value *= PointwiseMath.Gelu(sums[sumsOffset + column + 16] + bias[biasOffset + column + 16]);
-            }
-            else if (epilogue.ActivatesSum == 0)
-            {
-                value = PointwiseMath.Activate(value, epilogue.Activation);
-            }
-
-            if (epilogue.HasResidual != 0)
-            {
-                value += Load(residual, residualOffset + i);
-            }
-
-            if (epilogue.ActivatesSum != 0)
-            {
-                value = PointwiseMath.Activate(value, epilogue.Activation);
-            }
-
-            Store(target, targetOffset + i, value);
+            var gate = epilogue.Geglu != 0 ? sums[sumsOffset + column + 16] + bias[biasOffset + column + 16] : 0f;
+            var sum = sums[sumsOffset + column] + bias[biasOffset + column];
+            Store(target, targetOffset + i, FinishValue(epilogue, sum, gate, itemBias, itemBiasOffset + i, residual, residualOffset + i));
         }
+    }
+
+    /// <summary>One value of a contraction's result from its sum, and with Geglu from that of its gate, the biases added.</summary>
+    public static float FinishValue(
+        Epilogue epilogue, float value, float gate, ArrayView<T> itemBias, long itemBiasIndex, ArrayView<T> residual, long residualIndex)
+    {
+        if (epilogue.HasItemBias != 0)
+        {
+            value += Load(itemBias, itemBiasIndex);
+        }
+
+        if (epilogue.Geglu != 0)
+        {
+            value *= PointwiseMath.Gelu(gate);
+        }
+        else if (epilogue.ActivatesSum == 0)
+        {
+            value = PointwiseMath.Activate(value, epilogue.Activation);
+        }
+
+        if (epilogue.HasResidual != 0)
+        {
+            value += Load(residual, residualIndex);
+        }
+
+        return epilogue.ActivatesSum != 0 ? PointwiseMath.Activate(value, epilogue.Activation) : value;
     }
 
     public static void Moments(

@@ -54,4 +54,26 @@ internal struct GroupNormArguments<T> where T : unmanaged
     public readonly int MomentOffset(int item, int part) => ((item * Parts) + part) * 2 * Channels;
 
     public readonly int RowsOfPart(int part) => IntrinsicMath.Min(PartRows, Rows - (part * PartRows));
+
+    /// <summary>Merges all parts of an item's column into its first one.</summary>
+    public readonly void MergeColumn(int item, int column)
+    {
+        var mean = 0f;
+        for (var part = 0; part < Parts; part++)
+        {
+            mean += Moments[MomentOffset(item, part) + column] * ((float)RowsOfPart(part) / Rows);
+        }
+
+        var deviation = 0f;
+        for (var part = 0; part < Parts; part++)
+        {
+            var at = MomentOffset(item, part) + column;
+            var d = Moments[at] - mean;
+            deviation += Moments[at + Channels] + (d * d * RowsOfPart(part));
+        }
+
+        var target = MomentOffset(item, 0) + column;
+        Moments[target] = mean;
+        Moments[target + Channels] = deviation;
+    }
 }

@@ -32,23 +32,7 @@ internal static class GroupNormKernels<T, TLeaf>
             var end = IntrinsicMath.Min(a.Channels, first + GroupNormArguments<T>.TileColumns);
             for (var column = first; column < end; column++)
             {
-                var mean = 0f;
-                for (var part = 0; part < a.Parts; part++)
-                {
-                    mean += a.Moments[a.MomentOffset(item, part) + column] * ((float)a.RowsOfPart(part) / a.Rows);
-                }
-
-                var deviation = 0f;
-                for (var part = 0; part < a.Parts; part++)
-                {
-                    var at = a.MomentOffset(item, part) + column;
-                    var d = a.Moments[at] - mean;
-                    deviation += a.Moments[at + a.Channels] + (d * d * a.RowsOfPart(part));
-                }
-
-                var target = a.MomentOffset(item, 0) + column;
-                a.Moments[target] = mean;
-                a.Moments[target + a.Channels] = deviation;
+                a.MergeColumn(item, column);
             }
         }
     }

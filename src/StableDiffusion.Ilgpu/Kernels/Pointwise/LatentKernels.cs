@@ -83,7 +83,6 @@ internal static class LatentKernels<T, TLeaf>
     /// <summary>Values that a group takes at a time.</summary>
     private const int TileValues = 2048;
 
-    /// <summary>Writes latent * scale, rounded to the activations' type, Copies times.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Scale(ConversionArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
@@ -91,16 +90,11 @@ internal static class LatentKernels<T, TLeaf>
         {
             for (var i = tile * TileValues; i < IntrinsicMath.Min(a.Count, (tile + 1) * TileValues); i++)
             {
-                var to = a.Offset + ((long)(i / a.Channels) * a.Pitch) + (i % a.Channels);
-                for (var copy = 0; copy < a.Copies; copy++)
-                {
-                    default(TLeaf).Store(a.Arena, to + ((long)copy * (a.Count / a.Channels) * a.Pitch), a.Latent[i] * a.Scale);
-                }
+                LatentElements<T, TLeaf>.Scale(a, i);
             }
         }
     }
 
-    /// <summary>round(clamp(x / 2 + 0.5, 0, 1) * 255) as bytes.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void ToBytes(ConversionArguments<T> a, ArrayView<float> scratch, ArrayView<int> counter)
     {
@@ -108,8 +102,7 @@ internal static class LatentKernels<T, TLeaf>
         {
             for (var i = tile * TileValues; i < IntrinsicMath.Min(a.Count, (tile + 1) * TileValues); i++)
             {
-                var value = IntrinsicMath.Clamp((default(TLeaf).Load(a.Arena, a.Offset + i) * 0.5f) + 0.5f, 0f, 1f);
-                a.Bytes[i] = (byte)(int)((value * 255f) + 0.5f);
+                LatentElements<T, TLeaf>.ToBytes(a, i);
             }
         }
     }
@@ -121,33 +114,11 @@ internal static class LatentKernels<T, TLeaf>
         {
             for (var i = tile * TileValues; i < IntrinsicMath.Min(a.Count, (tile + 1) * TileValues); i++)
             {
-                var model = default(TLeaf).Load(a.Arena, a.Output + i);
-                if (a.Guided != 0)
-                {
-                    model += a.Guidance * (default(TLeaf).Load(a.Arena, a.Output + a.Count + i) - model);
-                }
-
-                var x = a.Latent[i];
-                var derived = (a.DerivedFromLatent * x) + (a.DerivedFromModel * model);
-                if (a.Save != 0)
-                {
-                    a.Saved[i] = x;
-                }
-
-                // A factor of zero must not let through what was never written.
-                var next = (a.LatentFactor * x) + (a.History0 * derived);
-                next += a.SavedFactor != 0 ? a.SavedFactor * a.Saved[i] : 0;
-                next += a.History1 != 0 ? a.History1 * a.History[(a.Slot1 * a.Count) + i] : 0;
-                next += a.History2 != 0 ? a.History2 * a.History[(a.Slot2 * a.Count) + i] : 0;
-                next += a.History3 != 0 ? a.History3 * a.History[(a.Slot3 * a.Count) + i] : 0;
-                next += a.NoiseFactor != 0 ? a.NoiseFactor * a.Noise[i] : 0;
-                a.History[(a.Slot0 * a.Count) + i] = derived;
-                a.Latent[i] = next;
+                LatentElements<T, TLeaf>.Update(a, i);
             }
         }
     }
 
-    /// <summary>Where the mask is 0, the known latent under noise takes the latent's place; between 0 and 1 they are mixed.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Blend(LatentBlendArguments a, ArrayView<float> scratch, ArrayView<int> counter)
     {
@@ -155,9 +126,7 @@ internal static class LatentKernels<T, TLeaf>
         {
             for (var i = tile * TileValues; i < IntrinsicMath.Min(a.Count, (tile + 1) * TileValues); i++)
             {
-                var mask = a.Mask[i / a.Channels % a.Pixels];
-                var known = (a.Signal * a.Known[i]) + (a.NoiseFactor * a.Noise[i]);
-                a.Latent[i] = ((1f - mask) * known) + (mask * a.Latent[i]);
+                LatentElements<T, TLeaf>.Blend(a, i);
             }
         }
     }

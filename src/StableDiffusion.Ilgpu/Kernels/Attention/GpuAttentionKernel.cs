@@ -1,0 +1,236 @@
+using ILGPU;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
+using StableDiffusion.Ilgpu.Kernels.Pointwise;
+
+namespace StableDiffusion.Ilgpu.Kernels.Attention;
+
+/// <summary>
+/// Attention without stored scores (Dao et al. 2022, arXiv:2205.14135) for devices whose groups have many work-items. One group computes 64
+/// queries of one head, and of the head's columns up to 80: where there are more, several groups compute the same scores.
+/// For each block of 32 keys, first every work-item has 8 queries by 4 keys of the scores in registers; then each takes
+/// one query's softmax; then each adds to its 4 queries by up to 20 columns of the output, also in registers.
+/// </summary>
+internal static class GpuAttentionKernel<T, TFormat>
+    where T : unmanaged
+    where TFormat : struct, IFormat<T>
+{
+    private const int WorkItems = 64;
+
+    /// <summary>Queries of a group: one a work-item in the softmax.</summary>
+    private const int BlockQueries = WorkItems;
+
+    private const int BlockKeys = 32;
+
+    /// <summary>Channels that are multiplied at a time; also the output's columns that four work-items hold together.</summary>
+    private const int Depth = 16;
+
+    /// <summary>Columns of the output that one group computes.</summary>
+    private const int MostColumns = 5 * Depth;
+
+    private const int QueryPitch = BlockQueries + 4;
+    private const int KeyPitch = BlockKeys + 4;
+
+    /// <summary>A logit that no real one falls below: its weight is nothing beside any other's.</summary>
+    private const float Lowest = -1e30f;
+
+    /// <summary>One group for each item, head, block of queries and part of the head's columns.</summary>
+    public static KernelConfig Shape(AttentionArguments<T> a) => new(a.Items * a.Heads * QueryBlocks(a) * Parts(a), WorkItems);
+
+    public static void Run(AttentionArguments<T> a)
+    {
+        // Shared memory holds queries and keys of some channels, then the values in their place.
+        var staged = SharedMemory.Allocate<Float4>(BlockKeys * MostColumns / 4);
+        var scores = SharedMemory.Allocate<Float4>(BlockKeys * QueryPitch / 4);
+        var factors = SharedMemory.Allocate<Float4>(BlockQueries / 4);
+        var tile = Grid.IdxX / Parts(a);
+        var firstColumn = Grid.IdxX % Parts(a) * MostColumns;
+        var firstQuery = tile % QueryBlocks(a) * BlockQueries;
+        var head = tile / QueryBlocks(a) % a.Heads;
+        var item = tile / QueryBlocks(a) / a.Heads;
+        var queries = IntrinsicMath.Min(BlockQueries, a.Queries - firstQuery);
+        var columns = IntrinsicMath.Min(MostColumns, a.HeadSize - firstColumn);
+        var visible = a.Causal != 0 ? IntrinsicMath.Min(a.Keys, firstQuery + queries) : a.Keys;
+        var maximum = Lowest;
+        var sum = 0f;
+        Float4x4 output0 = default, output1 = default, output2 = default, output3 = default, output4 = default;
+        for (var firstKey = 0; firstKey < visible; firstKey += BlockKeys)
+        {
+            var keys = IntrinsicMath.Min(BlockKeys, visible - firstKey);
+            Score(a, item, head, firstQuery, queries, firstKey, keys, staged, scores);
+            Group.Barrier();
+            LoadValues(a, item, head, firstColumn, columns, firstKey, keys, staged.Cast<float>());
+            var last = a.Causal != 0 ? IntrinsicMath.Min(keys, firstQuery + Group.IdxX - firstKey + 1) : keys;
+            var before = maximum;
+            maximum = Maximum(scores.Cast<float>(), last, before);
+            var rescale = PointwiseMath.Exp2(before - maximum);
+            sum = (sum * rescale) + Weigh(scores.Cast<float>(), keys, last, maximum);
+            factors.Cast<float>()[Group.IdxX] = rescale;
+            Group.Barrier();
+            var factor = factors[Group.IdxX / 4];
+            output0 = Float4x4.Multiply(output0, factor);
+            output1 = Float4x4.Multiply(output1, factor);
+            output2 = Float4x4.Multiply(output2, factor);
+            output3 = Float4x4.Multiply(output3, factor);
+            output4 = Float4x4.Multiply(output4, factor);
+            for (var key = 0; key < keys; key++)
+            {
+                var weights = scores[(key * (QueryPitch / 4)) + (Group.IdxX / 4)];
+                var value = (key * (MostColumns / 4)) + (Group.IdxX % 4);
+                output0 = Float4x4.MultiplyAdd(output0, weights, staged[value]);
+                if (columns > Depth)
+                {
+                    output1 = Float4x4.MultiplyAdd(output1, weights, staged[value + 4]);
+                }
+
+                if (columns > 2 * Depth)
+                {
+                    output2 = Float4x4.MultiplyAdd(output2, weights, staged[value + 8]);
+                }
+
+                if (columns > 3 * Depth)
+                {
+                    output3 = Float4x4.MultiplyAdd(output3, weights, staged[value + 12]);
+                }
+
+                if (columns > 4 * Depth)
+                {
+                    output4 = Float4x4.MultiplyAdd(output4, weights, staged[value + 16]);
+                }
+            }
+
+            Group.Barrier();
+        }
+
+        factors.Cast<float>()[Group.IdxX] = 1f / sum;
+        for (var block = 0; block * Depth < columns; block++)
+        {
+            Group.Barrier();
+            var output = Float4x4.Multiply(
+                block switch
+                {
+                    0 => output0,
+                    1 => output1,
+                    2 => output2,
+                    3 => output3,
+                    _ => output4,
+                },
+                factors[Group.IdxX / 4]);
+            var at = (Group.IdxX / 4 * Depth) + (Group.IdxX % 4);
+            staged[at] = output.Row0;
+            staged[at + 4] = output.Row1;
+            staged[at + 8] = output.Row2;
+            staged[at + 12] = output.Row3;
+            Group.Barrier();
+            Store(a, item, head, firstQuery, queries, firstColumn + (block * Depth), staged.Cast<float>());
+        }
+    }
+
+    private static int QueryBlocks(AttentionArguments<T> a) => (a.Queries + BlockQueries - 1) / BlockQueries;
+
+    private static int Parts(AttentionArguments<T> a) => (a.HeadSize + MostColumns - 1) / MostColumns;
+
+    /// <summary>Base-2 logits of all queries and some keys: [key, query].</summary>
+    private static void Score(
+        AttentionArguments<T> a, int item, int head, int firstQuery, int queries, int firstKey, int keys, ArrayView<Float4> staged, ArrayView<Float4> scores)
+    {
+        const int KeysAt = Depth * QueryPitch;
+        var query = a.Query + ((((long)item * a.Queries) + firstQuery) * a.QueryPitch) + (head * a.HeadSize);
+        var key = a.Key + ((((long)item * a.Keys) + firstKey) * a.KeyPitch) + (head * a.HeadSize);
+        var (queryBlock, keyBlock) = (Group.IdxX / 8, Group.IdxX % 8);
+        Float8 scores0 = default, scores1 = default, scores2 = default, scores3 = default;
+        for (var channel = 0; channel < a.HeadSize; channel += Depth)
+        {
+            var count = IntrinsicMath.Min(Depth, a.HeadSize - channel);
+            Group.Barrier();
+            Load(a, query + channel, a.QueryPitch, queries, BlockQueries, count, a.Scale, staged.Cast<float>(), 0, QueryPitch);
+            Load(a, key + channel, a.KeyPitch, keys, BlockKeys, count, 1f, staged.Cast<float>(), KeysAt, KeyPitch);
+            Group.Barrier();
+            for (var k = 0; k < count; k++)
+            {
+                var upper = staged[(k * (QueryPitch / 4)) + (queryBlock * 2)];
+                var lower = staged[(k * (QueryPitch / 4)) + (queryBlock * 2) + 1];
+                var right = staged[((KeysAt + (k * KeyPitch)) / 4) + keyBlock];
+                scores0 = Float8.MultiplyAdd(scores0, right.X, upper, lower);
+                scores1 = Float8.MultiplyAdd(scores1, right.Y, upper, lower);
+                scores2 = Float8.MultiplyAdd(scores2, right.Z, upper, lower);
+                scores3 = Float8.MultiplyAdd(scores3, right.W, upper, lower);
+            }
+        }
+
+        var at = (keyBlock * QueryPitch) + (queryBlock * 2);
+        (scores[at], scores[at + 1]) = (scores0.Low, scores0.High);
+        (scores[at + (QueryPitch / 4)], scores[at + (QueryPitch / 4) + 1]) = (scores1.Low, scores1.High);
+        (scores[at + (QueryPitch / 2)], scores[at + (QueryPitch / 2) + 1]) = (scores2.Low, scores2.High);
+        (scores[at + (QueryPitch / 4 * 3)], scores[at + (QueryPitch / 4 * 3) + 1]) = (scores3.Low, scores3.High);
+    }
+
+    /// <summary>Turned: channel k of row r goes to k * pitch + r; zeros in rows that are not there.</summary>
+    private static void Load(
+        AttentionArguments<T> a, long source, int sourcePitch, int rows, int allRows, int count, float factor, ArrayView<float> target, int offset, int pitch)
+    {
+        var k = Group.IdxX % Depth;
+        if (k < count)
+        {
+            for (var row = Group.IdxX / Depth; row < allRows; row += WorkItems / Depth)
+            {
+                var value = row < rows ? factor * default(TFormat).Load(a.Arena, source + ((long)row * sourcePitch) + k) : 0f;
+                target[offset + (k * pitch) + row] = value;
+            }
+        }
+    }
+
+    /// <summary>[key, column], the columns rounded up to what work-items hold together, with zeros.</summary>
+    private static void LoadValues(
+        AttentionArguments<T> a, int item, int head, int firstColumn, int columns, int firstKey, int keys, ArrayView<float> target)
+    {
+        var source = a.Value + ((((long)item * a.Keys) + firstKey) * a.ValuePitch) + (head * a.HeadSize) + firstColumn;
+        for (var column = Group.IdxX % Depth; column < Tile.RoundUp(columns, Depth); column += Depth)
+        {
+            for (var key = Group.IdxX / Depth; key < keys; key += WorkItems / Depth)
+            {
+                var value = column < columns ? default(TFormat).Load(a.Arena, source + ((long)key * a.ValuePitch) + column) : 0f;
+                target[(key * MostColumns) + column] = value;
+            }
+        }
+    }
+
+    private static float Maximum(ArrayView<float> scores, int keys, float maximum)
+    {
+        for (var key = 0; key < keys; key++)
+        {
+            maximum = IntrinsicMath.Max(maximum, scores[(key * QueryPitch) + Group.IdxX]);
+        }
+
+        return maximum;
+    }
+
+    /// <summary>Logits become weights, 0 from key <paramref name="last"/> on.</summary>
+    /// <returns>Their sum.</returns>
+    private static float Weigh(ArrayView<float> scores, int keys, int last, float maximum)
+    {
+        var sum = 0f;
+        for (var key = 0; key < keys; key++)
+        {
+            var at = (key * QueryPitch) + Group.IdxX;
+            var weight = key < last ? PointwiseMath.Exp2(scores[at] - maximum) : 0f;
+            scores[at] = weight;
+            sum += weight;
+        }
+
+        return sum;
+    }
+
+    /// <summary>Sixteen columns of the output, [query, column].</summary>
+    private static void Store(AttentionArguments<T> a, int item, int head, int firstQuery, int queries, int firstColumn, ArrayView<float> output)
+    {
+        var column = firstColumn + (Group.IdxX % Depth);
+        var target = a.Target + ((((long)item * a.Queries) + firstQuery) * a.TargetPitch) + (head * a.HeadSize) + column;
+        if (column < a.HeadSize)
+        {
+            for (var query = Group.IdxX / Depth; query < queries; query += WorkItems / Depth)
+            {
+                default(TFormat).Store(a.Arena, target + ((long)query * a.TargetPitch), output[(query * Depth) + (Group.IdxX % Depth)]);
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+using ILGPU;
+using ILGPU.Runtime;
+using StableDiffusion.Ilgpu.Kernels.Attention;
+using StableDiffusion.Ilgpu.Kernels.Gemm;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
+using StableDiffusion.Ilgpu.Kernels.Norms;
+using StableDiffusion.Ilgpu.Kernels.Pointwise;
+
+namespace StableDiffusion.Ilgpu.Kernels;
+
+/// <summary>
+/// The kernels for devices whose groups have many work-items, in plain C#: any GPU can run them. They use static shared memory and barriers, and
+/// neither atomic operations nor scratch memory.
+/// </summary>
+internal sealed class GpuKernels<T, TFormat>(Accelerator accelerator, int multiprocessors) : KernelSet<T>
+    where T : unmanaged
+    where TFormat : struct, IFormat<T>
+{
+    private readonly Dictionary<string, Delegate> compiled = [];
+
+    public override string Leaf => "gpu";
+
+    public override int PanelPitch => Tile.Columns;
+
+    public override int ScratchGroups => 0;
+
+    public override bool HasWinograd => false;
+
+    public override void Cut(ref GemmArguments<T> contraction) => GpuGemmTiling.Choose(ref contraction, multiprocessors);
+
+    public override Launcher<GemmArguments<T>> Gemm
+    {
+        get
+        {
+            var large = Get<GemmArguments<T>>("large gemm", GpuGemmKernel<T, TFormat>.RunLarge, GpuGemmTiling.Shape);
+            var small = Get<GemmArguments<T>>("small gemm", GpuGemmKernel<T, TFormat>.RunSmall, GpuGemmTiling.Shape);
+            var few = Get<GemmArguments<T>>("gemm of few rows", GpuGemmKernel<T, TFormat>.RunFew, GpuGemmTiling.Shape);
+            return (stream, arguments, scratch, counter) =>
+            {
+                var gemm = arguments.TileRows switch
+                {
+                    GpuGemmTiling.LargeRows => large,
+                    GpuGemmTiling.SmallRows => small,
+                    _ => few,
+                };
+                gemm(stream, arguments, scratch, counter);
+            };
+        }
+    }
+
+    public override Launcher<WinogradArguments<T>> Winograd => throw new NotSupportedException();
+
+    public override Launcher<AttentionArguments<T>> Attention =>
+        Get<AttentionArguments<T>>(nameof(Attention), GpuAttentionKernel<T, TFormat>.Run, GpuAttentionKernel<T, TFormat>.Shape);
+
+    public override Launcher<GroupNormArguments<T>> Moments =>
+        Get<GroupNormArguments<T>>(nameof(Moments), GpuGroupNormKernels<T, TFormat>.Moments, GpuGroupNormKernels<T, TFormat>.MomentsShape);
+
+    public override Launcher<GroupNormArguments<T>> MergeMoments =>
+        Get<GroupNormArguments<T>>(nameof(MergeMoments), GpuGroupNormKernels<T, TFormat>.Merge, GpuGroupNormKernels<T, TFormat>.MergeShape);
+
+    public override Launcher<GroupNormArguments<T>> Normalize =>
+        Get<GroupNormArguments<T>>(nameof(Normalize), GpuGroupNormKernels<T, TFormat>.Normalize, GpuGroupNormKernels<T, TFormat>.NormalizeShape);
+
+    public override Launcher<LayerNormArguments<T>> LayerNorm =>
+        Get<LayerNormArguments<T>>(nameof(LayerNorm), GpuLayerNormKernel<T, TFormat>.Run, GpuLayerNormKernel<T, TFormat>.Shape);
+
+    public override Launcher<PointwiseArguments<T>> Activate => Pointwise(nameof(Activate), GpuPointwiseKernels<T, TFormat>.Activate);
+
+    public override Launcher<PointwiseArguments<T>> Affine => Pointwise(nameof(Affine), GpuPointwiseKernels<T, TFormat>.Affine);
+
+    public override Launcher<PointwiseArguments<T>> Add => Pointwise(nameof(Add), GpuPointwiseKernels<T, TFormat>.Add);
+
+    public override Launcher<PointwiseArguments<T>> Geglu => Pointwise(nameof(Geglu), GpuPointwiseKernels<T, TFormat>.Geglu);
+
+    public override Launcher<PointwiseArguments<T>> Resize => Pointwise(nameof(Resize), GpuPointwiseKernels<T, TFormat>.Resize);
+
+    public override Launcher<EmbeddingArguments<T>> TokenEmbedding =>
+        Get<EmbeddingArguments<T>>(nameof(TokenEmbedding), GpuPointwiseKernels<T, TFormat>.TokenEmbedding, GpuPointwiseKernels<T, TFormat>.Shape);
+
+    public override Launcher<EmbeddingArguments<T>> TimestepEmbedding =>
+        Get<EmbeddingArguments<T>>(nameof(TimestepEmbedding), GpuPointwiseKernels<T, TFormat>.TimestepEmbedding, GpuPointwiseKernels<T, TFormat>.Shape);
+
+    public override Launcher<ConversionArguments<T>> Scale =>
+        Get<ConversionArguments<T>>(nameof(Scale), GpuLatentKernels<T, TFormat>.Scale, a => GpuLatentKernels<T, TFormat>.Shape(a.Count));
+
+    public override Launcher<ConversionArguments<T>> ToBytes =>
+        Get<ConversionArguments<T>>(nameof(ToBytes), GpuLatentKernels<T, TFormat>.ToBytes, a => GpuLatentKernels<T, TFormat>.Shape(a.Count));
+
+    public override Launcher<LatentUpdateArguments<T>> LatentUpdate =>
+        Get<LatentUpdateArguments<T>>(nameof(LatentUpdate), GpuLatentKernels<T, TFormat>.Update, a => GpuLatentKernels<T, TFormat>.Shape(a.Count));
+
+    public override Launcher<LatentBlendArguments> LatentBlend =>
+        Get<LatentBlendArguments>(nameof(LatentBlend), GpuLatentKernels<T, TFormat>.Blend, a => GpuLatentKernels<T, TFormat>.Shape(a.Count));
+
+    private Launcher<PointwiseArguments<T>> Pointwise(string name, Action<PointwiseArguments<T>> kernel) =>
+        Get(name, kernel, GpuPointwiseKernels<T, TFormat>.Shape);
+
+    /// <summary>ILGPU itself keeps only weak references to its kernels.</summary>
+    /// <param name="name">The kernel's, among the set's.</param>
+    /// <param name="kernel">The kernel.</param>
+    /// <param name="shape">The groups that a launch needs, and their work-items.</param>
+    private Launcher<TArguments> Get<TArguments>(string name, Action<TArguments> kernel, Func<TArguments, KernelConfig> shape)
+        where TArguments : struct
+    {
+        lock (compiled)
+        {
+            if (!compiled.TryGetValue(name, out var launcher))
+            {
+                var load = accelerator.LoadKernel(kernel);
+                compiled[name] = launcher = new Launcher<TArguments>((stream, arguments, _, _) => load(stream, shape(arguments), arguments));
+            }
+
+            return (Launcher<TArguments>)launcher;
+        }
+    }
+}
