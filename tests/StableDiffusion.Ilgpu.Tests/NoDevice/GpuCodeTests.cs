@@ -1,0 +1,64 @@
+using System.Reflection;
+using System.Text.RegularExpressions;
+using ILGPU;
+using ILGPU.Backends.EntryPoints;
+using ILGPU.Backends.PTX;
+using ILGPU.Runtime;
+using ILGPU.Runtime.Cuda;
+using StableDiffusion.Ilgpu.Kernels.Attention;
+using StableDiffusion.Ilgpu.Kernels.Gemm;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
+using StableDiffusion.Ilgpu.Kernels.Norms;
+using StableDiffusion.Ilgpu.Kernels.Pointwise;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.NoDevice;
+
+/// <summary>The GPU kernels as a GPU gets them: ILGPU writes their PTX without one.</summary>
+public sealed class GpuCodeTests
+{
+    private static readonly Type[] Kernels =
+    [
+        typeof(GpuGemmKernel<,>), typeof(GpuAttentionKernel<,>), typeof(GpuGroupNormKernels<,>), typeof(GpuLayerNormKernel<,>),
+        typeof(GpuPointwiseKernels<,>), typeof(GpuLatentKernels<,>),
+    ];
+
+    [Theory]
+    [InlineData("SM_80")]
+    [InlineData("SM_90")]
+    public void Every_kernel_compiles_and_keeps_its_values_in_registers(string architecture)
+    {
+        using var context = Context.Create(builder => builder.Optimize(OptimizationLevel.O2).Inlining(InliningMode.Aggressive));
+        using var backend = new PTXBackend(
+            context, (CudaArchitecture)typeof(CudaArchitecture).GetField(architecture)!.GetValue(null)!, CudaInstructionSet.ISA_78, nvvmAPI: null!);
+        var compiled = 0;
+        foreach (var (element, format) in new[] { (typeof(ushort), typeof(HalfFormat)), (typeof(float), typeof(FloatFormat)) })
+        {
+            foreach (var kernel in Kernels.SelectMany(type => EntryPoints(type.MakeGenericType(element, format))))
+            {
+                var entry = EntryPointDescription.FromExplicitlyGroupedKernel(kernel);
+                var code = ((PTXCompiledKernel)backend.Compile(entry, default)).PTXAssembly;
+                var what = $"{kernel.DeclaringType!.Name}.{kernel.Name} of {element.Name}";
+                TestContext.Current.TestOutputHelper?.WriteLine(
+                    $"{architecture} {what}: {code.Split('\n').Length} lines, {Regex.Count(code, @"ld\.shared\.v4")} reads of four values from shared memory, {SharedBytes(code)} bytes of it");
+                Assert.DoesNotContain(".local", code, StringComparison.Ordinal);
+                Assert.DoesNotContain("atom", code, StringComparison.Ordinal);
+                Assert.DoesNotContain(".f64", code, StringComparison.Ordinal);
+
+                // What every device has.
+                Assert.InRange(SharedBytes(code), 0, 32 * 1024);
+                compiled++;
+            }
+        }
+
+        Assert.True(compiled >= 2 * 18, $"only {compiled} kernels");
+    }
+
+    private static IEnumerable<MethodInfo> EntryPoints(Type type) =>
+        type.GetMethods(BindingFlags.Public | BindingFlags.Static | BindingFlags.DeclaredOnly).Where(m => m.ReturnType == typeof(void));
+
+    /// <summary>Of all declarations such as <c>.shared .align 16 .b8 name[4352];</c>.</summary>
+    private static int SharedBytes(string code) =>
+        Regex.Matches(code, @"\.shared\s+\.align\s+\d+\s+\.b(\d+)\s+\w+\[(\d+)\]")
+            .Sum(m => int.Parse(m.Groups[1].Value) / 8 * int.Parse(m.Groups[2].Value));
+}
