@@ -9,7 +9,7 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
 {
     private static readonly LeafKind[] Processor = [LeafKind.Simd512, LeafKind.Simd256, LeafKind.Simd128, LeafKind.Portable];
 
-    private static readonly LeafKind[] OpenCl = [LeafKind.Vector, LeafKind.Portable];
+    private static readonly LeafKind[] OpenCl = [LeafKind.Vector, LeafKind.Gpu, LeafKind.Portable];
 
     public ComputeDevice Device { get; init; } = ComputeDevice.Default;
 
