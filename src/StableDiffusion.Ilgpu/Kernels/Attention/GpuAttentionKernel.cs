@@ -27,8 +27,14 @@ internal static class GpuAttentionKernel<T, TFormat>
     /// <summary>Columns of the output that one group computes.</summary>
     private const int MostColumns = 5 * Depth;
 
+    /// <summary>Channels, and keys, that are multiplied without a look at the loop's end; zeros fill them up.</summary>
+    private const int Unrolled = 2;
+
     private const int QueryPitch = BlockQueries + 4;
     private const int KeyPitch = BlockKeys + 4;
+
+    /// <summary>Rows that the work-items read at a time, sixteen each.</summary>
+    private const int Step = WorkItems / Depth;
 
     /// <summary>A logit that no real one falls below: its weight is nothing beside any other's.</summary>
     private const float Lowest = -1e30f;
@@ -72,29 +78,30 @@ internal static class GpuAttentionKernel<T, TFormat>
             output2 = Float4x4.Multiply(output2, factor);
             output3 = Float4x4.Multiply(output3, factor);
             output4 = Float4x4.Multiply(output4, factor);
-            for (var key = 0; key < keys; key++)
+            for (var key = 0; key < keys; key += Unrolled)
             {
-                var weights = scores[(key * (QueryPitch / 4)) + (Group.IdxX / 4)];
+                var by = (key * (QueryPitch / 4)) + (Group.IdxX / 4);
+                var (weights0, weights1) = (scores[by], scores[by + (QueryPitch / 4)]);
                 var value = (key * (MostColumns / 4)) + (Group.IdxX % 4);
-                output0 = Float4x4.MultiplyAdd(output0, weights, staged[value]);
+                output0 = AddPair(output0, weights0, weights1, staged, value);
                 if (columns > Depth)
                 {
-                    output1 = Float4x4.MultiplyAdd(output1, weights, staged[value + 4]);
+                    output1 = AddPair(output1, weights0, weights1, staged, value + 4);
                 }
 
                 if (columns > 2 * Depth)
                 {
-                    output2 = Float4x4.MultiplyAdd(output2, weights, staged[value + 8]);
+                    output2 = AddPair(output2, weights0, weights1, staged, value + 8);
                 }
 
                 if (columns > 3 * Depth)
                 {
-                    output3 = Float4x4.MultiplyAdd(output3, weights, staged[value + 12]);
+                    output3 = AddPair(output3, weights0, weights1, staged, value + 12);
                 }
 
                 if (columns > 4 * Depth)
                 {
-                    output4 = Float4x4.MultiplyAdd(output4, weights, staged[value + 16]);
+                    output4 = AddPair(output4, weights0, weights1, staged, value + 16);
                 }
             }
 
@@ -125,6 +132,13 @@ internal static class GpuAttentionKernel<T, TFormat>
         }
     }
 
+    /// <summary>The output after two more keys, whose values lie one row apart.</summary>
+    private static Float4x4 AddPair(Float4x4 output, Float4 weights0, Float4 weights1, ArrayView<Float4> values, int index)
+    {
+        output = Float4x4.MultiplyAdd(output, weights0, values[index]);
+        return Float4x4.MultiplyAdd(output, weights1, values[index + (MostColumns / 4)]);
+    }
+
     private static int QueryBlocks(AttentionArguments<T> a) => (a.Queries + BlockQueries - 1) / BlockQueries;
 
     private static int Parts(AttentionArguments<T> a) => (a.HeadSize + MostColumns - 1) / MostColumns;
@@ -137,7 +151,7 @@ internal static class GpuAttentionKernel<T, TFormat>
         var query = a.Query + ((((long)item * a.Queries) + firstQuery) * a.QueryPitch) + (head * a.HeadSize);
         var key = a.Key + ((((long)item * a.Keys) + firstKey) * a.KeyPitch) + (head * a.HeadSize);
         var (queryBlock, keyBlock) = (Group.IdxX / 8, Group.IdxX % 8);
-        Float8 scores0 = default, scores1 = default, scores2 = default, scores3 = default;
+        Float4x8 sums = default;
         for (var channel = 0; channel < a.HeadSize; channel += Depth)
         {
             var count = IntrinsicMath.Min(Depth, a.HeadSize - channel);
@@ -145,54 +159,75 @@ internal static class GpuAttentionKernel<T, TFormat>
             Load(a, query + channel, a.QueryPitch, queries, BlockQueries, count, a.Scale, staged.Cast<float>(), 0, QueryPitch);
             Load(a, key + channel, a.KeyPitch, keys, BlockKeys, count, 1f, staged.Cast<float>(), KeysAt, KeyPitch);
             Group.Barrier();
-            for (var k = 0; k < count; k++)
+            for (var k = 0; k < count; k += Unrolled)
             {
-                var upper = staged[(k * (QueryPitch / 4)) + (queryBlock * 2)];
-                var lower = staged[(k * (QueryPitch / 4)) + (queryBlock * 2) + 1];
-                var right = staged[((KeysAt + (k * KeyPitch)) / 4) + keyBlock];
-                scores0 = Float8.MultiplyAdd(scores0, right.X, upper, lower);
-                scores1 = Float8.MultiplyAdd(scores1, right.Y, upper, lower);
-                scores2 = Float8.MultiplyAdd(scores2, right.Z, upper, lower);
-                scores3 = Float8.MultiplyAdd(scores3, right.W, upper, lower);
+                var by = (k * (QueryPitch / 4)) + (queryBlock * 2);
+                var from = ((KeysAt + (k * KeyPitch)) / 4) + keyBlock;
+                sums = Float4x8.MultiplyAdd(sums, staged[from], LoadPair(staged, by));
+                sums = Float4x8.MultiplyAdd(sums, staged[from + (KeyPitch / 4)], LoadPair(staged, by + (QueryPitch / 4)));
             }
         }
 
         var at = (keyBlock * QueryPitch) + (queryBlock * 2);
-        (scores[at], scores[at + 1]) = (scores0.Low, scores0.High);
-        (scores[at + (QueryPitch / 4)], scores[at + (QueryPitch / 4) + 1]) = (scores1.Low, scores1.High);
-        (scores[at + (QueryPitch / 2)], scores[at + (QueryPitch / 2) + 1]) = (scores2.Low, scores2.High);
-        (scores[at + (QueryPitch / 4 * 3)], scores[at + (QueryPitch / 4 * 3) + 1]) = (scores3.Low, scores3.High);
+        (scores[at], scores[at + 1]) = (sums.Row0.Low, sums.Row0.High);
+        (scores[at + (QueryPitch / 4)], scores[at + (QueryPitch / 4) + 1]) = (sums.Row1.Low, sums.Row1.High);
+        (scores[at + (QueryPitch / 2)], scores[at + (QueryPitch / 2) + 1]) = (sums.Row2.Low, sums.Row2.High);
+        (scores[at + (QueryPitch / 4 * 3)], scores[at + (QueryPitch / 4 * 3) + 1]) = (sums.Row3.Low, sums.Row3.High);
     }
 
-    /// <summary>Turned: channel k of row r goes to k * pitch + r; zeros in rows that are not there.</summary>
+    private static Float8 LoadPair(ArrayView<Float4> vectors, int index) => new() { Low = vectors[index], High = vectors[index + 1] };
+
+    /// <summary>
+    /// Turned: channel k of row r goes to k * pitch + r; zeros in rows that are not there. A work-item reads four rows at once, so that it waits for
+    /// memory once.
+    /// </summary>
     private static void Load(
         AttentionArguments<T> a, long source, int sourcePitch, int rows, int allRows, int count, float factor, ArrayView<float> target, int offset, int pitch)
     {
         var k = Group.IdxX % Depth;
-        if (k < count)
+        if (k < Tile.RoundUp(count, Unrolled))
         {
-            for (var row = Group.IdxX / Depth; row < allRows; row += WorkItems / Depth)
+            var present = k < count ? rows : 0;
+            for (var row = Group.IdxX / Depth; row < allRows; row += 4 * Step)
             {
-                var value = row < rows ? factor * default(TFormat).Load(a.Arena, source + ((long)row * sourcePitch) + k) : 0f;
-                target[offset + (k * pitch) + row] = value;
+                var value0 = Load(a, source + k, sourcePitch, row, present);
+                var value1 = Load(a, source + k, sourcePitch, row + Step, present);
+                var value2 = Load(a, source + k, sourcePitch, row + (2 * Step), present);
+                var value3 = Load(a, source + k, sourcePitch, row + (3 * Step), present);
+                var at = offset + (k * pitch) + row;
+                target[at] = value0 * factor;
+                target[at + Step] = value1 * factor;
+                target[at + (2 * Step)] = value2 * factor;
+                target[at + (3 * Step)] = value3 * factor;
             }
         }
     }
 
-    /// <summary>[key, column], the columns rounded up to what work-items hold together, with zeros.</summary>
+    /// <summary>[key, column], the columns rounded up to what work-items hold together, with zeros; so are keys that are not there.</summary>
     private static void LoadValues(
         AttentionArguments<T> a, int item, int head, int firstColumn, int columns, int firstKey, int keys, ArrayView<float> target)
     {
         var source = a.Value + ((((long)item * a.Keys) + firstKey) * a.ValuePitch) + (head * a.HeadSize) + firstColumn;
         for (var column = Group.IdxX % Depth; column < Tile.RoundUp(columns, Depth); column += Depth)
         {
-            for (var key = Group.IdxX / Depth; key < keys; key += WorkItems / Depth)
+            var present = column < columns ? keys : 0;
+            for (var key = Group.IdxX / Depth; key < BlockKeys; key += 4 * Step)
             {
-                var value = column < columns ? default(TFormat).Load(a.Arena, source + ((long)key * a.ValuePitch) + column) : 0f;
-                target[(key * MostColumns) + column] = value;
+                var value0 = Load(a, source + column, a.ValuePitch, key, present);
+                var value1 = Load(a, source + column, a.ValuePitch, key + Step, present);
+                var value2 = Load(a, source + column, a.ValuePitch, key + (2 * Step), present);
+                var value3 = Load(a, source + column, a.ValuePitch, key + (3 * Step), present);
+                var at = (key * MostColumns) + column;
+                target[at] = value0;
+                target[at + (Step * MostColumns)] = value1;
+                target[at + (2 * Step * MostColumns)] = value2;
+                target[at + (3 * Step * MostColumns)] = value3;
             }
         }
     }
+
+    private static float Load(AttentionArguments<T> a, long source, int pitch, int row, int rows) =>
+        row < rows ? default(TFormat).Load(a.Arena, source + ((long)row * pitch)) : 0f;
 
     private static float Maximum(ArrayView<float> scores, int keys, float maximum)
     {
@@ -204,12 +239,12 @@ internal static class GpuAttentionKernel<T, TFormat>
         return maximum;
     }
 
-    /// <summary>Logits become weights, 0 from key <paramref name="last"/> on.</summary>
+    /// <summary>Logits become weights, 0 from key <paramref name="last"/> on and in those that fill up the last few.</summary>
     /// <returns>Their sum.</returns>
     private static float Weigh(ArrayView<float> scores, int keys, int last, float maximum)
     {
         var sum = 0f;
-        for (var key = 0; key < keys; key++)
+        for (var key = 0; key < Tile.RoundUp(keys, Unrolled); key++)
         {
             var at = (key * QueryPitch) + Group.IdxX;
             var weight = key < last ? PointwiseMath.Exp2(scores[at] - maximum) : 0f;
@@ -227,7 +262,7 @@ internal static class GpuAttentionKernel<T, TFormat>
         var target = a.Target + ((((long)item * a.Queries) + firstQuery) * a.TargetPitch) + (head * a.HeadSize) + column;
         if (column < a.HeadSize)
         {
-            for (var query = Group.IdxX / Depth; query < queries; query += WorkItems / Depth)
+            for (var query = Group.IdxX / Depth; query < queries; query += Step)
             {
                 default(TFormat).Store(a.Arena, target + ((long)query * a.TargetPitch), output[(query * Depth) + (Group.IdxX % Depth)]);
             }

@@ -15,6 +15,9 @@ internal static class GpuGemmKernel<T, TFormat>
     /// <summary>Channels that are multiplied at a time.</summary>
     private const int Depth = 16;
 
+    /// <summary>Of them, those that are multiplied without a look at the loop's end; zeros fill them up.</summary>
+    private const int Unrolled = 4;
+
     /// <summary>64 rows by 64 columns, 8 by 8 for each work-item: 8 neighbouring rows, and 4 columns of each of two panels.</summary>
     public static void RunLarge(GemmArguments<T> a)
     {
@@ -28,7 +31,7 @@ internal static class GpuGemmKernel<T, TFormat>
         var firstRow = Grid.IdxX % a.RowTiles * GpuGemmTiling.LargeRows;
         var firstPanel = Grid.IdxX / a.RowTiles * GpuGemmTiling.LargePanels;
         var (rowBlock, columnBlock) = (Group.IdxX / 8, Group.IdxX % 8);
-        Float8 sums0 = default, sums1 = default, sums2 = default, sums3 = default, sums4 = default, sums5 = default, sums6 = default, sums7 = default;
+        Float4x8 upper = default, lower = default;
         for (var tap = 0; tap < a.Kernel * a.Kernel; tap++)
         {
             pixels[Group.IdxX] = a.SourcePixel(firstRow + Group.IdxX, tap / a.Kernel, tap % a.Kernel);
@@ -39,20 +42,22 @@ internal static class GpuGemmKernel<T, TFormat>
                 LoadSource(a, pixels, GpuGemmTiling.LargeRows, channel, count, source, SourcePitch);
                 LoadWeights(a, firstPanel, GpuGemmTiling.LargePanels, (tap * a.Channels) + channel, count, weights);
                 Group.Barrier();
-                for (var k = 0; k < count; k++)
+                for (var k = 0; k < count; k += Unrolled)
                 {
-                    var upper = sourceVectors[(k * (SourcePitch / 4)) + (rowBlock * 2)];
-                    var lower = sourceVectors[(k * (SourcePitch / 4)) + (rowBlock * 2) + 1];
-                    var left = weightVectors[(k * (Columns / 4)) + columnBlock];
-                    var right = weightVectors[(k * (Columns / 4)) + (Tile.Columns / 4) + columnBlock];
-                    sums0 = Float8.MultiplyAdd(sums0, upper.X, left, right);
-                    sums1 = Float8.MultiplyAdd(sums1, upper.Y, left, right);
-                    sums2 = Float8.MultiplyAdd(sums2, upper.Z, left, right);
-                    sums3 = Float8.MultiplyAdd(sums3, upper.W, left, right);
-                    sums4 = Float8.MultiplyAdd(sums4, lower.X, left, right);
-                    sums5 = Float8.MultiplyAdd(sums5, lower.Y, left, right);
-                    sums6 = Float8.MultiplyAdd(sums6, lower.Z, left, right);
-                    sums7 = Float8.MultiplyAdd(sums7, lower.W, left, right);
+                    var from = (k * (SourcePitch / 4)) + (rowBlock * 2);
+                    var by = (k * (Columns / 4)) + columnBlock;
+                    var values = LoadPair(weightVectors, by);
+                    upper = Float4x8.MultiplyAdd(upper, sourceVectors[from], values);
+                    lower = Float4x8.MultiplyAdd(lower, sourceVectors[from + 1], values);
+                    values = LoadPair(weightVectors, by + (Columns / 4));
+                    upper = Float4x8.MultiplyAdd(upper, sourceVectors[from + (SourcePitch / 4)], values);
+                    lower = Float4x8.MultiplyAdd(lower, sourceVectors[from + (SourcePitch / 4) + 1], values);
+                    values = LoadPair(weightVectors, by + (Columns / 2));
+                    upper = Float4x8.MultiplyAdd(upper, sourceVectors[from + (SourcePitch / 2)], values);
+                    lower = Float4x8.MultiplyAdd(lower, sourceVectors[from + (SourcePitch / 2) + 1], values);
+                    values = LoadPair(weightVectors, by + (Columns / 4 * 3));
+                    upper = Float4x8.MultiplyAdd(upper, sourceVectors[from + (SourcePitch / 4 * 3)], values);
+                    lower = Float4x8.MultiplyAdd(lower, sourceVectors[from + (SourcePitch / 4 * 3) + 1], values);
                 }
             }
         }
@@ -61,14 +66,14 @@ internal static class GpuGemmKernel<T, TFormat>
         {
             var sums = row switch
             {
-                0 => sums0,
-                1 => sums1,
-                2 => sums2,
-                3 => sums3,
-                4 => sums4,
-                5 => sums5,
-                6 => sums6,
-                _ => sums7,
+                0 => upper.Row0,
+                1 => upper.Row1,
+                2 => upper.Row2,
+                3 => upper.Row3,
+                4 => lower.Row0,
+                5 => lower.Row1,
+                6 => lower.Row2,
+                _ => lower.Row3,
             };
             Group.Barrier();
             sourceVectors[(rowBlock * (Columns / 4)) + columnBlock] = sums.Low;
@@ -105,10 +110,14 @@ internal static class GpuGemmKernel<T, TFormat>
                 LoadSource(a, pixels, GpuGemmTiling.SmallRows, channel, count, source, SourcePitch);
                 LoadWeights(a, firstPanel, GpuGemmTiling.SmallPanels, (tap * a.Channels) + channel, count, weights);
                 Group.Barrier();
-                for (var k = 0; k < count; k++)
+                for (var k = 0; k < count; k += Unrolled)
                 {
-                    sums = Float4x4.MultiplyAdd(
-                        sums, sourceVectors[(k * (SourcePitch / 4)) + rowBlock], weightVectors[(k * (Tile.Columns / 4)) + columnBlock]);
+                    var from = (k * (SourcePitch / 4)) + rowBlock;
+                    var by = (k * (Tile.Columns / 4)) + columnBlock;
+                    sums = Float4x4.MultiplyAdd(sums, sourceVectors[from], weightVectors[by]);
+                    sums = Float4x4.MultiplyAdd(sums, sourceVectors[from + (SourcePitch / 4)], weightVectors[by + (Tile.Columns / 4)]);
+                    sums = Float4x4.MultiplyAdd(sums, sourceVectors[from + (SourcePitch / 2)], weightVectors[by + (Tile.Columns / 2)]);
+                    sums = Float4x4.MultiplyAdd(sums, sourceVectors[from + (SourcePitch / 4 * 3)], weightVectors[by + (Tile.Columns / 4 * 3)]);
                 }
             }
         }
@@ -178,24 +187,30 @@ internal static class GpuGemmKernel<T, TFormat>
         Store(a, source, GpuGemmTiling.FewRows, Columns, firstRow, 1, firstPanel);
     }
 
-    /// <summary>Turned: value (row, k) of the tile goes to k * pitch + row. Sixteen neighbouring work-items read neighbouring channels.</summary>
+    private static Float8 LoadPair(ArrayView<Float4> weights, int index) =>
+        new() { Low = weights[index], High = weights[index + (Tile.Columns / 4)] };
+
+    /// <summary>
+    /// Turned: value (row, k) of the tile goes to k * pitch + row. Sixteen neighbouring work-items read neighbouring channels, and each four rows at
+    /// once, so that it waits for memory once.
+    /// </summary>
     private static void LoadSource(GemmArguments<T> a, ArrayView<int> pixels, int rows, int channel, int count, ArrayView<float> target, int pitch)
     {
+        const int Step = GpuGemmTiling.WorkItems / Depth;
         var k = Group.IdxX % Depth;
-        if (k < count)
+        if (k < Tile.RoundUp(count, Unrolled))
         {
-            // Four at once, so that the device waits for memory once.
-            const int Step = GpuGemmTiling.WorkItems / Depth;
             for (var row = Group.IdxX / Depth; row < rows; row += 4 * Step)
             {
-                var value0 = LoadSource(a, pixels[row], channel + k);
-                var value1 = LoadSource(a, pixels[row + Step], channel + k);
-                var value2 = LoadSource(a, pixels[row + (2 * Step)], channel + k);
-                var value3 = LoadSource(a, pixels[row + (3 * Step)], channel + k);
-                target[(k * pitch) + row] = value0;
-                target[(k * pitch) + row + Step] = value1;
-                target[(k * pitch) + row + (2 * Step)] = value2;
-                target[(k * pitch) + row + (3 * Step)] = value3;
+                var value0 = k < count ? LoadSource(a, pixels[row], channel + k) : 0f;
+                var value1 = k < count ? LoadSource(a, pixels[row + Step], channel + k) : 0f;
+                var value2 = k < count ? LoadSource(a, pixels[row + (2 * Step)], channel + k) : 0f;
+                var value3 = k < count ? LoadSource(a, pixels[row + (3 * Step)], channel + k) : 0f;
+                var at = (k * pitch) + row;
+                target[at] = value0;
+                target[at + Step] = value1;
+                target[at + (2 * Step)] = value2;
+                target[at + (3 * Step)] = value3;
             }
         }
     }
@@ -206,16 +221,29 @@ internal static class GpuGemmKernel<T, TFormat>
     /// <summary>Depths k … k + count of some panels, [depth, panels * 32]; zeros where the last tile has fewer panels.</summary>
     private static void LoadWeights(GemmArguments<T> a, int firstPanel, int panels, int k, int count, ArrayView<float> target)
     {
+        const int Step = GpuGemmTiling.WorkItems / Tile.Columns;
+        var (first, column) = (Group.IdxX / Tile.Columns, Group.IdxX % Tile.Columns);
         for (var panel = 0; panel < panels; panel++)
         {
-            var packed = (((long)(firstPanel + panel) * a.Depth) + k) * Tile.Columns;
-            for (var i = Group.IdxX; i < count * Tile.Columns; i += GpuGemmTiling.WorkItems)
+            var depth = firstPanel + panel < a.Panels ? count : 0;
+            var packed = (((((long)(firstPanel + panel) * a.Depth) + k) * Tile.Columns) + column);
+            for (var row = first; row < count; row += 4 * Step)
             {
-                var value = firstPanel + panel < a.Panels ? default(TFormat).Load(a.Weights, packed + i) : 0f;
-                target[(i / Tile.Columns * panels * Tile.Columns) + (panel * Tile.Columns) + (i % Tile.Columns)] = value;
+                var value0 = LoadWeight(a, packed, row, depth);
+                var value1 = LoadWeight(a, packed, row + Step, depth);
+                var value2 = LoadWeight(a, packed, row + (2 * Step), depth);
+                var value3 = LoadWeight(a, packed, row + (3 * Step), depth);
+                var at = (((row * panels) + panel) * Tile.Columns) + column;
+                target[at] = value0;
+                target[at + (Step * panels * Tile.Columns)] = value1;
+                target[at + (2 * Step * panels * Tile.Columns)] = value2;
+                target[at + (3 * Step * panels * Tile.Columns)] = value3;
             }
         }
     }
+
+    private static float LoadWeight(GemmArguments<T> a, long packed, int row, int depth) =>
+        row < depth ? default(TFormat).Load(a.Weights, packed + (row * Tile.Columns)) : 0f;
 
     /// <summary>Finishes some rows of sums: firstRow, firstRow + step and so on.</summary>
     private static void Store(GemmArguments<T> a, ArrayView<float> sums, int rows, int columns, int firstRow, int step, int firstPanel)

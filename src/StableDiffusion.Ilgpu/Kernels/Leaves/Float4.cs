@@ -1,6 +1,6 @@
 namespace StableDiffusion.Ilgpu.Kernels.Leaves;
 
-/// <summary>Four values that one work-item moves at once and keeps in registers.</summary>
+/// <summary>Four values that one work-item moves at once and keeps in registers. ILGPU keeps no arrays there.</summary>
 internal struct Float4
 {
     public float X;
@@ -25,21 +25,6 @@ internal struct Float4
         values.Z *= factor;
         values.W *= factor;
         return values;
-    }
-}
-
-/// <summary>Eight values: four, and four that lie elsewhere.</summary>
-internal struct Float8
-{
-    public Float4 Low;
-    public Float4 High;
-
-    /// <summary>sums + factor * [low, high].</summary>
-    public static Float8 MultiplyAdd(Float8 sums, float factor, Float4 low, Float4 high)
-    {
-        sums.Low = Float4.MultiplyAdd(sums.Low, factor, low);
-        sums.High = Float4.MultiplyAdd(sums.High, factor, high);
-        return sums;
     }
 }
 

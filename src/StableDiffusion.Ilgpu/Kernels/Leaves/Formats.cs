@@ -15,9 +15,9 @@ internal struct HalfFormat : IFormat<ushort>
 {
     public readonly float Load(ArrayView<ushort> source, long index)
     {
-        uint bits = source[index];
-        var size = Interop.IntAsFloat((bits & 0x7FFFu) << 13) * 5.192296858534828e33f;
-        return (bits & 0x8000u) != 0 ? -size : size;
+        // The sign and, three bits further down, exponent and fraction: then the exponent's bias is all that differs.
+        var bits = ((int)(short)source[index] << 13) & unchecked((int)0x8FFFE000);
+        return Interop.IntAsFloat((uint)bits) * 5.192296858534828e33f;
     }
 
     public readonly void Store(ArrayView<ushort> target, long index, float value)

@@ -1,0 +1,35 @@
+namespace StableDiffusion.Ilgpu.Kernels.Leaves;
+
+/// <summary>Eight values: four, and four that lie elsewhere.</summary>
+internal struct Float8
+{
+    public Float4 Low;
+    public Float4 High;
+
+    /// <summary>sums + factor * values.</summary>
+    public static Float8 MultiplyAdd(Float8 sums, float factor, Float8 values)
+    {
+        sums.Low = Float4.MultiplyAdd(sums.Low, factor, values.Low);
+        sums.High = Float4.MultiplyAdd(sums.High, factor, values.High);
+        return sums;
+    }
+}
+
+/// <summary>Four rows of eight values.</summary>
+internal struct Float4x8
+{
+    public Float8 Row0;
+    public Float8 Row1;
+    public Float8 Row2;
+    public Float8 Row3;
+
+    /// <summary>sums + factors * values^T.</summary>
+    public static Float4x8 MultiplyAdd(Float4x8 sums, Float4 factors, Float8 values)
+    {
+        sums.Row0 = Float8.MultiplyAdd(sums.Row0, factors.X, values);
+        sums.Row1 = Float8.MultiplyAdd(sums.Row1, factors.Y, values);
+        sums.Row2 = Float8.MultiplyAdd(sums.Row2, factors.Z, values);
+        sums.Row3 = Float8.MultiplyAdd(sums.Row3, factors.W, values);
+        return sums;
+    }
+}
