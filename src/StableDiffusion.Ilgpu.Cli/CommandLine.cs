@@ -63,6 +63,7 @@ internal static class CommandLine
         DrawCommand.TextToImage(context),
         DrawCommand.ImageToImage(context),
         DevicesCommand.Create(context),
+        CompareCommand.Create(context),
         InspectCommand.Create(context),
         ConvertCommand.Create(context),
         PullCommand.Create(context),

@@ -172,6 +172,24 @@ public sealed class StableDiffusionPipeline : IDisposable
         return [.. graphs.SelectMany(g => g.Programs).SelectMany(p => p.Rows(sizeof(ushort)))];
     }
 
+    /// <summary>Runs the models one by one on the inputs of another device's run, or of a first one, and makes the request's picture.</summary>
+    internal ComponentResults RunComponents(GenerationRequest request, ComponentResults? first, CancellationToken cancellationToken)
+    {
+        request.Validate();
+        var (rows, columns) = LatentSize(request);
+        var run = new ComponentRun<ushort>(engine, model, cancellationToken);
+        var (channels, pixels) = (model.UNetConfig.InChannels, rows * columns);
+        var noise = first?.Noise ?? Layout.ToChannelsLast(
+            new BatchNoise(request.NoiseGenerator, request.Seed, 1, channels * pixels).Draw(), channels, pixels);
+        var timestep = request.Sampler.Plan(model.Schedule, request.Steps, request.Scheduler, request.FirstStep, request.Eta).Steps[0].Timestep;
+        var text = run.Text(request);
+        var unet = run.UNet(noise, first?.Text.Values ?? text.Values, rows, columns, timestep);
+        var decoder = run.Decoder([.. noise.Chunk(channels).SelectMany(p => p.Take(model.VaeConfig.LatentChannels))], rows, columns);
+        var start = Stopwatch.GetTimestamp();
+        var picture = Generate(request, null, cancellationToken)[0];
+        return new(text, noise, unet, decoder, new(picture.Pixels.ToArray(), Stopwatch.GetElapsedTime(start).TotalSeconds));
+    }
+
     /// <summary>Frees the device's memory.</summary>
     public void Dispose()
     {

@@ -1,0 +1,51 @@
+using System.Diagnostics;
+using StableDiffusion.Ilgpu.Compilation;
+
+namespace StableDiffusion.Ilgpu;
+
+/// <summary>Runs a pipeline's models one by one on given inputs, with times.</summary>
+internal sealed class ComponentRun<T>(DiffusionEngine<T> engine, LoadedModel model, CancellationToken cancellationToken) where T : unmanaged
+{
+    /// <summary>Runs of which the shortest time is taken; one more comes before them and pays for first calls.</summary>
+    private const int Runs = 3;
+
+    /// <summary>The prompts of a request, encoded as its first step takes them.</summary>
+    public Timed<float[]> Text(GenerationRequest request) => Time(() => new PromptConditioning(
+        model, (ids, clipSkip) => engine.Encode(ids, clipSkip, cancellationToken)).Encode(request, request.GuidanceScale != 1).At(0));
+
+    /// <param name="noise">The latent, channels last: one picture's.</param>
+    /// <param name="context">What <see cref="Text"/> gave.</param>
+    /// <param name="rows">Of the latent.</param>
+    /// <param name="columns">Of the latent.</param>
+    /// <param name="timestep">Of the step.</param>
+    public Timed<float[]> UNet(float[] noise, float[] context, int rows, int columns, double timestep)
+    {
+        var items = context.Length / model.TextConfig.Hidden / model.TextConfig.Tokens;
+        var graph = engine.UNet(items, rows, columns, cancellationToken: cancellationToken);
+        graph.Write("sample", Enumerable.Repeat(noise, items).SelectMany(v => v).ToArray());
+        graph.Write("timestep", [(float)timestep]);
+        graph.Write("encoder_hidden_states", context);
+        graph.Prompt.Run(cancellationToken: cancellationToken);
+        graph.Schedule.Run(cancellationToken: cancellationToken);
+        return Time(() =>
+        {
+            graph.Step.Run(cancellationToken: cancellationToken);
+            return graph.Read("out");
+        });
+    }
+
+    public Timed<float[]> Decoder(float[] latent, int rows, int columns) =>
+        Time(() => engine.Decode(Layout.ToChannelsFirst(latent, model.VaeConfig.LatentChannels, rows * columns), rows, columns, cancellationToken: cancellationToken));
+
+    private static Timed<float[]> Time(Func<float[]> run)
+    {
+        var values = run();
+        var seconds = Enumerable.Range(0, Runs).Min(_ =>
+        {
+            var start = Stopwatch.GetTimestamp();
+            values = run();
+            return Stopwatch.GetElapsedTime(start).TotalSeconds;
+        });
+        return new(values, seconds);
+    }
+}
