@@ -48,8 +48,10 @@ internal sealed class TinyRun
             ((string[])(Guidance is null ? [prompts.Positive] : [prompts.Negative, prompts.Positive])).SelectMany(model.Tokenize).ToArray()))];
         var input = $"{kind}.input_image";
         var picture = !HasPicture ? null : PictureStart.Create(
-            engine, model, Axes.ToChannelsLast(Tensors.Floats(input), Tensors.Shape(input)), Tensors.Has($"{kind}.mask") ? Tensors.Floats($"{kind}.mask") : null,
-            Tensors.Shape(input)[2], Tensors.Shape(input)[3], firstStep, meanLatent: false, circular: false, TestContext.Current.CancellationToken);
+            values => engine.EncodePicture(
+                values, Tensors.Shape(input)[2], Tensors.Shape(input)[3], cancellationToken: TestContext.Current.CancellationToken),
+            model, Axes.ToChannelsLast(Tensors.Floats(input), Tensors.Shape(input)), Tensors.Has($"{kind}.mask") ? Tensors.Floats($"{kind}.mask") : null,
+            Tensors.Shape(input)[2], Tensors.Shape(input)[3], firstStep, meanLatent: false);
         return new Walk<T>(this, engine, contexts, picture);
     }
 
