@@ -53,7 +53,7 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
         // Everything that can be wrong is looked at before the long part begins.
         var repeated = requests.ReadRepeated(parsed);
         var request = requests.Read(parsed, repeated);
-        request = pictures?.Apply(parsed, request) ?? request;
+        request = pictures?.Apply(parsed, request, repeated) ?? request;
         request.Validate();
         var prompts = requests.ReadPrompts(parsed, request);
         var count = (int)Math.Min((long)prompts.Count * request.BatchCount, Array.MaxLength);
@@ -121,7 +121,7 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
         var saving = TimeSpan.Zero;
         using var pipeline = StableDiffusionPipeline.Load(jobs[0].Model, target, context.Cancellation);
         ModelAdditionSet.Print(pipeline.Loras, display, verbosely);
-        RequestOptionSet.Print(repeated, pipeline, display);
+        RequestOptionSet.Print(repeated, jobs[0].Request, pipeline, display);
 
         // Each file is there as soon as its picture is, with the time since the one before.
         var begin = Stopwatch.GetTimestamp();

@@ -8,9 +8,7 @@ internal sealed class HalfBlockPicture(GeneratedImage image, int mostColumns, in
 {
     protected override IEnumerable<Segment> Render(RenderOptions options, int maxWidth)
     {
-        // Two pixels of a cell are about square. Not larger than the picture itself.
-        var scale = new[] { 1.0, (double)Math.Min(mostColumns, maxWidth) / image.Width, 2.0 * mostLines / image.Height }.Min();
-        var (columns, lines) = (Math.Max(1, (int)(image.Width * scale)), Math.Max(1, (int)(image.Height * scale / 2)));
+        var (columns, lines) = Fit(image, Math.Min(mostColumns, maxWidth), mostLines);
         for (var line = 0; line < lines; line++)
         {
             for (var column = 0; column < columns; column++)
@@ -21,6 +19,13 @@ internal sealed class HalfBlockPicture(GeneratedImage image, int mostColumns, in
 
             yield return Segment.LineBreak;
         }
+    }
+
+    /// <summary>Cells for a picture: about two squares each, and not more of them than the picture has pixels.</summary>
+    public static (int Columns, int Lines) Fit(GeneratedImage image, int mostColumns, int mostLines)
+    {
+        var scale = new[] { 1.0, (double)mostColumns / image.Width, 2.0 * mostLines / image.Height }.Min();
+        return (Math.Max(1, (int)(image.Width * scale)), Math.Max(1, (int)(image.Height * scale / 2)));
     }
 
     /// <summary>The mean colour of the pixels that a cell of a grid covers.</summary>

@@ -6,12 +6,18 @@ namespace StableDiffusion.Ilgpu.Cli;
 internal sealed class HiresOptionSet
 {
     private static readonly (string Name, HiresUpscaler Upscaler)[] Upscalers =
-        [("latent", HiresUpscaler.Latent), ("latent-nearest", HiresUpscaler.LatentNearest)];
+    [
+        ("latent", HiresUpscaler.Latent), ("latent-nearest", HiresUpscaler.LatentNearest), ("lanczos", HiresUpscaler.Lanczos),
+        ("nearest", HiresUpscaler.Nearest),
+    ];
+
+    /// <summary>The common filter for pixels.</summary>
+    private const string Pixel = "pixel";
 
     private readonly Option<bool> hires = new("--hires") { Description = "Enlarge what was drawn and draw again in that size" };
     private readonly Option<double?> scale = SharedOptions.Number<double>("--hires-scale", "How many times as wide and high");
     private readonly Option<string> upscaler = SharedOptions.Choice(
-        "--hires-upscaler", $"What is enlarged: {string.Join(", ", Upscalers.Select(u => u.Name))}", "latent", name => Find(name));
+        "--hires-upscaler", $"What is enlarged, and how: {UpscalerNames}; the latter two enlarge the picture, \"{Pixel}\" is lanczos", "latent", name => Find(name));
 
     private readonly Option<int?> steps = SharedOptions.Number<int>(
         "--hires-steps", "Steps of the second pass, of which the share of the strength is taken [default: --steps]");
@@ -43,11 +49,13 @@ internal sealed class HiresOptionSet
         DenoisingStrength = parsed.GetValue(strength)!.Value,
     };
 
+    private static string UpscalerNames => string.Join(", ", Upscalers.Select(u => u.Name));
+
     private static HiresUpscaler Find(string name)
     {
-        var found = Upscalers.FirstOrDefault(u => string.Equals(u.Name, name, StringComparison.OrdinalIgnoreCase));
-        return found.Name is not null ? found.Upscaler
-            : throw new StableDiffusionException(
-                $"unknown upscaler \"{name}\": choose one of {string.Join(", ", Upscalers.Select(u => u.Name))}");
+        bool Is(string known) => string.Equals(known, name, StringComparison.OrdinalIgnoreCase);
+        var found = Upscalers.FirstOrDefault(u => Is(u.Name) || Is(HiresPass.NameOf(u.Upscaler)));
+        return found.Name is not null ? found.Upscaler : Is(Pixel) ? HiresUpscaler.Lanczos
+            : throw new StableDiffusionException($"unknown upscaler \"{name}\": choose one of {UpscalerNames}, {Pixel}");
     }
 }

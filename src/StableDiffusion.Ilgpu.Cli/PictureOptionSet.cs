@@ -47,17 +47,26 @@ internal sealed class PictureOptionSet
     }
 
     /// <summary>The request with the pictures, which are read.</summary>
+    /// <param name="parsed">The options.</param>
+    /// <param name="request">What else is asked for.</param>
+    /// <param name="repeated">Settings that options which are not given take; those of masks only with a mask.</param>
     /// <exception cref="StableDiffusionException">A picture cannot be read.</exception>
-    public GenerationRequest Apply(ParseResult parsed, GenerationRequest request) => request with
+    public GenerationRequest Apply(ParseResult parsed, GenerationRequest request, RepeatedSettings? repeated)
     {
-        InitImage = InputImage.Load(parsed.GetValue(image)!),
-        Strength = parsed.GetValue(strength)!.Value,
-        ResizeMode = FindResizeMode(parsed.GetValue(resizeMode)!),
-        Mask = parsed.GetValue(mask) is { } file ? InputImage.Load(file) : null,
-        MaskBlur = parsed.GetValue(maskBlur)!.Value,
-        InvertMask = parsed.GetValue(invertMask),
-        MeanLatent = FindLatent(parsed.GetValue(latent)!),
-    };
+        var masked = parsed.GetValue(mask) is null ? null : repeated;
+        return request with
+        {
+            InitImage = InputImage.Load(parsed.GetValue(image)!),
+            Strength = (IsGiven(strength) ? null : repeated?.Strength) ?? parsed.GetValue(strength)!.Value,
+            ResizeMode = FindResizeMode(parsed.GetValue(resizeMode)!),
+            Mask = parsed.GetValue(mask) is { } file ? InputImage.Load(file) : null,
+            MaskBlur = (IsGiven(maskBlur) ? null : masked?.MaskBlur) ?? parsed.GetValue(maskBlur)!.Value,
+            InvertMask = (IsGiven(invertMask) ? null : masked?.InvertMask) ?? parsed.GetValue(invertMask),
+            MeanLatent = FindLatent(parsed.GetValue(latent)!),
+        };
+
+        bool IsGiven(Option option) => parsed.GetResult(option) is { Implicit: false };
+    }
 
     private static string ResizeModeNames => string.Join(", ", Enum.GetValues<ResizeMode>().Select(NameOf));
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Spectre.Console;
 using Spectre.Console.Rendering;
+using StableDiffusion.Ilgpu.Imaging;
 
 namespace StableDiffusion.Ilgpu.Cli;
 
@@ -25,20 +26,37 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
     {
         if (!context.Interactive)
         {
-            work(new ProgressDisplay(null, new StepClock(), new Screen(), context.Output.WriteLine));
+            work(new ProgressDisplay(null, new StepClock(), new Screen(_ => null), context.Output.WriteLine));
             return;
         }
 
         var console = context.CreateConsole();
         var clock = new StepClock();
-        var screen = new Screen();
+        var protocol = console.Profile.Capabilities.Ansi ? InlinePicture.Find(context.Environment) : InlineProtocol.None;
+        var screen = new Screen(preview => Draw(preview, console, protocol));
         console.Progress().AutoClear(true)
             .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new StepColumn(clock))
-            .UseRenderHook((bar, _) => screen.Picture is { } shown && CanDraw(console)
-                ? new Rows(new HalfBlockPicture(shown, MostColumns, Math.Max(1, console.Profile.Height - LinesForText)), bar)
-                : bar)
-            .Start(progress => work(new ProgressDisplay(
-                progress.AddTask("loading").IsIndeterminate(), clock, screen, line => console.Write(new Spectre.Console.Text(line + "\n")))));
+            .UseRenderHook((bar, _) => screen.Picture is { } shown ? new Rows(shown, bar) : bar)
+            .Start(progress =>
+            {
+                try
+                {
+                    work(new ProgressDisplay(progress.AddTask("loading").IsIndeterminate(), clock, screen, WriteLine));
+                }
+                finally
+                {
+                    if (screen.Clear())
+                    {
+                        context.Output.Write(InlinePicture.Removal(protocol));
+                    }
+                }
+            });
+
+        void WriteLine(string line)
+        {
+            console.Write(new Spectre.Console.Text(line + "\n"));
+            (screen.Picture as KittyPicture)?.Move();
+        }
     }
 
     /// <summary>Prints a line above the bar.</summary>
@@ -47,8 +65,11 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
     /// <summary>The progress of pictures from <paramref name="first"/> on, of <paramref name="count"/> in all.</summary>
     public IProgress<GenerationProgress> Part(int first, int count) => new Pictures(this, first, count);
 
-    /// <summary>Shows a preview above the bar, in place of the one before, in terminals with colours.</summary>
-    public void Show(GeneratedImage preview) => screen.Picture = preview;
+    /// <summary>
+    /// Shows a preview above the bar, in place of the one before: as it is where the terminal takes pictures (iTerm2's way below the one
+    /// before), else as blocks of colours.
+    /// </summary>
+    public void Show(GeneratedImage preview) => screen.Show(preview);
 
     /// <inheritdoc/>
     public void Report(GenerationProgress value)
@@ -77,18 +98,42 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
         public void Report(GenerationProgress value) => display.Report(value with { Image = first + value.Image, ImageCount = count });
     }
 
-    private static bool CanDraw(IAnsiConsole console) =>
-        console.Profile.Capabilities is { Ansi: true, Unicode: true, ColorSystem: ColorSystem.EightBit or ColorSystem.TrueColor };
+    private static Renderable? Draw(GeneratedImage preview, IAnsiConsole console, InlineProtocol protocol)
+    {
+        var mostLines = Math.Max(1, console.Profile.Height - LinesForText);
+        if (protocol != InlineProtocol.None)
+        {
+            var (columns, lines) = HalfBlockPicture.Fit(preview, Math.Min(MostColumns, console.Profile.Width), mostLines);
+            var png = StepsPicture.Encode(".png", [preview], "");
+            if (protocol == InlineProtocol.Kitty)
+            {
+                return new KittyPicture(png, columns, lines);
+            }
+
+            // Drawing the bar would wipe it out: such pictures stay, one below the other. What was the bar's place is cleared first.
+            console.Write(new ControlCode($"\e[J{InlinePicture.Sequence(protocol, png, columns, lines)}\n"));
+            return null;
+        }
+
+        return console.Profile.Capabilities is { Ansi: true, Unicode: true, ColorSystem: ColorSystem.EightBit or ColorSystem.TrueColor }
+            ? new HalfBlockPicture(preview, MostColumns, mostLines) : null;
+    }
 
     /// <summary>What is shown above the bar; written by the working thread, read by the drawing one.</summary>
-    private sealed class Screen
+    private sealed class Screen(Func<GeneratedImage, Renderable?> draw)
     {
-        private volatile GeneratedImage? picture;
+        private volatile Renderable? picture;
 
-        public GeneratedImage? Picture
+        public Renderable? Picture => picture;
+
+        public void Show(GeneratedImage preview) => picture = draw(preview);
+
+        /// <returns>Whether anything was shown.</returns>
+        public bool Clear()
         {
-            get => picture;
-            set => picture = value;
+            var shown = picture is not null;
+            picture = null;
+            return shown;
         }
     }
 

@@ -105,14 +105,14 @@ internal sealed class RequestOptionSet(string size)
     public RepeatedSettings? ReadRepeated(ParseResult parsed) => parsed.GetValue(from) is { } path ? RepeatedSettings.Read(path) : null;
 
     /// <summary>Says what of a picture's settings was not repeated.</summary>
-    public static void Print(RepeatedSettings? repeated, StableDiffusionPipeline pipeline, ProgressDisplay display)
+    public static void Print(RepeatedSettings? repeated, GenerationRequest request, StableDiffusionPipeline pipeline, ProgressDisplay display)
     {
         if (repeated?.CompareModel(pipeline.ModelName, pipeline.ModelHash) is { } line)
         {
             display.WriteLine(line);
         }
 
-        if (repeated?.NotRepeated.ToList() is { Count: > 0 } keys)
+        if (repeated?.NotRepeated(request.InitImage is not null, request.Mask is not null).ToList() is { Count: > 0 } keys)
         {
             display.WriteLine($"not repeated: {string.Join(", ", keys)}");
         }

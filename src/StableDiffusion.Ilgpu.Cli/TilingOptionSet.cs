@@ -3,12 +3,12 @@ using System.Globalization;
 
 namespace StableDiffusion.Ilgpu.Cli;
 
-/// <summary>The options for decoding in tiles, by the names and with the defaults of stable-diffusion.cpp.</summary>
+/// <summary>The options for decoding and encoding in tiles, by the names and with the defaults of stable-diffusion.cpp.</summary>
 internal sealed class TilingOptionSet
 {
     private readonly Option<bool> tiling = new("--vae-tiling")
     {
-        Description = "Decode in overlapping tiles: less memory, slightly different colours; done anyway where memory is too small",
+        Description = "Decode, and encode pictures, in overlapping tiles: less memory, slightly different colours; done anyway where memory is too small",
     };
 
     private readonly Option<string> size = SharedOptions.Choice(

@@ -44,4 +44,12 @@ public enum HiresUpscaler
 
     /// <summary>The latent, by repeating its pixels.</summary>
     LatentNearest,
+
+    /// <summary>
+    /// The picture, by a Lanczos filter: the latent is decoded, and the mean of what the autoencoder makes of the larger picture drawn again.
+    /// </summary>
+    Lanczos,
+
+    /// <summary>The same by repeating the picture's pixels.</summary>
+    Nearest,
 }

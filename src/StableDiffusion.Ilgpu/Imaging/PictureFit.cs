@@ -13,6 +13,10 @@ internal static class PictureFit
     public static InputImage FitMask(InputImage mask, int width, int height, ResizeMode mode) =>
         Fit(mask, width, height, mode, FilterType.Triangle);
 
+    /// <summary>The picture in another size whatever its proportions, by a Lanczos filter or by repeating pixels.</summary>
+    public static InputImage Enlarge(InputImage image, int width, int height, bool repeated) =>
+        Scale(image, width, height, repeated ? FilterType.Point : FilterType.Lanczos);
+
     private static InputImage Fit(InputImage image, int width, int height, ResizeMode mode, FilterType filter) => mode switch
     {
         _ when (image.Width, image.Height) == (width, height) => image,

@@ -1,8 +1,9 @@
 namespace StableDiffusion.Ilgpu.Imaging;
 
-/// <summary>Values of -1 … 1 as bytes 0 … 255, rounded to the nearest: the same as the kernel <c>LatentKernels.ToBytes</c>.</summary>
+/// <summary>Values of -1 … 1 and bytes 0 … 255.</summary>
 internal static class PixelBytes
 {
+    /// <summary>Rounded to the nearest: the same as the kernel <c>LatentKernels.ToBytes</c>.</summary>
     public static byte[] Of(ReadOnlySpan<float> values)
     {
         var bytes = new byte[values.Length];
@@ -12,5 +13,16 @@ internal static class PixelBytes
         }
 
         return bytes;
+    }
+
+    public static float[] ToFloats(ReadOnlySpan<byte> bytes)
+    {
+        var values = new float[bytes.Length];
+        for (var i = 0; i < values.Length; i++)
+        {
+            values[i] = (bytes[i] / 127.5f) - 1;
+        }
+
+        return values;
     }
 }

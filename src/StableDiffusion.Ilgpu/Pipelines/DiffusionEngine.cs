@@ -66,6 +66,9 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     /// <summary>Bytes of arena that decoding a whole latent needs.</summary>
     public long MeasureDecoder(int height, int width) => CompiledGraph<T>.MeasureArena(model.RecordDecoder(height, width), fusion);
 
+    /// <summary>Bytes of arena that encoding a whole picture of so many pixels needs.</summary>
+    public long MeasureEncoder(int height, int width) => CompiledGraph<T>.MeasureArena(model.RecordEncoder(height, width), fusion);
+
     /// <summary>Token ids of some prompts, one after the other, to their last hidden states (prompts, tokens, hidden).</summary>
     public float[] Encode(ReadOnlySpan<int> ids, int clipSkip = 1, CancellationToken cancellationToken = default)
     {

@@ -56,9 +56,8 @@ public sealed record GenerationRequest
     public NoiseGenerator NoiseGenerator { get; init; } = NoiseGenerator.Cuda;
 
     /// <summary>
-    /// Decodes in tiles that are blended: less memory, slightly different colours. Done anyway where the whole picture would take more
-    /// memory
-    /// than the device has left.
+    /// Decodes, and encodes pictures, in tiles that are blended: less memory, slightly different colours. Done anyway where the whole picture
+    /// would take more memory than the device has left.
     /// </summary>
     public bool VaeTiling { get; init; }
 

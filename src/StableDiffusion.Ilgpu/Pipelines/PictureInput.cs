@@ -28,26 +28,13 @@ internal sealed class PictureInput
                 + "it needs a picture and a mask beside the prompt");
         }
 
-        if (request.Mask is not null && request.Hires is not null)
-        {
-            throw new StableDiffusionException("a mask and a second pass in a larger size exclude each other");
-        }
-
         return request.InitImage is { } image ? new PictureInput(request, image, width, height) : null;
     }
 
-    public PictureStart Encode<T>(DiffusionEngine<T> engine, LoadedModel model, CancellationToken cancellationToken) where T : unmanaged
-    {
-        var bytes = picture.Pixels.Span;
-        var values = new float[bytes.Length];
-        for (var i = 0; i < values.Length; i++)
-        {
-            values[i] = (bytes[i] / 127.5f) - 1;
-        }
-
-        return PictureStart.Create(
-            engine, model, values, mask, picture.Height, picture.Width, request.FirstStep, request.MeanLatent, request.Circular, cancellationToken);
-    }
+    public PictureStart Encode<T>(PictureEncoder<T> encoder, LoadedModel model, CancellationToken cancellationToken) where T : unmanaged =>
+        PictureStart.Create(
+            values => encoder.Encode(values, picture.Height, picture.Width, cancellationToken), model, PixelBytes.ToFloats(picture.Pixels.Span), mask,
+            picture.Height, picture.Width, request.FirstStep, request.MeanLatent);
 
     /// <summary>What was drawn, with the unmasked pixels as they came.</summary>
     public byte[] Finish(byte[] drawn) => mask is null ? drawn : PictureMask.Composite(picture, drawn, mask).Pixels.ToArray();

@@ -9,6 +9,9 @@ internal sealed class PictureLatent(float[] moments, int count, double scale)
     // Beyond these the variance is no number of use; diffusers clamps alike.
     private const float SmallestLog = -30, LargestLog = 20;
 
+    /// <summary>The mean and the logarithm of the variance, as the encoder gives it, or the latent alone.</summary>
+    public ReadOnlySpan<float> Moments => moments;
+
     /// <summary>Whether there is a distribution to draw from.</summary>
     public bool HasVariance => moments.Length > count;
 

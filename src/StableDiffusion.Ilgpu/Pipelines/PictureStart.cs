@@ -23,7 +23,7 @@ internal sealed class PictureStart
     /// </summary>
     public static int FirstStep(int steps, double strength) => steps - Math.Min((int)(steps * strength), steps);
 
-    /// <param name="engine">Encodes.</param>
+    /// <param name="encode">Gives the latent of a picture of this size, channels last, -1 … 1.</param>
     /// <param name="model">Whether it is an inpainting model.</param>
     /// <param name="picture">Channels last, -1 … 1.</param>
     /// <param name="mask">One value a pixel, 1 where the picture is drawn anew; null for everywhere.</param>
@@ -31,16 +31,13 @@ internal sealed class PictureStart
     /// <param name="width">Of the picture.</param>
     /// <param name="firstStep">Of the plan.</param>
     /// <param name="meanLatent">The latent is the mean of its distribution, not drawn from it.</param>
-    /// <param name="circular">Convolutions wrap around the edges.</param>
-    /// <param name="cancellationToken">Stops between two launches.</param>
-    public static PictureStart Create<T>(
-        DiffusionEngine<T> engine, LoadedModel model, float[] picture, float[]? mask, int height, int width, int firstStep, bool meanLatent,
-        bool circular, CancellationToken cancellationToken) where T : unmanaged
+    public static PictureStart Create(
+        Func<float[], PictureLatent> encode, LoadedModel model, float[] picture, float[]? mask, int height, int width, int firstStep, bool meanLatent)
     {
-        var latent = engine.EncodePicture(picture, height, width, circular, cancellationToken);
+        var latent = encode(picture);
         var channels = picture.Length / (height * width);
         var maskedLatent = mask is null || !model.IsInpainting ? null
-            : engine.EncodePicture([.. picture.Select((v, i) => mask[i / channels] < 0.5f ? v : 0)], height, width, circular, cancellationToken);
+            : encode([.. picture.Select((v, i) => mask[i / channels] < 0.5f ? v : 0)]);
         return new PictureStart(
             latent, maskedLatent, mask is null ? null : Shrink(mask, height, width, model.VaeConfig.PixelsPerLatent), model.IsInpainting,
             mask is not null && firstStep == 0, meanLatent);
@@ -63,6 +60,23 @@ internal sealed class PictureStart
         return isInpaintingModel
             ? run with { Conditions = Beside(masked, run.Pictures) }
             : run with { Blend = new MaskedLatent(start!, mask) };
+    }
+
+    /// <summary>
+    /// A run that starts from latents of its own, those of a first pass enlarged: only the mask is this picture's. After the noise of the start
+    /// it draws that of the latent which stays, or which an inpainting UNet reads.
+    /// </summary>
+    public SamplingRun Keep(SamplingRun run)
+    {
+        if (mask is null)
+        {
+            return run;
+        }
+
+        run = run with { StartNoise = run.Draw() };
+        return isInpaintingModel
+            ? run with { Conditions = Beside(Sample(maskedLatent!, run), run.Pictures) }
+            : run with { Blend = new MaskedLatent(Sample(latent, run), mask) };
     }
 
     private float[] Sample(PictureLatent from, SamplingRun run)

@@ -19,7 +19,9 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     private static readonly string[] Repeated =
         ["Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "RNG", "Eta", "Eta DDIM", "Clip skip", "Emphasis", "Tiling"];
 
-    private static readonly string[] HiresKeys = ["Denoising strength", "Hires upscale", "Hires steps", "Hires upscaler"];
+    private static readonly string[] HiresKeys = ["Hires upscale", "Hires steps", "Hires upscaler"];
+
+    private const string DenoisingKey = "Denoising strength", BlurKey = "Mask blur", ModeKey = "Mask mode";
 
     // The web UI's names for the levels of training.
     private static readonly string[] DiscreteNames = ["Automatic", "Uniform"];
@@ -92,14 +94,34 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
                 Scale = scale,
                 Upscaler = upscaler.Value,
                 Steps = Number<int>("Hires steps"),
-                DenoisingStrength = Number<double>("Denoising strength") ?? new HiresOptions().DenoisingStrength,
+                DenoisingStrength = Number<double>(HiresDenoisingKey) ?? new HiresOptions().DenoisingStrength,
             };
         }
     }
 
+    /// <summary>
+    /// How much of a picture was drawn anew; null where it was begun with noise, whose second pass' strength has the same name.
+    /// </summary>
+    public double? Strength => Hires is null || HiresDenoisingKey != DenoisingKey ? Number<double>(DenoisingKey) : null;
+
+    /// <summary>Pixels that the mask was blurred by.</summary>
+    public int? MaskBlur => Number<int>(BlurKey);
+
+    /// <summary>Whether the mask's black parts were painted; null where nothing tells.</summary>
+    public bool? InvertMask => settings[ModeKey] is { } mode ? Same(mode, PictureSettingsText.InvertedMask) : null;
+
     /// <summary>Keys of the picture that a request has nothing for.</summary>
-    public IEnumerable<string> NotRepeated => settings.Settings.Select(s => s.Key)
-        .Except([.. Informative, .. Repeated, .. Hires is null ? [] : HiresKeys], StringComparer.OrdinalIgnoreCase);
+    /// <param name="hasPicture">The request begins with a picture.</param>
+    /// <param name="hasMask">It has a mask.</param>
+    public IEnumerable<string> NotRepeated(bool hasPicture, bool hasMask) => settings.Settings.Select(s => s.Key).Except(
+        [
+            .. Informative, .. Repeated, .. Hires is null ? [] : HiresKeys.Append(HiresDenoisingKey),
+            .. hasPicture && Strength is not null ? [DenoisingKey] : Array.Empty<string>(), .. hasMask ? [BlurKey, ModeKey] : Array.Empty<string>(),
+        ],
+        StringComparer.OrdinalIgnoreCase);
+
+    /// <summary>Where the second pass' strength stands.</summary>
+    private string HiresDenoisingKey => settings[HiresPass.DenoisingKey] is null ? DenoisingKey : HiresPass.DenoisingKey;
 
     /// <summary>A line about a model other than the picture's; null where it is the same, or nothing tells.</summary>
     public string? CompareModel(string name, string? hash)

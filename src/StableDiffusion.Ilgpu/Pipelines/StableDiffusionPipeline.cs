@@ -130,7 +130,9 @@ public sealed class StableDiffusionPipeline : IDisposable
         var plan = request.Sampler.Plan(model.Schedule, request.Steps, request.Scheduler, request.FirstStep, request.Eta);
         var scale = model.VaeConfig.PixelsPerLatent;
         var picture = PictureInput.Create(request, model, columns * scale, rows * scale);
-        return Draw(request, plan, picture, HiresPass.Create(request, model, rows, columns), progress, cancellationToken);
+        var hires = HiresPass.Create(request, model, rows, columns);
+        var larger = hires is null ? picture : PictureInput.Create(request, model, hires.Columns * scale, hires.Rows * scale);
+        return Draw(request, plan, picture, hires, larger, progress, cancellationToken);
     }
 
     /// <summary>What a model is, read from its configuration and file headers; no device is touched.</summary>
@@ -213,8 +215,8 @@ public sealed class StableDiffusionPipeline : IDisposable
     }
 
     private IEnumerable<GeneratedImage> Draw(
-        GenerationRequest request, SamplingPlan plan, PictureInput? picture, HiresPass? hires, IProgress<GenerationProgress>? progress,
-        CancellationToken cancellationToken)
+        GenerationRequest request, SamplingPlan plan, PictureInput? picture, HiresPass? hires, PictureInput? largerPicture,
+        IProgress<GenerationProgress>? progress, CancellationToken cancellationToken)
     {
         var (rows, columns) = LatentSize(request);
         var (finalRows, finalColumns) = hires is null ? (rows, columns) : (hires.Rows, hires.Columns);
@@ -230,7 +232,9 @@ public sealed class StableDiffusionPipeline : IDisposable
         Timings.Text += Stopwatch.GetElapsedTime(start);
 
         start = Stopwatch.GetTimestamp();
-        var begin = picture?.Encode(engine, model, cancellationToken);
+        var encoder = new PictureEncoder<ushort>(engine, model, request);
+        var begin = picture?.Encode(encoder, model, cancellationToken);
+        var kept = hires is null || request.Mask is null ? null : largerPicture?.Encode(encoder, model, cancellationToken);
         Timings.Sampling += Stopwatch.GetElapsedTime(start);
 
         var batchSize = BatchPlan.Choose(
@@ -261,7 +265,8 @@ public sealed class StableDiffusionPipeline : IDisposable
             var latents = engine.Sample(begin?.Apply(run) ?? run, cancellationToken);
             if (hires is not null)
             {
-                latents = engine.Sample(hires.Follow(run, latents, request.Seed + first), cancellationToken);
+                run = hires.Follow(run, hires.Enlarge(run, latents, decoder, encoder, cancellationToken), request.Seed + first);
+                latents = engine.Sample(kept?.Keep(run) ?? run, cancellationToken);
             }
 
             Timings.Sampling += Stopwatch.GetElapsedTime(start);
@@ -271,7 +276,7 @@ public sealed class StableDiffusionPipeline : IDisposable
                 start = Stopwatch.GetTimestamp();
                 Report(GenerationStage.Decoding, first + i, steps);
                 var pixels = decoder.Decode(latents.AsSpan(i * values, values), finalRows, finalColumns, cancellationToken);
-                pixels = picture?.Finish(pixels) ?? pixels;
+                pixels = largerPicture?.Finish(pixels) ?? pixels;
                 Timings.Decode += Stopwatch.GetElapsedTime(start);
                 var seed = request.Seed + first + i;
                 var scale = model.VaeConfig.PixelsPerLatent;
@@ -299,7 +304,7 @@ public sealed class StableDiffusionPipeline : IDisposable
             ("RNG", request.NoiseGenerator == NoiseGenerator.Cpu ? "CPU" : null),
             ("Emphasis", PromptConditioning.NameOf(request.PromptWeighting)),
             ("Tiling", request.Circular ? "True" : null),
-            .. HiresPass.Describe(request.Hires),
+            .. HiresPass.Describe(request),
             ("Version", $"sdilgpu {typeof(StableDiffusionPipeline).Assembly.GetName().Version?.ToString(3)}"),
         ]);
 

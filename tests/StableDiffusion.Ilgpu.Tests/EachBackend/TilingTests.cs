@@ -3,7 +3,7 @@ using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.EachBackend;
 
-/// <summary>Decoding in tiles with the bundled model: near to the whole, without seams, the same every time.</summary>
+/// <summary>Decoding and encoding in tiles with the bundled model: near to the whole, without seams, the same every time.</summary>
 [Collection(SharedDevice.Name)]
 public sealed class TilingTests(DeviceFixture fixture) : IDisposable
 {
@@ -55,6 +55,31 @@ public sealed class TilingTests(DeviceFixture fixture) : IDisposable
         Assert.NotEqual(whole, Decode(engine, Tiled with { VaeTileWidth = 4 }, latent, 8, 8));
     }
 
+    /// <summary>Encoding is held to the same rule, on the means of the latents.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Tiles_give_nearly_the_whole_latent(bool circular)
+    {
+        using var engine = Engine();
+        var (height, width) = (16, 24);
+        var request = Tiled with { Circular = circular };
+        var picture = new InputImage(8 * width, 8 * height, Decode(engine, request with { VaeTiling = false }, Mosaic(engine, height, width), height, width));
+        var whole = Encode(engine, request with { VaeTiling = false }, picture);
+        var tiled = Encode(engine, request, picture);
+        Assert.NotEqual(whole.Mean.ToArray(), tiled.Mean.ToArray());
+        Assert.Equal(whole.Moments.Length, tiled.Moments.Length);
+        float[] moved = [.. whole.Mean[1..], whole.Mean[0]];
+        var comparisons = new Comparisons();
+        comparisons.Compare(
+            $"tiled encoding, circular {circular}", tiled.Mean, whole.Mean,
+            Comparisons.RelativeL2(moved, whole.Mean) * Math.Pow(10, -Decibels / 20));
+        comparisons.Verify();
+        Assert.Equal(tiled.Moments.ToArray(), Encode(engine, request, picture).Moments.ToArray());
+        var covered = Encode(engine, request with { VaeTileWidth = width, VaeTileHeight = height }, picture);
+        Assert.Equal(whole.Moments.ToArray(), covered.Moments.ToArray());
+    }
+
     public void Dispose() => model.Dispose();
 
     private DiffusionEngine<ushort> Engine() => new(
@@ -62,6 +87,9 @@ public sealed class TilingTests(DeviceFixture fixture) : IDisposable
 
     private byte[] Decode(DiffusionEngine<ushort> engine, GenerationRequest request, float[] latent, int height, int width) =>
         new LatentDecoder<ushort>(engine, model, request).Decode(latent, height, width, TestContext.Current.CancellationToken);
+
+    private PictureLatent Encode(DiffusionEngine<ushort> engine, GenerationRequest request, InputImage picture) =>
+        new PictureEncoder<ushort>(engine, model, request).Encode(picture, TestContext.Current.CancellationToken);
 
     /// <summary>Latents of the model's own pictures side by side.</summary>
     private float[] Mosaic(DiffusionEngine<ushort> engine, int height, int width)

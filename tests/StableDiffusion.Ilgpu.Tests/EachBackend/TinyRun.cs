@@ -48,8 +48,10 @@ internal sealed class TinyRun
             ((string[])(Guidance is null ? [prompts.Positive] : [prompts.Negative, prompts.Positive])).SelectMany(model.Tokenize).ToArray()))];
         var input = $"{kind}.input_image";
         var picture = !HasPicture ? null : PictureStart.Create(
-            engine, model, Axes.ToChannelsLast(Tensors.Floats(input), Tensors.Shape(input)), Tensors.Has($"{kind}.mask") ? Tensors.Floats($"{kind}.mask") : null,
-            Tensors.Shape(input)[2], Tensors.Shape(input)[3], firstStep, meanLatent: false, circular: false, TestContext.Current.CancellationToken);
+            values => engine.EncodePicture(
+                values, Tensors.Shape(input)[2], Tensors.Shape(input)[3], cancellationToken: TestContext.Current.CancellationToken),
+            model, Axes.ToChannelsLast(Tensors.Floats(input), Tensors.Shape(input)), Tensors.Has($"{kind}.mask") ? Tensors.Floats($"{kind}.mask") : null,
+            Tensors.Shape(input)[2], Tensors.Shape(input)[3], firstStep, meanLatent: false);
         return new Walk<T>(this, engine, contexts, picture);
     }
 
@@ -67,25 +69,12 @@ internal sealed class TinyRun
     {
         public IReadOnlyList<float[]> Contexts => contexts;
 
-        /// <summary>All latents after some steps, channels first.</summary>
-        public float[] Latents(int steps) => [.. contexts.SelectMany((context, item) =>
+        /// <summary>All latents after each step, channels first.</summary>
+        public IReadOnlyList<float[]> Trajectory()
         {
-            var (plan, size) = (tiny.Plan, tiny.Shape[1] * tiny.Shape[2] * tiny.Shape[3]);
-
-            // Without a picture the first noise has a name of its own.
-            var draw = picture is null ? -1 : 0;
-            var begin = new SamplingRun
-            {
-                Context = new StepContexts(context),
-                Guidance = tiny.Guidance,
-                Height = tiny.Shape[2],
-                Width = tiny.Shape[3],
-                Plan = plan with { Steps = [.. plan.Steps.Take(steps)], End = steps < plan.Steps.Count ? plan.Steps[steps].Start : plan.End },
-                Draw = () => draw++ < 0 ? tiny.Tensors.Floats(tiny.initialNoise)[(item * size)..((item + 1) * size)]
-                    : tiny.Tensors.Floats($"{tiny.run}.noise.{draw - 1}"),
-            };
-            return engine.Sample(picture?.Apply(begin) ?? begin);
-        })];
+            var items = contexts.Select(Trajectory).ToList();
+            return [.. Enumerable.Range(0, tiny.Plan.Steps.Count).Select(step => (float[])[.. items.SelectMany(item => item[step])])];
+        }
 
         /// <summary>Pictures of 0 … 1, channels last.</summary>
         public float[] Pictures(float[] latents)
@@ -94,6 +83,34 @@ internal sealed class TinyRun
             return [.. Enumerable.Range(0, tiny.Shape[0])
                 .SelectMany(i => engine.Decode(latents.AsSpan(i * size, size), tiny.Shape[2], tiny.Shape[3]))
                 .Select(v => Math.Clamp((v / 2) + 0.5f, 0, 1))];
+        }
+
+        private List<float[]> Trajectory(float[] context, int item)
+        {
+            var (steps, size) = (tiny.Plan.Steps, tiny.Shape[1] * tiny.Shape[2] * tiny.Shape[3]);
+            var trajectory = new List<float[]>();
+
+            // Without a picture the first noise has a name of its own. What a watch sees is scaled for the model.
+            var draw = picture is null ? -1 : 0;
+            var begin = new SamplingRun
+            {
+                Context = new StepContexts(context),
+                Guidance = tiny.Guidance,
+                Height = tiny.Shape[2],
+                Width = tiny.Shape[3],
+                Plan = tiny.Plan,
+                Draw = () => draw++ < 0 ? tiny.Tensors.Floats(tiny.initialNoise)[(item * size)..((item + 1) * size)]
+                    : tiny.Tensors.Floats($"{tiny.run}.noise.{draw - 1}"),
+                Watch = new StepWatch(steps.Count, interval: 0, noisyInterval: 1, (_, done, _, noisy) =>
+                {
+                    if (done > 0)
+                    {
+                        trajectory.Add([.. noisy!.Select(x => (float)(x / steps[done].InputScale))]);
+                    }
+                }),
+            };
+            trajectory.Add(engine.Sample(picture?.Apply(begin) ?? begin));
+            return trajectory;
         }
     }
 }

@@ -117,6 +117,52 @@ public sealed class CliImageTests : IDisposable
         Assert.All(Enumerable.Range(0, original.Length).Where(i => i / 3 % 64 >= 29), i => Assert.Equal(original[i], drawn.Pixels[i]));
     }
 
+    /// <summary>The second pass keeps the part that the first one kept, in the larger size.</summary>
+    [Fact]
+    public void A_second_pass_keeps_what_the_mask_keeps()
+    {
+        var picture = Write("picture.png", 64, 64, (x, y) => (byte)((x * y) + (5 * x)));
+        var mask = Write("mask.png", 64, 64, (x, _) => (byte)(x < 24 ? 0 : 255));
+        var drawn = Draw("out.png", "-i", picture, "--mask", mask, "--hires", "--hires-scale", "1.5", "--hires-upscaler", "pixel");
+        Assert.Equal((96, 96), (drawn.Width, drawn.Height));
+        Assert.Contains(
+            ", Denoising strength: 0.75, Hires upscale: 1.5, Hires upscaler: Lanczos, Hires denoising strength: 0.7, ", drawn.Text("parameters"),
+            StringComparison.Ordinal);
+        var larger = PictureFit.Fit(InputImage.Load(picture), 96, 96, ResizeMode.Stretch).Pixels.Span;
+
+        // The mask's edge is as wide as a pixel of its own.
+        var (kept, changed) = (0, 0);
+        for (var i = 0; i < larger.Length; i++)
+        {
+            var column = i / 3 % 96;
+            kept += column < 34 && drawn.Pixels[i] != larger[i] ? 1 : 0;
+            changed += column > 38 && drawn.Pixels[i] != larger[i] ? 1 : 0;
+        }
+
+        Assert.Equal(0, kept);
+        Assert.True(changed > 96 * 58, $"only {changed} masked bytes were painted");
+
+        var again = Draw("again.png", "-i", picture, "--mask", mask, "--from", folder["out.png"]);
+        Assert.Equal(drawn.Pixels, again.Pixels);
+    }
+
+    [Fact]
+    public void A_pictures_strength_and_mask_are_repeated()
+    {
+        var picture = Write("picture.png", 64, 64, (x, y) => (byte)(x + y));
+        var mask = Write("mask.png", 64, 64, (x, _) => (byte)(x < 24 ? 255 : 0));
+        string[] begin = ["-i", picture, "--mask", mask];
+        var drawn = Draw("out.png", [.. begin, "--strength", "0.5", "--mask-blur", "2", "--invert-mask"]);
+        Assert.Equal(drawn.Pixels, Draw("again.png", [.. begin, "--from", folder["out.png"]]).Pixels);
+        Assert.NotEqual(drawn.Pixels, Draw("stronger.png", [.. begin, "--from", folder["out.png"], "--strength", "1"]).Pixels);
+
+        // Without a mask only the strength.
+        var run = CliRun.InProcess("img2img", "-i", picture, "--from", folder["out.png"], "-o", folder["whole.png"]);
+        Assert.Equal((0, ""), (run.Exit, run.Error));
+        Assert.Contains("not repeated: Mask mode, Mask blur", run.Output, StringComparison.Ordinal);
+        Assert.Contains(", Denoising strength: 0.5", PngFile.Read(folder["whole.png"]).Text("parameters"), StringComparison.Ordinal);
+    }
+
     public void Dispose() => folder.Dispose();
 
     private string Write(string name, int width, int height, Func<int, int, byte> grey)

@@ -35,7 +35,7 @@ public sealed class CliTests
         { ["-p", "x", "--hires", "--hires-scale", "0.5"], 1, ["hires scale 0.5", "1 to 16"] },
         { ["-p", "x", "--hires", "--hires-denoising-strength", "0"], 1, ["hires denoising strength 0", "up to 1"] },
         { ["-p", "x", "--hires", "--hires-steps", "0"], 1, ["hires steps 0"] },
-        { ["-p", "x", "--hires-upscaler", "cubic"], 2, ["upscaler \"cubic\"", "latent", "latent-nearest"] },
+        { ["-p", "x", "--hires-upscaler", "cubic"], 2, ["upscaler \"cubic\"", "latent", "latent-nearest", "lanczos", "nearest", "pixel"] },
         { ["-p", "x", "--cfg-scale", "NaN"], 1, ["guidance scale NaN"] },
         { ["-p", "x", "--cfg-scale", "7,5"], 2, ["--cfg-scale '7,5'", "number"] },
         { ["-p", "x", "--steps", "many"], 2, ["--steps 'many'", "number"] },

@@ -55,13 +55,32 @@ public sealed class RepeatedSettingsTests
             ("Hires upscale", "1.5"), ("Hires steps", "9"), ("Hires upscaler", "Latent (nearest)"));
         Assert.Equal((0.5, 2, PromptWeighting.Plain, true), (settings.Eta, settings.ClipSkip, settings.PromptWeighting, settings.IsCircular));
         Assert.Equal(new HiresOptions { Scale = 1.5, Steps = 9, Upscaler = HiresUpscaler.LatentNearest, DenoisingStrength = 0.6 }, settings.Hires);
-        Assert.Empty(settings.NotRepeated);
+        Assert.Empty(settings.NotRepeated(hasPicture: false, hasMask: false));
+        Assert.Null(settings.Strength);
 
         // stable-diffusion.cpp writes an eta for samplers that do not look at it.
         (string, string?) version = ("Version", "stable-diffusion.cpp");
         Assert.Null(Settings(("Sampler", "euler"), ("Eta", "0.000000"), version).Eta);
         Assert.Equal(0.3, Settings(("Sampler", "tcd"), ("Eta", "0.300000"), version).Eta);
         Assert.Equal(0.3, Settings(("Sampler", "ddim_trailing"), ("Eta", "0.300000"), version).Eta);
+    }
+
+    [Fact]
+    public void A_pictures_settings_are_repeated_where_there_is_one()
+    {
+        (string, string?)[] picture = [("Denoising strength", "0.6"), ("Mask blur", "4"), ("Mask mode", "Inpaint not masked")];
+        var settings = Settings(picture);
+        Assert.Equal((0.6, 4, true, null), (settings.Strength, settings.MaskBlur, settings.InvertMask, settings.Hires));
+        Assert.Equal(["Denoising strength", "Mask blur", "Mask mode"], settings.NotRepeated(hasPicture: false, hasMask: false));
+        Assert.Equal(["Mask blur", "Mask mode"], settings.NotRepeated(hasPicture: true, hasMask: false));
+        Assert.Empty(settings.NotRepeated(hasPicture: true, hasMask: true));
+        Assert.Equal((null, null, null), (Settings().Strength, Settings().MaskBlur, Settings().InvertMask));
+        Assert.False(Settings(("Mask mode", "Inpaint masked")).InvertMask);
+
+        // Both passes have a strength then.
+        var both = Settings([.. picture, ("Hires upscale", "2"), ("Hires upscaler", "Lanczos"), ("Hires denoising strength", "0.3")]);
+        Assert.Equal((0.6, 0.3, HiresUpscaler.Lanczos), (both.Strength, both.Hires?.DenoisingStrength, both.Hires?.Upscaler));
+        Assert.Equal(["Denoising strength"], both.NotRepeated(hasPicture: false, hasMask: true));
     }
 
     [Fact]
@@ -91,7 +110,7 @@ public sealed class RepeatedSettingsTests
         var settings = Settings(
             ("Steps", "1"), ("Hires upscale", "2"), ("Hires upscaler", "R-ESRGAN 4x+"), ("Model", "m"), ("Model hash", "0123456789"), ("Version", "v1"),
             ("Face restoration", "x"));
-        Assert.Equal(["Hires upscale", "Hires upscaler", "Face restoration"], settings.NotRepeated);
+        Assert.Equal(["Hires upscale", "Hires upscaler", "Face restoration"], settings.NotRepeated(hasPicture: true, hasMask: true));
         Assert.Null(settings.Hires);
         Assert.Null(settings.CompareModel("other name", "0123456789"));
         Assert.Contains("'m' (0123456789)", settings.CompareModel("m", "9876543210"), StringComparison.Ordinal);

@@ -129,6 +129,14 @@ internal struct ClFloat : IClStored
 /// <summary>A call's text: a block that names the arguments and computes.</summary>
 internal static class ClBlock
 {
+    /// <summary>Nothing is passed between translation units, so that a vector's way of being passed does not matter.</summary>
+    private const string Quiet = """
+        #ifdef __clang__
+        #pragma clang diagnostic ignored "-Wpsabi"
+        #endif
+
+        """;
+
     private const string Undefined = """
         #undef gfloat
         #undef stored
@@ -141,7 +149,7 @@ internal static class ClBlock
 
     public static void Write(CLCodeGenerator generator, Value value, string parameters, string text, string definitions = "")
     {
-        var block = new StringBuilder("\n").Append(Undefined).Append(definitions).Append("#define gfloat __global float\n{\n");
+        var block = new StringBuilder("\n").Append(Quiet).Append(Undefined).Append(definitions).Append("#define gfloat __global float\n{\n");
         foreach (var (parameter, argument) in parameters.Split(", ").Zip(((MethodCall)value).Nodes.ToArray()))
         {
             var split = parameter.LastIndexOf(' ');
