@@ -75,20 +75,19 @@ public sealed class StableDiffusionPipeline : IDisposable
         ArgumentNullException.ThrowIfNull(options);
         var start = Stopwatch.GetTimestamp();
         var target = device ?? ComputeDevice.Default;
-        var loaded = LoadedModel.Open(options);
+        LoadedModel? loaded = null;
         DeviceSession? session = null;
         StableDiffusionPipeline? pipeline = null;
         BackgroundWork? compiling = null;
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var opening = Dedicated.Start(() => session = DeviceSession.Open(target));
         try
         {
-            session = DeviceSession.Open(target);
-            pipeline = new StableDiffusionPipeline(target, loaded, session, BackendProfile.HalfKernels(session));
+            loaded = LoadedModel.Open(options);
+            opening.Wait();
+            pipeline = new StableDiffusionPipeline(target, loaded, session!, BackendProfile.HalfKernels(session!));
             compiling = Dedicated.Start(() => pipeline.CompileKernels(stop.Token));
-            var size = loaded.UNetConfig.SampleSize;
-            pipeline.engine.Text(2, cancellationToken: cancellationToken);
-            pipeline.engine.UNet(2, size, size, cancellationToken: cancellationToken);
-            pipeline.engine.Decoder(size, size, cancellationToken: cancellationToken);
+            pipeline.engine.Prepare(loaded.UNetConfig.SampleSize, cancellationToken);
             compiling.Wait();
             pipeline.Timings.Load = Stopwatch.GetElapsedTime(start);
             return pipeline;
@@ -96,10 +95,11 @@ public sealed class StableDiffusionPipeline : IDisposable
         catch
         {
             stop.Cancel();
+            opening.WaitQuietly();
             compiling?.WaitQuietly();
             pipeline?.engine.Dispose();
             session?.Dispose();
-            loaded.Dispose();
+            loaded?.Dispose();
             throw;
         }
     }
