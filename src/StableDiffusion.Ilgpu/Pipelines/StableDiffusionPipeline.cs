@@ -282,8 +282,13 @@ public sealed class StableDiffusionPipeline : IDisposable
             ("Emphasis", PromptConditioning.NameOf(request.PromptWeighting)),
             ("Tiling", request.Circular ? "True" : null),
             .. HiresPass.Describe(request.Hires),
+            ("Lora hashes", LoraHashes()),
             ("Version", $"sdilgpu {typeof(StableDiffusionPipeline).Assembly.GetName().Version?.ToString(3)}"),
         ]);
+
+    /// <summary>As the web UI writes them; null without LoRAs.</summary>
+    private string? LoraHashes() => model.Loras.Count == 0 ? null : string.Join(", ", model.Loras.DistinctBy(l => l.Reference.Name).Select(
+        l => $"{l.Reference.Name.Replace(":", "", StringComparison.Ordinal).Replace(",", "", StringComparison.Ordinal)}: {l.ShortHash.Value}"));
 
     private static string Number(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
 }
