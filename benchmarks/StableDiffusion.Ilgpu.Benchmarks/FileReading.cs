@@ -1,36 +1,39 @@
+using System.CommandLine;
 using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using StableDiffusion.Ilgpu.Devices;
 
 namespace StableDiffusion.Ilgpu.Benchmarks;
 
 /// <summary>Reading files once: what loading is held against.</summary>
 internal static class FileReading
 {
-    private const int BufferBytes = 1 << 20, BlockBytes = 64 << 20;
+    private const int BufferBytes = 1 << 20;
 
-    /// <summary>Seconds to read all the files into new memory that holds them, as whoever wants to use them must.</summary>
-    public static double SecondsIntoMemory(IReadOnlyList<string> files)
+    public const string ProbeName = "read-probe";
+
+    /// <summary>
+    /// Seconds to read all the files on one thread into new memory that holds them, as whoever wants to use them must: in a process of its
+    /// own, because one that has held so much before may have the memory still. With large pages it gets the memory that weights get.
+    /// </summary>
+    /// <exception cref="StableDiffusionException">It failed.</exception>
+    public static double SecondsIntoMemory(IEnumerable<string> files, bool largePages)
     {
-        var blocks = new List<byte[]>();
-        var start = Stopwatch.GetTimestamp();
-        foreach (var file in files)
-        {
-            using var handle = File.OpenHandle(file);
-            var length = RandomAccess.GetLength(handle);
-            for (var offset = 0L; offset < length; offset += BlockBytes)
-            {
-                var block = GC.AllocateUninitializedArray<byte>((int)Math.Min(BlockBytes, length - offset));
-                blocks.Add(block);
-                for (var done = 0; done < block.Length;)
-                {
-                    done += RandomAccess.Read(handle, block.AsSpan(done, Math.Min(BufferBytes, block.Length - done)), offset + done);
-                }
-            }
-        }
+        string[] options = largePages ? ["--large-pages"] : [];
+        return double.Parse(
+            ChildProcess.RunSelf([ProbeName, .. files, .. options]).Succeeded("the reading").Output, CultureInfo.InvariantCulture);
+    }
 
-        var seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-        blocks.Clear();
-        GC.Collect();
-        return seconds;
+    public static Command CreateProbeCommand()
+    {
+        var files = new Argument<string[]>("files");
+        var largePages = new Option<bool>("--large-pages");
+        var command = new Command(ProbeName, "Read files into memory and print the seconds.") { files, largePages };
+        command.Hidden = true;
+        command.SetAction(parsed => Console.Out.WriteLine(
+            ReadIntoMemory(parsed.GetValue(files)!, parsed.GetValue(largePages)).ToString(CultureInfo.InvariantCulture)));
+        return command;
     }
 
     /// <summary>Seconds to read all the files, each thread into one buffer that it uses again and again.</summary>
@@ -76,5 +79,29 @@ internal static class FileReading
                 RandomAccess.Read(handles[part.File], buffer, part.Offset);
             }
         }
+    }
+
+    private static unsafe double ReadIntoMemory(string[] files, bool largePages)
+    {
+        var start = Stopwatch.GetTimestamp();
+        foreach (var file in files)
+        {
+            using var handle = File.OpenHandle(file);
+            var length = RandomAccess.GetLength(handle);
+
+            // The process ends with it.
+            var memory = (byte*)NativeMemory.Alloc((nuint)length);
+            if (largePages)
+            {
+                LargePages.Prefer((nint)memory, length);
+            }
+
+            for (var done = 0L; done < length;)
+            {
+                done += RandomAccess.Read(handle, new Span<byte>(memory + done, (int)Math.Min(BufferBytes, length - done)), done);
+            }
+        }
+
+        return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.CommandLine;
 using System.Diagnostics;
 using System.Text.Json;
@@ -51,19 +52,24 @@ internal sealed record LoadProbe(double Seconds, double CpuSeconds, double Kerne
     /// <summary>Everything that the pipeline does to the weights, and no kernels.</summary>
     private static Weights LoadWeights(string path)
     {
-        var weights = new Weights(LoadedModel.Open(path), DeviceSession.Open(ComputeDevice.Default));
-        var (model, size) = (weights.Model, weights.Model.UNetConfig.SampleSize);
-        weights.Load(ModelPart.TextEncoder, model.RecordText(2));
-        weights.Load(ModelPart.UNet, model.RecordUNet(BenchmarkInputs.Items, size, size));
-        weights.Load(ModelPart.Vae, model.RecordDecoder(size, size));
+        DeviceSession? session = null;
+        var opening = Dedicated.Start(() => session = DeviceSession.Open(ComputeDevice.Default));
+        var model = LoadedModel.Open(path);
+        opening.Wait();
+        var (weights, size) = (new Weights(model, session!), model.UNetConfig.SampleSize);
+        (ModelPart Part, Func<Graph> Record)[] parts =
+        [
+            (ModelPart.UNet, () => model.RecordUNet(BenchmarkInputs.Items, size, size)),
+            (ModelPart.TextEncoder, () => model.RecordText(2)),
+            (ModelPart.Vae, () => model.RecordDecoder(size, size)),
+        ];
+        Dedicated.For(parts.Length, parts.Length, i => weights.Load(parts[i].Part, parts[i].Record()));
         return weights;
     }
 
     private sealed class Weights(LoadedModel model, DeviceSession session) : IDisposable
     {
-        private readonly List<WeightStore<ushort>> stores = [];
-
-        public LoadedModel Model => model;
+        private readonly ConcurrentBag<WeightStore<ushort>> stores = [];
 
         public void Load(ModelPart part, Graph graph)
         {
@@ -75,7 +81,11 @@ internal sealed record LoadProbe(double Seconds, double CpuSeconds, double Kerne
 
         public void Dispose()
         {
-            stores.ForEach(s => s.Dispose());
+            foreach (var store in stores)
+            {
+                store.Dispose();
+            }
+
             session.Dispose();
             model.Dispose();
         }

@@ -15,6 +15,7 @@ var root = new RootCommand("Benchmarks. Every number comes with the device, the 
     MicroCommand.Create(),
     MemoryCommand.Create(),
     LoadProbe.CreateCommand(),
+    FileReading.CreateProbeCommand(),
     FuzzCommand.Create(),
 };
 try

@@ -68,7 +68,7 @@ internal sealed class ModelAdditionSet
     /// <summary>Tells what LoRA files hold without effect: always their number, the names if asked for.</summary>
     public static void Print(IReadOnlyList<LoraReport> reports, ProgressDisplay display, bool verbosely)
     {
-        foreach (var (reference, tensors, unmatched) in reports.Where(l => verbosely || l.Unmatched.Count > 0))
+        foreach (var (reference, tensors, unmatched, _) in reports.Where(l => verbosely || l.Unmatched.Count > 0))
         {
             display.WriteLine(
                 $"lora {reference.Name} at {reference.Scale} changes {tensors} tensors"

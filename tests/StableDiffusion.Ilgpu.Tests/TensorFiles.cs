@@ -25,11 +25,11 @@ internal sealed class TensorFiles
     public TensorFiles Add(string name, double value) => Add(name, [], [(float)value]);
 
     /// <summary>Writes a safetensors file in fp32.</summary>
-    public string Write(string path)
+    public string Write(string path, IReadOnlyDictionary<string, string>? metadata = null)
     {
         var values = tensors.ToDictionary(t => t.Info.Name, t => t.Values);
         SafetensorsWriter.Write(
-            path, [.. tensors.Select(t => t.Info)], (t, bytes) => MemoryMarshal.AsBytes(values[t.Name].AsSpan()).CopyTo(bytes));
+            path, [.. tensors.Select(t => t.Info)], (t, bytes) => MemoryMarshal.AsBytes(values[t.Name].AsSpan()).CopyTo(bytes), metadata);
         return path;
     }
 

@@ -33,12 +33,16 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
     /// <summary>What of the arena is allocated by now.</summary>
     public long AllocatedArenaBytes => arena.Allocated * Unsafe.SizeOf<T>();
 
+    /// <summary>Programs may be compiled side by side.</summary>
     public void Reserve(long arenaBytes = 0, long scratchValues = 0, long momentValues = 0, int launches = 0)
     {
-        arena.Count = Math.Max(arena.Count, (arenaBytes + Unsafe.SizeOf<T>() - 1) / Unsafe.SizeOf<T>());
-        scratch.Count = Math.Max(scratch.Count, scratchValues);
-        moments.Count = Math.Max(moments.Count, momentValues);
-        counters.Count = Math.Max(counters.Count, launches);
+        lock (arena)
+        {
+            arena.Count = Math.Max(arena.Count, (arenaBytes + Unsafe.SizeOf<T>() - 1) / Unsafe.SizeOf<T>());
+            scratch.Count = Math.Max(scratch.Count, scratchValues);
+            moments.Count = Math.Max(moments.Count, momentValues);
+            counters.Count = Math.Max(counters.Count, launches);
+        }
     }
 
     /// <summary>The tile counter of a launch outside of any program.</summary>

@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Runtime.ExceptionServices;
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Graphs;
@@ -19,8 +21,8 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     private readonly KernelSet<T> kernels;
     private readonly FusionOptions fusion;
     private readonly Workspace<T> workspace;
-    private readonly Dictionary<string, WeightStore<T>> weights = [];
-    private readonly Dictionary<string, CompiledGraph<T>> compiled = [];
+    private readonly ConcurrentDictionary<string, WeightStore<T>> weights = [];
+    private readonly ConcurrentDictionary<string, CompiledGraph<T>> compiled = [];
 
     public DiffusionEngine(LoadedModel model, DeviceSession device, KernelSet<T> kernels, FusionOptions fusion)
     {
@@ -33,6 +35,38 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
 
     /// <summary>Bytes that the arena may grow to: what the device has left, and what the arena takes now.</summary>
     public long ArenaBudget => device.FreeBytes + workspace.AllocatedArenaBytes;
+
+    /// <summary>
+    /// Loads and compiles what pictures of this size need, the three models side by side: reading, packing, recording and compiling take
+    /// turns on all cores, and nothing waits for what it does not need. The first error stops the others.
+    /// </summary>
+    /// <param name="size">Height and width of the latent.</param>
+    /// <param name="cancellationToken">Stops the loading.</param>
+    public void Prepare(int size, CancellationToken cancellationToken)
+    {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var token = stop.Token;
+        Func<CompiledGraph<T>>[] models =
+        [
+            () => UNet(2, size, size, cancellationToken: token),
+            () => Text(2, cancellationToken: token),
+            () => Decoder(size, size, cancellationToken: token),
+        ];
+        ExceptionDispatchInfo? error = null;
+        Dedicated.For(models.Length, models.Length, i =>
+        {
+            try
+            {
+                _ = models[i]();
+            }
+            catch (Exception e)
+            {
+                Interlocked.CompareExchange(ref error, ExceptionDispatchInfo.Capture(e), null);
+                stop.Cancel();
+            }
+        }, CancellationToken.None);
+        error?.Throw();
+    }
 
     public CompiledGraph<T> Text(int prompts, int clipSkip = 1, CancellationToken cancellationToken = default) =>
         Get(ModelPart.TextEncoder, $"text {prompts} {clipSkip}", () => model.RecordText(prompts, clipSkip), cancellationToken);
@@ -228,6 +262,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     private CompiledGraph<T> Get(ModelPart part, string key, Func<Graph> record, CancellationToken cancellationToken) =>
         Get(part.ToString(), () => model.OpenWeights(part), key, record, cancellationToken);
 
+    /// <summary>Graphs of different weights may be asked for at the same time.</summary>
     /// <param name="store">Which weights; opened when they are first needed.</param>
     /// <param name="open">Opens them.</param>
     /// <param name="key">Which graph.</param>
@@ -238,11 +273,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     {
         if (!compiled.TryGetValue(key, out var graph))
         {
-            if (!weights.TryGetValue(store, out var stored))
-            {
-                weights[store] = stored = new WeightStore<T>(device, open());
-            }
-
+            var stored = weights.GetOrAdd(store, _ => new WeightStore<T>(device, open()));
             compiled[key] = graph = CompiledGraph<T>.Compile(record(), fusion, device, kernels, stored, workspace, cancellationToken);
         }
 

@@ -140,8 +140,7 @@ internal sealed class LoadedModel : IDisposable
             return taesd.OpenWeights(encoder: true);
         }
 
-        var size = VaeConfig.PixelsPerLatent;
-        TensorInfo[] declared = [.. RecordEncoder(size, size).Weights.Select(w => new TensorInfo(w.Name, TensorType.F16, w.Shape))];
+        var declared = DeclareEncoder();
         var weights = source.Open(ModelPart.Vae, declared);
         if (!weights.Tensors.Keys.Any(AutoencoderKl.IsEncoderWeight))
         {
@@ -155,15 +154,14 @@ internal sealed class LoadedModel : IDisposable
     }
 
     /// <summary>Opens a component's weights, checked against what its graph declares. The caller disposes the result.</summary>
-    public IWeightSource OpenWeights(ModelPart part)
-    {
-        if (part == ModelPart.Vae && taesd is not null)
-        {
-            return taesd.OpenWeights();
-        }
+    public IWeightSource OpenWeights(ModelPart part) =>
+        part == ModelPart.Vae && taesd is not null ? taesd.OpenWeights() : OpenWeights(part, []);
 
+    /// <summary>Files give all that they store; <paramref name="others"/> are for sources that make what they are asked for.</summary>
+    private IWeightSource OpenWeights(ModelPart part, IReadOnlyList<TensorInfo> others)
+    {
         var declared = Declare(part);
-        var weights = source.Open(part, declared);
+        var weights = source.Open(part, [.. declared, .. others]);
         try
         {
             WeightCheck.Require(weights, declared, name => part switch
@@ -188,7 +186,8 @@ internal sealed class LoadedModel : IDisposable
 
     /// <summary>Writes the model to a file or folder: everything that is stored, not only what the graphs use.</summary>
     public void Save(string output, TensorType? type, CancellationToken cancellationToken) =>
-        ModelWriter.Write(source, OpenWeights, output, type, cancellationToken);
+        ModelWriter.Write(
+            source, part => OpenWeights(part, part == ModelPart.Vae ? DeclareEncoder() : []), output, type, cancellationToken);
 
     public void Dispose()
     {
@@ -225,6 +224,12 @@ internal sealed class LoadedModel : IDisposable
             _ => AutoencoderKl.RecordDecoder(VaeConfig, 1, 1, 1),
         };
         return [.. graph.Weights.Select(w => new TensorInfo(w.Name, TensorType.F16, w.Shape))];
+    }
+
+    private IReadOnlyList<TensorInfo> DeclareEncoder()
+    {
+        var size = VaeConfig.PixelsPerLatent;
+        return [.. AutoencoderKl.RecordEncoder(VaeConfig, 1, size, size).Weights.Select(w => new TensorInfo(w.Name, TensorType.F16, w.Shape))];
     }
 
     private ComponentInfo Describe(ModelPart part)

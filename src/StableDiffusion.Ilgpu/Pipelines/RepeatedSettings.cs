@@ -14,7 +14,7 @@ namespace StableDiffusion.Ilgpu;
 internal sealed class RepeatedSettings(string source, PictureSettings settings)
 {
     /// <summary>Keys that tell about a picture and do not change it, or that are compared with the model.</summary>
-    private static readonly string[] Informative = ["Model", "Model hash", "VAE", "VAE hash", "Version", "User", "SDCPP"];
+    private static readonly string[] Informative = ["Model", "Model hash", "VAE", "VAE hash", "Lora hashes", "Version", "User", "SDCPP"];
 
     private static readonly string[] Repeated =
         ["Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "RNG", "Eta", "Eta DDIM", "Clip skip", "Emphasis", "Tiling"];

@@ -75,20 +75,19 @@ public sealed class StableDiffusionPipeline : IDisposable
         ArgumentNullException.ThrowIfNull(options);
         var start = Stopwatch.GetTimestamp();
         var target = device ?? ComputeDevice.Default;
-        var loaded = LoadedModel.Open(options);
+        LoadedModel? loaded = null;
         DeviceSession? session = null;
         StableDiffusionPipeline? pipeline = null;
         BackgroundWork? compiling = null;
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var opening = Dedicated.Start(() => session = BackendProfile.Open(target));
         try
         {
-            session = BackendProfile.Open(target);
-            pipeline = new StableDiffusionPipeline(target, loaded, session, BackendProfile.HalfKernels(session));
+            loaded = LoadedModel.Open(options);
+            opening.Wait();
+            pipeline = new StableDiffusionPipeline(target, loaded, session!, BackendProfile.HalfKernels(session!));
             compiling = Dedicated.Start(() => pipeline.CompileKernels(stop.Token));
-            var size = loaded.UNetConfig.SampleSize;
-            pipeline.engine.Text(2, cancellationToken: cancellationToken);
-            pipeline.engine.UNet(2, size, size, cancellationToken: cancellationToken);
-            pipeline.engine.Decoder(size, size, cancellationToken: cancellationToken);
+            pipeline.engine.Prepare(loaded.UNetConfig.SampleSize, cancellationToken);
             compiling.Wait();
             pipeline.Timings.Load = Stopwatch.GetElapsedTime(start);
             return pipeline;
@@ -96,10 +95,11 @@ public sealed class StableDiffusionPipeline : IDisposable
         catch
         {
             stop.Cancel();
+            opening.WaitQuietly();
             compiling?.WaitQuietly();
             pipeline?.engine.Dispose();
             session?.Dispose();
-            loaded.Dispose();
+            loaded?.Dispose();
             throw;
         }
     }
@@ -305,8 +305,13 @@ public sealed class StableDiffusionPipeline : IDisposable
             ("Emphasis", PromptConditioning.NameOf(request.PromptWeighting)),
             ("Tiling", request.Circular ? "True" : null),
             .. HiresPass.Describe(request),
+            ("Lora hashes", LoraHashes()),
             ("Version", $"sdilgpu {typeof(StableDiffusionPipeline).Assembly.GetName().Version?.ToString(3)}"),
         ]);
+
+    /// <summary>As the web UI writes them; null without LoRAs.</summary>
+    private string? LoraHashes() => model.Loras.Count == 0 ? null : string.Join(", ", model.Loras.DistinctBy(l => l.Reference.Name).Select(
+        l => $"{l.Reference.Name.Replace(":", "", StringComparison.Ordinal).Replace(",", "", StringComparison.Ordinal)}: {l.ShortHash.Value}"));
 
     private static string Number(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
 }

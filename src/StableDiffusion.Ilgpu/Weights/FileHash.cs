@@ -7,11 +7,16 @@ internal static class FileHash
 {
     /// <summary>SHA-256 of a file's bytes, 64 hex digits.</summary>
     /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
-    public static string Sha256(string path)
+    public static string Sha256(string path) => Sha256(path, 0);
+
+    /// <summary>The same without the file's first bytes.</summary>
+    /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
+    public static string Sha256(string path, long skipped)
     {
         try
         {
             using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20, FileOptions.SequentialScan);
+            stream.Position = skipped;
             return Convert.ToHexStringLower(SHA256.HashData(stream));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

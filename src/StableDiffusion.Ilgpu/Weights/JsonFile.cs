@@ -14,9 +14,10 @@ internal static class JsonFile
     /// <summary>More than any configuration or index of shards has.</summary>
     private const long LargestFile = 4 << 20;
 
-    // What the parser and its caller take, at most, for each byte and each token: the parser's table and the copy that is kept; for each
-    // byte of a name, which is decoded several times; and for each byte of a text that must be decoded to see whether it is sound.
-    private const long BytesForByte = 3, BytesForToken = 64, BytesForNameByte = 10, BytesForTextByte = 2;
+    // What the parser and its caller take, at most, for each byte: the copy that is kept; for each token: a row of the parser's table, which
+    // grows by copying; for each byte of a name, which is decoded several times; and for each byte of a text that must be decoded to see
+    // whether it is sound. The table begins with as much as the text has, but with no more than a megabyte.
+    private const long BytesForByte = 1, BytesForToken = 64, BytesForNameByte = 10, BytesForTextByte = 2, LargestFirstTable = 2 << 20;
 
     private const int LongestQuote = 200;
 
@@ -61,7 +62,7 @@ internal static class JsonFile
     /// <param name="budget">Taken from before the text is parsed.</param>
     public static JsonElement ParseObject(ReadOnlyMemory<byte> json, string description, AllocationBudget budget)
     {
-        budget.Take((BytesForByte * json.Length) + CostOfTokens(json.Span));
+        budget.Take((BytesForByte * json.Length) + Math.Min(2L * json.Length, LargestFirstTable) + CostOfTokens(json.Span));
         return ParseObject(description, () => JsonDocument.Parse(json, Options));
     }
 

@@ -15,6 +15,9 @@ internal sealed class SafetensorsFile : IWeightSource
 
     public IReadOnlyDictionary<string, TensorInfo> Tensors => header.Tensors;
 
+    /// <summary>Bytes of the file before the tensors'.</summary>
+    public long DataStart => header.DataStart;
+
     /// <summary>A text of the header's __metadata__; null where there is none of that name.</summary>
     public string? FindMetadata(string key) => header.FindMetadata(key);
 

@@ -34,6 +34,8 @@ internal sealed class SafetensorsHeader
 
     public IReadOnlyDictionary<string, TensorInfo> Tensors => tensors;
 
+    /// <summary>Bytes of the file before the tensors'.</summary>
+    public long DataStart { get; private set; }
 
     /// <summary>Where each tensor starts, in bytes from the start of the file.</summary>
     public IReadOnlyDictionary<string, long> Offsets => offsets;
@@ -92,6 +94,7 @@ internal sealed class SafetensorsHeader
 
     private void ReadTensors(JsonElement json, long dataStart, long fileLength, AllocationBudget budget)
     {
+        DataStart = dataStart;
         var dataLength = fileLength - dataStart;
         var ranges = new List<(long Begin, long End, string Name)>();
         foreach (var entry in json.EnumerateObject())

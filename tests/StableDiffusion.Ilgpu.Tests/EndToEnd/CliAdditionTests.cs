@@ -23,6 +23,12 @@ public sealed class CliAdditionTests : IDisposable
         var both = Draw("both.png", "-p", "a cat<lora:bold:0.25>", "--lora-dir", folder["loras"], "--lora", $"{lora}:0.5");
         Assert.NotEqual(option.Pixels, both.Pixels);
 
+        // The file is named as the web UI names it, and repeating the picture has no line about that.
+        Assert.Matches(@"Lora hashes: ""bold: [0-9a-f]{12}""", option.Text("parameters"));
+        Assert.DoesNotContain("Lora hashes", plain.Text("parameters"), StringComparison.Ordinal);
+        var again = CliRun.InProcess("txt2img", "--from", folder["option.png"], "--lora", $"{lora}:0.5", "-o", folder["again.png"]);
+        Assert.DoesNotContain("Lora hashes", again.Output + again.Error, StringComparison.Ordinal);
+
         // The text keeps the prompt as it was written.
         Assert.StartsWith("a cat<lora:bold:0.5>\n", prompt.Text("parameters"), StringComparison.Ordinal);
     }

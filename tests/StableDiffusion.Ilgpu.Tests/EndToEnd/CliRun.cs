@@ -20,17 +20,27 @@ internal sealed record CliRun(int Exit, string Output, string Error)
         return new CliRun(exit, output.ToString(), error.ToString());
     }
 
-    /// <summary>The program as a process of its own; <paramref name="whileRunning"/> gets it as soon as it has started.</summary>
-    public static async Task<CliRun> InChildProcess(string[] arguments, Func<Process, Task>? whileRunning = null)
+    /// <summary>
+    /// The program as a process of its own; <paramref name="whileRunning"/> gets it as soon as it has started. Variables of
+    /// <paramref name="environment"/> are set, or taken away where they are null.
+    /// </summary>
+    public static async Task<CliRun> InChildProcess(
+        string[] arguments, Func<Process, Task>? whileRunning = null, IReadOnlyDictionary<string, string?>? environment = null)
     {
         // Under a shell that ignores interrupts, as for background jobs, its children would ignore them too.
         string[] command = OperatingSystem.IsLinux() ? ["env", "--default-signal=INT", "dotnet"] : ["dotnet"];
-        using var process = Process.Start(new ProcessStartInfo(
+        var start = new ProcessStartInfo(
             command[0], [.. command[1..], Path.Combine(AppContext.BaseDirectory, "sdilgpu.dll"), .. arguments])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
-        })!;
+        };
+        foreach (var (name, value) in environment ?? new Dictionary<string, string?>())
+        {
+            start.Environment[name] = value;
+        }
+
+        using var process = Process.Start(start)!;
         var output = process.StandardOutput.ReadToEndAsync();
         var error = process.StandardError.ReadToEndAsync();
         if (whileRunning is not null)

@@ -9,8 +9,11 @@ using System.Text.RegularExpressions;
 namespace StableDiffusion.Ilgpu.Tests.EndToEnd;
 
 /// <summary>A request that <see cref="PullServer"/> got, and how much it sent for it.</summary>
-internal sealed class PullRequest(string method, string path, string? authorization, (long From, long To)? range)
+internal sealed class PullRequest(string method, string path, string? authorization, (long From, long To)? range, string? authority)
 {
+    /// <summary>The server that is meant, where this one is asked as a proxy.</summary>
+    public string? Authority => authority;
+
     public string Method => method;
 
     public string Path => path;
@@ -156,9 +159,13 @@ internal sealed partial class PullServer : IDisposable
         string? Header(string name) => lines
             .FirstOrDefault(l => l.StartsWith(name + ":", StringComparison.OrdinalIgnoreCase))?[(name.Length + 1)..].Trim();
         var range = RangePattern().Match(Header("Range") ?? "");
+
+        // A proxy is told the whole address, or, for a tunnel, server and port.
+        var proxied = words[1].StartsWith("http://", StringComparison.Ordinal) ? new Uri(words[1]) : null;
         return new PullRequest(
-            words[0], Uri.UnescapeDataString(words[1].Split('?')[0]), Header("Authorization"),
-            range.Success ? (long.Parse(range.Groups[1].Value), long.Parse(range.Groups[2].Value)) : null);
+            words[0], Uri.UnescapeDataString((proxied?.PathAndQuery ?? words[1]).Split('?')[0]), Header("Authorization"),
+            range.Success ? (long.Parse(range.Groups[1].Value), long.Parse(range.Groups[2].Value)) : null,
+            proxied?.Authority ?? (words[0] == "CONNECT" ? words[1] : null));
     }
 
     private PullReply ReplyTo(PullRequest request)

@@ -101,6 +101,23 @@ public sealed class PullTests
     }
 
     [Fact]
+    public void Shards_of_PyTorch_files_are_fetched_with_their_index()
+    {
+        string[] shards =
+        [
+            .. from name in new[] { "text_encoder/pytorch_model", "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model" }
+               from ending in new[] { "-00001-of-00002.bin", "-00002-of-00002.bin", ".bin.index.json" }
+               select name + ending,
+        ];
+        string[] files = [.. Pipeline.Where(f => !f.EndsWith(".safetensors", StringComparison.Ordinal)), .. shards];
+        string[] surplus = ["unet/training-00001-of-00002.bin", "unet/flax_model.msgpack", "text_encoder/rust_model.ot"];
+        using var server = new PullServer("a/b", [.. files.Concat(surplus).Select((f, i) => (f, PullRun.Content(50, i)))]);
+        using var run = new PullRun(server);
+        Assert.Equal(0, run.Pull("hf:a/b").Exit);
+        Assert.Equal(files.Order(StringComparer.Ordinal), run.Files);
+    }
+
+    [Fact]
     public void One_file_of_a_repository_can_be_named_and_opened()
     {
         using var server = new PullServer(

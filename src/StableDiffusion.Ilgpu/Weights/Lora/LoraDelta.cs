@@ -5,7 +5,7 @@ namespace StableDiffusion.Ilgpu.Weights.Lora;
 /// <summary>
 /// What one module of a LoRA file adds to a weight (out, in[, kh, kw]), seen as a matrix of out rows:
 /// LoRA A B (Hu et al. 2021, arXiv:2106.09685), LoHa (A1 B1) * (A2 B2) element by element, LoKr W1 ⊗ W2 (Kronecker; both of LyCORIS,
-/// Yeh et al. 2023, arXiv:2309.14859), times alpha / rank.
+/// Yeh et al. 2023, arXiv:2309.14859), times alpha / rank; with <see cref="DoraMagnitude"/>, what that makes of the sum, less the weight.
 /// </summary>
 internal sealed class LoraDelta
 {
@@ -13,11 +13,21 @@ internal sealed class LoraDelta
     private readonly LoraFactor? second;
     private readonly bool isKronecker;
     private readonly float factor;
+    private readonly DoraMagnitude? magnitude;
+    private readonly float scale;
 
-    private LoraDelta(LoraFactor first, LoraFactor? second, bool isKronecker, double factor) =>
-        (this.first, this.second, this.isKronecker, this.factor) = (first, second, isKronecker, (float)factor);
+    private LoraDelta(LoraFactor first, LoraFactor? second, bool isKronecker, double factor, double scale, DoraMagnitude? magnitude)
+    {
+        (this.first, this.second, this.isKronecker, this.magnitude) = (first, second, isKronecker, magnitude);
+
+        // A decomposed change is scaled when it is whole.
+        (this.factor, this.scale) = magnitude is null ? ((float)(scale * factor), 1) : ((float)factor, (float)scale);
+    }
 
     private long Rows => isKronecker ? first.Rows * second!.Rows : first.Rows;
+
+    /// <summary>Whether the change depends on the weight's own values.</summary>
+    public bool NeedsOriginal => magnitude is not null;
 
     private long Columns => isKronecker ? first.Columns * second!.Columns : first.Columns;
 
@@ -58,7 +68,10 @@ internal sealed class LoraDelta
 
         // LyCORIS: a Kronecker product of two whole matrices has no rank, and its alpha says nothing.
         var rank = first.Rank ?? second?.Rank;
-        var delta = new LoraDelta(first, second, isKronecker, rank is null ? scale : scale * Alpha(rank.Value) / rank.Value);
+        var magnitude = Find(LoraRole.DoraScale) ?? Find(LoraRole.DoraMagnitude);
+        var delta = new LoraDelta(
+            first, second, isKronecker, rank is null ? 1 : Factor(rank.Value), scale,
+            magnitude is null ? null : DoraMagnitude.Create(file, magnitude, roles.ContainsKey(LoraRole.DoraMagnitude), target));
         var (rows, columns) = (target.Shape[0], target.Count / target.Shape[0]);
         if (delta.Rows != rows || delta.Columns != columns || (isHadamard && (second!.Rows, second.Columns) != (first.Rows, first.Columns)))
         {
@@ -77,11 +90,29 @@ internal sealed class LoraDelta
         LoraFactor Tucker(LoraRole a, LoraRole b, LoraRole t) =>
             LoraFactor.Product(file, Get(a), Get(b), Find(t), leftIsTransposed: Find(t) is not null);
 
-        double Alpha(long rankOfProduct) => Find(LoraRole.Alpha) is { } tensor ? ReadAlpha(file, tensor) : rankOfProduct;
+        double Factor(long rankOfProduct) =>
+            Find(LoraRole.Alpha) is { } tensor ? ReadAlpha(file, tensor) / rankOfProduct : file.FactorOf(module, rankOfProduct);
     }
 
     /// <summary>Adds to the target's values, in fp32.</summary>
-    public void AddTo(Span<float> weight)
+    /// <param name="weight">The values so far.</param>
+    /// <param name="original">Those of the model; used where <see cref="NeedsOriginal"/>.</param>
+    public void AddTo(Span<float> weight, ReadOnlySpan<float> original)
+    {
+        if (magnitude is null)
+        {
+            AddProductTo(weight);
+            return;
+        }
+
+        var changed = original.ToArray();
+        AddProductTo(changed);
+        magnitude.Apply(changed, (int)Rows, (int)Columns);
+        TensorPrimitives.Subtract(changed, original, changed);
+        TensorPrimitives.MultiplyAdd(changed, scale, weight, weight);
+    }
+
+    private void AddProductTo(Span<float> weight)
     {
         if (isKronecker)
         {

@@ -4,11 +4,18 @@ namespace StableDiffusion.Ilgpu.Weights.Lora;
 internal enum LoraRole
 {
     Down, Up, Mid, HadaW1A, HadaW1B, HadaW2A, HadaW2B, HadaT1, HadaT2, KronW1, KronW1A, KronW1B, KronW2, KronW2A, KronW2B, KronT2, Alpha,
+
+    /// <summary>Of a weight-decomposed LoRA: LyCORIS' and kohya's form, PEFT's form.</summary>
+    DoraScale, DoraMagnitude,
 }
 
 /// <summary>A LoRA file: its tensors by module and role. Which model the modules belong to is not looked at here.</summary>
 internal sealed class LoraFile : IDisposable
 {
+    private const string HashMetadata = "sshs_model_hash";
+
+    private const int ShortHashDigits = 12;
+
     /// <summary>Endings of tensor names in kohya's, LyCORIS', PEFT's and diffusers' files; what stands before is the module.</summary>
     private static readonly (string Ending, LoraRole Role)[] Endings =
     [
@@ -24,16 +31,21 @@ internal sealed class LoraFile : IDisposable
         (".lokr_w1", LoraRole.KronW1), (".lokr_w1_a", LoraRole.KronW1A), (".lokr_w1_b", LoraRole.KronW1B),
         (".lokr_w2", LoraRole.KronW2), (".lokr_w2_a", LoraRole.KronW2A), (".lokr_w2_b", LoraRole.KronW2B), (".lokr_t2", LoraRole.KronT2),
         (".alpha", LoraRole.Alpha), ("_lora.alpha", LoraRole.Alpha),
+        (".dora_scale", LoraRole.DoraScale),
+        (".lora_magnitude_vector", LoraRole.DoraMagnitude), (".lora_magnitude_vector.weight", LoraRole.DoraMagnitude),
+        (".lora_magnitude_vector.default", LoraRole.DoraMagnitude), (".lora_magnitude_vector.default.weight", LoraRole.DoraMagnitude),
     ];
-
-    /// <summary>Weight-decomposed LoRAs rescale the merged weight: to add their product alone would be wrong.</summary>
-    private static readonly string[] Decomposed =
-        [".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight", ".lora_magnitude_vector.default.weight"];
 
     private readonly Dictionary<string, Dictionary<LoraRole, TensorInfo>> modules = [];
     private readonly List<string> unknown = [];
 
-    private LoraFile(IWeightSource source) => Source = source;
+    private readonly Lazy<PeftAlphas> alphas;
+
+    private LoraFile(IWeightSource source)
+    {
+        Source = source;
+        alphas = new(() => PeftAlphas.Of(source));
+    }
 
     public IWeightSource Source { get; }
 
@@ -42,7 +54,7 @@ internal sealed class LoraFile : IDisposable
     /// <summary>Tensors of no role that is known.</summary>
     public IReadOnlyList<string> Unknown => unknown;
 
-    /// <exception cref="StableDiffusionException">The file cannot be read, or is a weight-decomposed LoRA (DoRA).</exception>
+    /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
     public static LoraFile Open(string path)
     {
         var file = new LoraFile(WeightFile.Open(path));
@@ -62,17 +74,29 @@ internal sealed class LoraFile : IDisposable
         }
     }
 
+    /// <summary>
+    /// The 12 digits that AUTOMATIC1111's web UI knows the file by: of the hash that trainers write into the metadata, else of the SHA-256 of
+    /// a safetensors file behind its header, so that changed metadata do not change it; of other files, of all of them.
+    /// </summary>
+    /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
+    public string ShortHash()
+    {
+        var hash = Source is not SafetensorsFile safe ? FileHash.Sha256(Source.Description)
+            : safe.FindMetadata(HashMetadata) is { Length: >= ShortHashDigits } written && written.All(char.IsAsciiHexDigit) ? written
+            : FileHash.Sha256(safe.Description, safe.DataStart);
+        return hash[..ShortHashDigits];
+    }
+
+    /// <summary>What a product of this rank counts where the module has no alpha of its own: 1, unless PEFT's settings say otherwise.</summary>
+    /// <exception cref="StableDiffusionException">Those settings cannot be read.</exception>
+    public double FactorOf(string module, long rank) => alphas.Value.FactorOf(module, rank);
+
     public void Dispose() => Source.Dispose();
 
     public StableDiffusionException Error(string problem) => new($"{Source.Description}: {problem}");
 
     private void Add(TensorInfo tensor)
     {
-        if (Decomposed.Any(d => tensor.Name.EndsWith(d, StringComparison.Ordinal)))
-        {
-            throw Error($"{tensor.Name} makes it a weight-decomposed LoRA (DoRA), which is not supported");
-        }
-
         var (ending, role) = Endings.FirstOrDefault(e => tensor.Name.EndsWith(e.Ending, StringComparison.Ordinal));
         if (ending is null)
         {

@@ -4,7 +4,8 @@ namespace StableDiffusion.Ilgpu.Weights.Lora;
 /// <param name="Reference">The file and its scale.</param>
 /// <param name="Tensors">Tensors of the model that it changes.</param>
 /// <param name="Unmatched">Tensors of the file that mean nothing to this model.</param>
-internal sealed record LoraReport(LoraReference Reference, int Tensors, IReadOnlyList<string> Unmatched);
+/// <param name="ShortHash">The digits that pictures' metadata name the file by; made when they are asked for.</param>
+internal sealed record LoraReport(LoraReference Reference, int Tensors, IReadOnlyList<string> Unmatched, Lazy<string> ShortHash);
 
 /// <summary>The LoRA files of a model, matched and checked; their values are read when the model's weights are.</summary>
 internal sealed class LoraSet : IDisposable
@@ -97,6 +98,6 @@ internal sealed class LoraSet : IDisposable
             throw file.Error($"changes no tensor of this model; {held}");
         }
 
-        reports.Add(new LoraReport(reference, matched.Count, unmatched));
+        reports.Add(new LoraReport(reference, matched.Count, unmatched, new(file.ShortHash)));
     }
 }

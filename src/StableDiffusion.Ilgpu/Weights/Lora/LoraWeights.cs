@@ -16,9 +16,11 @@ internal sealed class LoraWeights(IWeightSource inner, IReadOnlyDictionary<strin
     public void Read(string name, Span<float> destination)
     {
         inner.Read(name, destination);
-        foreach (var delta in deltas.GetValueOrDefault(name) ?? [])
+        var changes = deltas.GetValueOrDefault(name) ?? [];
+        float[] original = changes.Any(d => d.NeedsOriginal) ? destination.ToArray() : [];
+        foreach (var delta in changes)
         {
-            delta.AddTo(destination);
+            delta.AddTo(destination, original);
         }
     }
 

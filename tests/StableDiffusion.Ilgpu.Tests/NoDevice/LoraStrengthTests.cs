@@ -1,0 +1,169 @@
+using StableDiffusion.Ilgpu.Weights;
+using StableDiffusion.Ilgpu.Weights.Lora;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.NoDevice;
+
+/// <summary>What beside a LoRA's factors decides how it counts: magnitudes (DoRA), PEFT's settings; and the hash that it is known by.</summary>
+public sealed class LoraStrengthTests : IDisposable
+{
+    /// <summary>Relative L2: sums of a few products, norms and the merged value are rounded to fp32.</summary>
+    private const double Limit = 1e-6;
+
+    private readonly TemporaryFolder folder = new();
+
+    /// <summary>Every kind of LoRA, and in which form its magnitudes are: of rows or columns, LyCORIS' name or PEFT's.</summary>
+    public static MatrixTheoryData<string, string> Decomposed =>
+        new(LoraCase.All.Select(c => c.Name), ["rows", "columns", "PEFT", "PEFT, convolution"]);
+
+    [Theory]
+    [MemberData(nameof(Decomposed))]
+    public void Decomposed_weight_has_the_magnitudes(string name, string form)
+    {
+        var lora = LoraCase.All.Single(c => c.Name == name);
+        var isOfColumns = form == "columns";
+        var (outputs, inputs) = ((int)lora.Shape[0], (int)lora.Shape[1]);
+        var taps = (int)lora.Shape[2..].Aggregate(1L, (a, b) => a * b);
+        long[] shape = form switch
+        {
+            "rows" => [outputs, .. lora.Shape[1..].Select(_ => 1L)],
+            "columns" => [1, inputs, .. lora.Shape[2..].Select(_ => 1L)],
+            "PEFT" => [outputs],
+            _ => [1, outputs, 1, 1],
+        };
+        float[] magnitudes = [.. Enumerable.Range(0, isOfColumns ? inputs : outputs).Select(i => 0.5f + (i / 8f))];
+        var file = File(lora).Add($"{LoraCase.Module}.{(form[0] == 'P' ? "lora_magnitude_vector" : "dora_scale")}", shape, magnitudes);
+        var path = file.Write(folder["dora.safetensors"]);
+        var stored = Base(lora.Shape);
+        double[] changed = [.. stored.Zip(lora.Delta(1), (a, b) => a + b)];
+        int Group(int i) => isOfColumns ? i / taps % inputs : i / taps / inputs;
+        var norms = changed.Select((v, i) => (Group: Group(i), v)).GroupBy(x => x.Group).ToDictionary(g => g.Key, g => Math.Sqrt(g.Sum(x => x.v * x.v)));
+        foreach (var scale in new[] { 1, 0.5, -2 })
+        {
+            double[] expected = [.. changed.Select((v, i) => stored[i] + (scale * ((magnitudes[Group(i)] * v / norms[Group(i)]) - stored[i])))];
+            var merged = Merge(lora.Shape, stored, new LoraReference(path, scale));
+            ReferenceData.Report($"{name}, magnitudes of {form}, at {scale}, relative L2", Error(merged, expected), Limit);
+        }
+    }
+
+    [Fact]
+    public void Decomposed_loras_change_the_models_own_weight_and_then_add_up()
+    {
+        var all = LoraCase.All.Where(c => c.Shape is [6, 6, 3, 3]).ToArray();
+        var stored = Base(all[0].Shape);
+        var expected = stored.Select(v => (double)v).ToArray();
+        var references = new List<LoraReference>();
+        foreach (var lora in all)
+        {
+            var path = File(lora).Add($"{LoraCase.Module}.dora_scale", [6, 1, 1, 1], [2, 2, 2, 2, 2, 2]).Write(folder[$"{references.Count}.safetensors"]);
+            references.Add(new(path, 0.5));
+            var alone = Merge(lora.Shape, stored, references[^1]);
+            expected = [.. expected.Select((v, i) => v + alone[i] - stored[i])];
+        }
+
+        Assert.True(references.Count > 1);
+        ReferenceData.Report($"{all.Length} decomposed files, relative L2", Error(Merge(all[0].Shape, stored, [.. references]), expected), Limit);
+    }
+
+    /// <summary>PEFT's settings, and what the change of rank 3 must be multiplied by.</summary>
+    public static TheoryData<string, double> Settings => new()
+    {
+        { """{"r": 3, "lora_alpha": 6}""", 2 },
+        { """{"r": 3, "lora_alpha": 6, "use_rslora": true}""", 6 / Math.Sqrt(3) },
+        { """{"r": 3, "lora_alpha": 6, "alpha_pattern": {"attentions.0.proj_in": 12, "attentions.1.proj_in": 24}}""", 4 },
+        { """{"r": 3, "lora_alpha": 6, "alpha_pattern": {"tentions.0.proj_in": 12}}""", 2 },
+        { """{"r": 3}""", 1 },
+    };
+
+    [Theory]
+    [MemberData(nameof(Settings))]
+    public void Settings_of_peft_stand_beside_the_file_or_in_its_metadata(string settings, double factor)
+    {
+        var lora = LoraCase.All.Single(c => c.Name == "LoRA without alpha");
+        var stored = Base(lora.Shape);
+        double[] expected = [.. stored.Zip(lora.Delta(factor), (a, b) => a + b)];
+        System.IO.File.WriteAllText(folder["adapter_config.json"], settings);
+        var beside = File(lora, "base_model.model.mid_block.attentions.0.proj_in").Write(folder["adapter_model.safetensors"]);
+        ReferenceData.Report("alpha beside the file, relative L2", Error(Merge(lora.Shape, stored, new LoraReference(beside, 1)), expected), Limit);
+
+        // Metadata of diffusers count for their own component, and a configuration for PEFT's own file alone.
+        var inside = new Dictionary<string, string> { [PeftAlphas.MetadataKey] = settings.Replace("{\"", "{\"unet.", StringComparison.Ordinal)
+            .Replace(", \"lora", ", \"unet.lora", StringComparison.Ordinal).Replace(", \"use", ", \"unet.use", StringComparison.Ordinal)
+            .Replace(", \"alpha", ", \"unet.alpha", StringComparison.Ordinal).Replace("{\"unet.attentions", "{\"attentions", StringComparison.Ordinal)
+            .Replace("{\"unet.tentions", "{\"tentions", StringComparison.Ordinal) };
+        var path = File(lora, "unet.mid_block.attentions.0.proj_in").Write(folder["a.safetensors"], inside);
+        ReferenceData.Report("alpha in the metadata, relative L2", Error(Merge(lora.Shape, stored, new LoraReference(path, 1)), expected), Limit);
+        Assert.Equal(
+            Merge(lora.Shape, stored, new LoraReference(File(lora).Write(folder["c.safetensors"]), 1)),
+            Merge(lora.Shape, stored, new LoraReference(File(lora).Write(folder["b.safetensors"], inside), 1)));
+    }
+
+    [Theory]
+    [InlineData("""{"lora_alpha": "x"}""", "lora_alpha", "not a number")]
+    [InlineData("""{"lora_alpha": 1, "alpha_pattern": {".*": 2}}""", "alpha_pattern", "'.*'")]
+    [InlineData("""{"lora_alpha": 1, "alpha_pattern": 3}""", "alpha_pattern", "not an object")]
+    [InlineData("{", "not valid JSON")]
+    public void Settings_that_cannot_be_read_are_refused(string settings, params string[] parts)
+    {
+        System.IO.File.WriteAllText(folder["adapter_config.json"], settings);
+        var path = File(LoraCase.All.Single(c => c.Name == "LoRA without alpha")).Write(folder["adapter_model.safetensors"]);
+        WeightsTestFiles.Refused(
+            () => LoraSet.Open([new LoraReference(path, 1)], Declared([5, 7])), [folder["adapter_config.json"], .. parts]);
+    }
+
+    [Fact]
+    public void A_file_is_known_by_its_tensors_or_by_what_its_trainer_wrote()
+    {
+        var lora = LoraCase.All[0];
+        string Hash(string path)
+        {
+            using var set = LoraSet.Open([new LoraReference(path, 1)], Declared(lora.Shape));
+            return set.Reports[0].ShortHash.Value;
+        }
+
+        var plain = File(lora).Write(folder["a.safetensors"]);
+        var bytes = System.IO.File.ReadAllBytes(plain);
+        var behind = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(bytes.AsSpan(8 + (int)BitConverter.ToInt64(bytes))));
+        Assert.Equal(behind[..12], Hash(plain));
+        Assert.Equal(behind[..12], Hash(File(lora).Write(folder["b.safetensors"], new Dictionary<string, string> { ["x"] = "y" })));
+        var written = new Dictionary<string, string> { ["sshs_model_hash"] = "0123456789abcdef" };
+        Assert.Equal("0123456789ab", Hash(File(lora).Write(folder["c.safetensors"], written)));
+        var torch = File(lora).WriteTorch(folder["d.pt"]);
+        Assert.Equal(FileHash.Sha256(torch)[..12], Hash(torch));
+    }
+
+    public void Dispose() => folder.Dispose();
+
+    private static TensorFiles File(LoraCase lora, string module = LoraCase.Module)
+    {
+        var file = new TensorFiles();
+        foreach (var (ending, values) in lora.Tensors)
+        {
+            file.Add($"{module}.{ending}", values);
+        }
+
+        return file;
+    }
+
+    private static IEnumerable<(ModelPart Part, IReadOnlyList<TensorInfo> Tensors)> Declared(long[] shape) =>
+        [(ModelPart.UNet, [new TensorInfo(LoraCase.Weight, TensorType.F16, shape)])];
+
+    private static float[] Base(long[] shape)
+    {
+        var random = new Random(7);
+        return [.. Enumerable.Range(0, (int)shape.Aggregate(1L, (a, b) => a * b)).Select(_ => (float)((2 * random.NextDouble()) - 1))];
+    }
+
+    private float[] Merge(long[] shape, float[] stored, params LoraReference[] references)
+    {
+        using var set = LoraSet.Open(references, Declared(shape));
+        using var merged = set.Apply(
+            ModelPart.UNet, SafetensorsFile.Open(new TensorFiles().Add(LoraCase.Weight, shape, stored).Write(folder["base.safetensors"])));
+        var values = new float[stored.Length];
+        merged.Read(LoraCase.Weight, values);
+        return values;
+    }
+
+    private static double Error(float[] actual, double[] expected) =>
+        Math.Sqrt(actual.Zip(expected, (a, e) => Math.Pow(a - e, 2)).Sum() / expected.Sum(e => e * e));
+}
