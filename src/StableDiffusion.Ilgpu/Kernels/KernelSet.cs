@@ -131,7 +131,7 @@ internal sealed class KernelSet<T, TLeaf>(Accelerator accelerator, string leaf, 
         {
             if (!compiled.TryGetValue(name, out var launcher))
             {
-                var load = accelerator.LoadKernel(kernel);
+                var load = KernelLoading.Load(accelerator, name, () => accelerator.LoadKernel(kernel));
                 compiled[name] = launcher = new Launcher<TArguments>(load.Invoke);
             }
 
