@@ -20,7 +20,7 @@ internal sealed record Circumstances(
     /// <exception cref="StableDiffusionException">Something is not known.</exception>
     public static Circumstances Collect(ComputeDevice device) => new(
         Required(device.ToString(), "device"),
-        Required(ComputeDevice.Default.Name, "processor"),
+        Required(ComputeDevice.Processor.Name, "processor"),
         Environment.ProcessorCount,
         CpuSimd.Width,
         $"{RuntimeInformation.FrameworkDescription}, {RuntimeInformation.OSDescription}",

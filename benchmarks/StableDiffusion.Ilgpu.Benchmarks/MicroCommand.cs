@@ -19,7 +19,7 @@ internal static class MicroCommand
         var command = new Command("micro", "Time host code and SIMD leaves with BenchmarkDotNet (a short job).") { filter };
         command.SetAction(parsed =>
         {
-            foreach (var line in Circumstances.Collect(ComputeDevice.Default).Lines())
+            foreach (var line in Circumstances.Collect(ComputeDevice.Processor).Lines())
             {
                 Console.Out.WriteLine($"- {line}");
             }

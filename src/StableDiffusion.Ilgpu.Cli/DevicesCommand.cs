@@ -8,12 +8,20 @@ internal static class DevicesCommand
 {
     public static Command Create(CommandContext context)
     {
-        var command = new Command("devices", "List the accelerators of this machine.") { SharedOptions.Verbose() };
-        command.SetAction(_ => Print(context));
+        var verbose = SharedOptions.Verbose("Print what the drivers say of each device, and why others are left out");
+        var command = new Command("devices", "List the accelerators of this machine.") { verbose };
+        command.SetAction(parsed =>
+        {
+            PrintTable(context);
+            if (parsed.GetValue(verbose))
+            {
+                PrintDetails(context.Output);
+            }
+        });
         return command;
     }
 
-    private static void Print(CommandContext context)
+    private static void PrintTable(CommandContext context)
     {
         var table = Tables.Create("Id", "Name", "Kind", ">Memory", ">Compute units", "Default");
         foreach (var device in ComputeDevice.All)
@@ -24,6 +32,24 @@ internal static class DevicesCommand
         }
 
         context.CreateConsole().Write(table);
+    }
+
+    private static void PrintDetails(TextWriter output)
+    {
+        output.WriteLine($"default: {ComputeDevice.Default}: {ComputeDevice.ReasonFor("auto")}");
+        foreach (var device in ComputeDevice.All.Where(d => d.Details.Count > 0))
+        {
+            output.WriteLine($"{device}:");
+            foreach (var (name, value) in device.Details)
+            {
+                output.WriteLine($"  {name}: {value}");
+            }
+        }
+
+        foreach (var line in ComputeDevice.LeftOut)
+        {
+            output.WriteLine(line);
+        }
     }
 
     private static string KindName(DeviceKind kind) => kind switch

@@ -64,7 +64,8 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
         }
 
         (request, var watch) = watching.Read(parsed, request, additions.HasTaesd(parsed), files);
-        var target = ComputeDevice.Find(parsed.GetValue(device)!);
+        var target = parsed.GetValue(device)!;
+        ComputeDevice.Find(target);
         var jobs = ReadJobs(parsed, request, prompts, files);
         List<string> times = [];
         ProgressDisplay.Run(context, display =>
@@ -108,18 +109,18 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
     /// <summary>Draws the pictures of some prompts with one model.</summary>
     /// <param name="jobs">Prompts that name the same LoRAs.</param>
     /// <param name="count">Number of all pictures.</param>
-    /// <param name="target">Where to run.</param>
+    /// <param name="target">Where to run, as the user says it.</param>
     /// <param name="watch">Gets previews and finished pictures.</param>
     /// <param name="repeated">The settings that the request repeats, if any.</param>
     /// <param name="display">Gets the progress and a line for each picture.</param>
     /// <param name="verbosely">Also say what LoRAs do.</param>
     /// <returns>Where the time went.</returns>
     private string[] Generate(
-        PromptJob[] jobs, int count, ComputeDevice target, PictureWatch watch, RepeatedSettings? repeated, ProgressDisplay display, bool verbosely)
+        PromptJob[] jobs, int count, string target, PictureWatch watch, RepeatedSettings? repeated, ProgressDisplay display, bool verbosely)
     {
         var start = SinceProcessStart();
         var saving = TimeSpan.Zero;
-        using var pipeline = StableDiffusionPipeline.Load(jobs[0].Model, target, context.Cancellation);
+        using var pipeline = StableDiffusionPipeline.Load(jobs[0].Model, ComputeDevice.Find(target), context.Cancellation);
         ModelAdditionSet.Print(pipeline.Loras, display, verbosely);
         RequestOptionSet.Print(repeated, jobs[0].Request, pipeline, display);
 
@@ -142,7 +143,8 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
         var times = pipeline.Timings;
         return
         [
-            $"model {pipeline.ModelName} on {pipeline.Device}",
+            $"model {pipeline.ModelName} on {pipeline.Device}"
+                + (ComputeDevice.ReasonFor(target) is { } reason ? $", chosen by {target}: {reason}" : ""),
             $"start {Seconds(start)}, load {Seconds(times.Load)} (JIT beside it {Seconds(times.KernelCompile)}), "
                 + $"text {Seconds(times.Text)}, steps {Seconds(times.Sampling)}, decode {Seconds(times.Decode)}, "
                 + $"save {Seconds(saving)}; total since the process began {Seconds(SinceProcessStart())}",

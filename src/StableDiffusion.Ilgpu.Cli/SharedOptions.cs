@@ -26,7 +26,8 @@ internal static class SharedOptions
 
     public static Option<string> Device() => new("--device")
     {
-        Description = "Where to run: auto, cpu, cuda:0, … or a name that 'sdilgpu devices' lists",
+        Description = "Where to run: auto (a CUDA device, or else an OpenCL GPU, or else the processor), cpu, cuda:0, opencl:0, … "
+            + "or a name that 'sdilgpu devices' lists",
         HelpName = "device",
         DefaultValueFactory = _ => "auto",
     };

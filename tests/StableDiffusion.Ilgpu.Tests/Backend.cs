@@ -11,12 +11,13 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
 
     private static readonly LeafKind[] OpenCl = [LeafKind.Vector, LeafKind.Gpu, LeafKind.Portable];
 
-    public ComputeDevice Device { get; init; } = ComputeDevice.Default;
+    public ComputeDevice Device { get; init; } = ComputeDevice.Processor;
 
     /// <summary>What this machine can run; the processor's fastest leaf first.</summary>
     public static IReadOnlyList<Backend> All { get; } =
     [
-        .. Processor.Where(leaf => Missing(leaf) is null).SelectMany(leaf => BothTypes(leaf, ComputeDevice.Default)),
+        .. Processor.Where(leaf => Missing(leaf) is null).SelectMany(leaf => BothTypes(leaf, ComputeDevice.Processor)),
+        .. ComputeDevice.All.Where(d => d.Kind == DeviceKind.Cuda).SelectMany(device => BothTypes(LeafKind.Gpu, device)),
         .. ComputeDevice.All.Where(d => d.Kind == DeviceKind.OpenCl).SelectMany(device => OpenCl.SelectMany(leaf => BothTypes(leaf, device))),
     ];
 

@@ -107,7 +107,7 @@ internal sealed class Field : IDisposable
             KnownWork.Of(entrants.Model, entrants.Size)?.Check(work, Gflop[work]);
         }
 
-        if (entrants.Devices.Contains(ComputeDevice.Default))
+        if (entrants.Devices.Contains(ComputeDevice.Processor))
         {
             foreach (var cores in entrants.Cores.Where(n => n < Environment.ProcessorCount))
             {

@@ -18,14 +18,19 @@ public enum DeviceKind
 /// <summary>An accelerator of this machine.</summary>
 public sealed class ComputeDevice
 {
+    private const string Auto = "auto";
+
     internal ComputeDevice(DeviceKind kind, int index, string name, long memoryBytes, int computeUnits) =>
         (Kind, Index, Name, MemoryBytes, ComputeUnits) = (kind, index, name, memoryBytes, computeUnits);
 
-    /// <summary>Every accelerator that ILGPU finds, the default one first.</summary>
-    public static IReadOnlyList<ComputeDevice> All => Others.AllDevices;
+    /// <summary>Every accelerator that can be used, the default one first.</summary>
+    public static IReadOnlyList<ComputeDevice> All => DeviceList.All;
 
-    /// <summary>The device that is used when none is named: the processor.</summary>
-    public static ComputeDevice Default { get; } = DeviceList.Cpu();
+    /// <summary>
+    /// The device that is used when none is named: a CUDA device, or else an OpenCL GPU, or else the processor. OpenCL drivers for processors
+    /// compile kernels anew where the processor's own way does not, and are used only when they are named.
+    /// </summary>
+    public static ComputeDevice Default => DeviceList.Default.Device;
 
     /// <summary>What drives it.</summary>
     public DeviceKind Kind { get; }
@@ -48,6 +53,21 @@ public sealed class ComputeDevice
     /// <summary>The short form that <see cref="Find"/> takes, for example <c>cpu</c> or <c>cuda:0</c>.</summary>
     public string Id => Kind == DeviceKind.Cpu ? KindName : $"{KindName}:{Index}";
 
+    /// <summary>The processor, without a look at GPUs: that loads their drivers.</summary>
+    internal static ComputeDevice Processor => DeviceList.Processor;
+
+    /// <summary>What cannot be used and why, a line each: kinds without a device, and devices.</summary>
+    internal static IReadOnlyList<string> LeftOut => DeviceList.LeftOut;
+
+    /// <summary>What computes behind the driver.</summary>
+    internal Hardware Hardware { get; init; } = Hardware.Processor;
+
+    /// <summary>What opens it; null for the processor.</summary>
+    internal ILGPU.Runtime.Device? Driver { get; init; }
+
+    /// <summary>What else is known of it, for people to read.</summary>
+    internal IReadOnlyList<(string Name, string Value)> Details => DeviceList.Describe(this);
+
     private string KindName => Kind switch
     {
         DeviceKind.Cuda => "cuda",
@@ -59,22 +79,24 @@ public sealed class ComputeDevice
     /// <exception cref="StableDiffusionException">There is no such device; the message lists those there are.</exception>
     public static ComputeDevice Find(string text)
     {
-        // Looking for GPUs loads their drivers: not done for a name that needs none.
         ArgumentNullException.ThrowIfNull(text);
-        return string.Equals(text, "auto", StringComparison.OrdinalIgnoreCase) || Default.IsCalled(text) ? Default
-            : All.FirstOrDefault(d => d.IsCalled(text))
-            ?? throw new StableDiffusionException($"no device '{text}'; valid: auto, {string.Join(", ", All.Select(d => d.Id))}");
+        return IsAuto(text) ? Default : Named(text) ?? throw new StableDiffusionException(
+            $"no device '{text}'{DeviceList.MissingKind(text) ?? ""}; valid: {Auto}, {string.Join(", ", All.Select(d => d.Id))}");
     }
 
-    private bool IsCalled(string text) =>
-        new[] { Id, Name, $"{KindName}:{Index}", Index == 0 ? KindName : Id }.Contains(text, StringComparer.OrdinalIgnoreCase);
+    /// <summary>Why <see cref="Find"/> chose the device for this text; null where the text says it.</summary>
+    internal static string? ReasonFor(string text) => IsAuto(text) ? DeviceList.Default.Reason : null;
 
     /// <summary>Name and short form.</summary>
     public override string ToString() => $"{Name} ({Id})";
 
-    /// <summary>Initialised when first used: looking for GPUs loads their drivers.</summary>
-    private static class Others
-    {
-        public static readonly IReadOnlyList<ComputeDevice> AllDevices = [Default, .. DeviceList.Gpus()];
-    }
+    private static bool IsAuto(string text) => string.Equals(text, Auto, StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>Drivers are loaded only as far as it takes.</summary>
+    private static ComputeDevice? Named(string text) => Processor.IsCalled(text) ? Processor
+        : text.StartsWith("opencl", StringComparison.OrdinalIgnoreCase) ? DeviceList.OpenCl.FirstOrDefault(d => d.IsCalled(text))
+        : DeviceList.Cuda.FirstOrDefault(d => d.IsCalled(text)) ?? DeviceList.OpenCl.FirstOrDefault(d => d.IsCalled(text));
+
+    private bool IsCalled(string text) =>
+        new[] { Id, Name, $"{KindName}:{Index}", Index == 0 ? KindName : Id }.Contains(text, StringComparer.OrdinalIgnoreCase);
 }

@@ -1,7 +1,6 @@
 using ILGPU;
 using ILGPU.Runtime;
 using ILGPU.Runtime.CPU;
-using ILGPU.Runtime.Cuda;
 using ILGPU.Runtime.OpenCL;
 
 namespace StableDiffusion.Ilgpu.Devices;
@@ -13,10 +12,12 @@ internal sealed class DeviceSession : IDisposable
     private int liveBuffers;
     private long allocatedBytes;
 
-    private DeviceSession(Context context, Accelerator accelerator)
+    private DeviceSession(Context context, Accelerator accelerator, Hardware hardware)
     {
         this.context = context;
         Accelerator = accelerator;
+        IsProcessor = hardware == Hardware.Processor;
+        LargestBuffer = accelerator is CLAccelerator { Device: CLDevice device } ? OpenClDevices.LargestBuffer(device) : long.MaxValue;
     }
 
     public Accelerator Accelerator { get; }
@@ -27,7 +28,10 @@ internal sealed class DeviceSession : IDisposable
     public bool IsHost => Accelerator.AcceleratorType == AcceleratorType.CPU;
 
     /// <summary>Whether a processor computes: the CPU accelerator, or an OpenCL driver for processors.</summary>
-    public bool IsProcessor => IsHost || Accelerator is CLAccelerator { DeviceType: CLDeviceType.CL_DEVICE_TYPE_CPU };
+    public bool IsProcessor { get; }
+
+    /// <summary>Bytes that one buffer may have.</summary>
+    public long LargestBuffer { get; }
 
     /// <summary>Groups that run at the same time: kernels are launched with so many, and each takes tiles until none is left.</summary>
     public int Groups => Accelerator.NumMultiprocessors;
@@ -44,35 +48,23 @@ internal sealed class DeviceSession : IDisposable
 
     /// <summary>Opens a device.</summary>
     /// <param name="device">One of this machine.</param>
-    /// <param name="configure">Completes the context of a GPU or an OpenCL device, with intrinsics that its kernels need.</param>
-    /// <exception cref="StableDiffusionException">The device cannot be opened.</exception>
-    public static DeviceSession Open(ComputeDevice device, Action<Context.Builder>? configure = null) => device.Kind switch
+    /// <param name="configure">Completes the context of a device with a driver, for example with intrinsics of its kernels.</param>
+    /// <exception cref="StableDiffusionException">The driver cannot open it.</exception>
+    public static DeviceSession Open(ComputeDevice device, Action<Context.Builder>? configure = null)
     {
-        DeviceKind.Cuda => OpenGpu(device, builder => builder.Cuda(), context => context.GetCudaDevice(device.Index), configure),
-        DeviceKind.OpenCl => OpenGpu(device, null, _ => OpenClDevices.Usable[device.Index], configure),
-        _ => OpenCpu(device.ComputeUnits),
-    };
+        if (device.Driver is null)
+        {
+            return OpenCpu(device.ComputeUnits);
+        }
 
-    /// <summary>The processor, with one group per core. Two threads a warp are the fewest that ILGPU allows; kernels use one.</summary>
-    public static DeviceSession OpenCpu(int cores)
-    {
-        var context = Context.Create(builder => builder.CPU(new CPUDevice(2, 1, cores)).Optimize(OptimizationLevel.O1));
-        return new DeviceSession(context, context.CreateCPUAccelerator(0));
-    }
-
-    private static DeviceSession OpenGpu(
-        ComputeDevice device, Action<Context.Builder>? list, Func<Context, ILGPU.Runtime.Device> find, Action<Context.Builder>? configure)
-    {
-        LibraryNames.Resolve();
         var context = Context.Create(builder =>
         {
             builder.Optimize(OptimizationLevel.O2).Inlining(InliningMode.Aggressive);
-            list?.Invoke(builder);
             configure?.Invoke(builder);
         });
         try
         {
-            return new DeviceSession(context, find(context).CreateAccelerator(context));
+            return new DeviceSession(context, device.Driver.CreateAccelerator(context), device.Hardware);
         }
         catch (Exception e) when (e is AcceleratorException or NotSupportedException)
         {
@@ -81,10 +73,29 @@ internal sealed class DeviceSession : IDisposable
         }
     }
 
+    /// <summary>The processor, with one group per core. Two threads a warp are the fewest that ILGPU allows; kernels use one.</summary>
+    public static DeviceSession OpenCpu(int cores)
+    {
+        var context = Context.Create(builder => builder.CPU(new CPUDevice(2, 1, cores)).Optimize(OptimizationLevel.O1));
+        return new DeviceSession(context, context.CreateCPUAccelerator(0), Hardware.Processor);
+    }
+
     /// <exception cref="StableDiffusionException">The device has not so much memory left.</exception>
     public DeviceBuffer<T> Allocate<T>(long count) where T : unmanaged
     {
         var bytes = count * System.Runtime.CompilerServices.Unsafe.SizeOf<T>();
+        if (bytes > LargestBuffer)
+        {
+            throw new StableDiffusionException(
+                $"{Accelerator.Name}: a buffer of {Mebibytes(bytes)} is needed, and its driver allows {Mebibytes(LargestBuffer)} (CL_DEVICE_MAX_MEM_ALLOC_SIZE)");
+        }
+
+        // Drivers often give memory only when it is used, and then fail or become slow.
+        if (!IsProcessor && bytes > FreeBytes)
+        {
+            throw OutOfMemory(bytes);
+        }
+
         try
         {
             var memory = Accelerator.Allocate1D<T>(Math.Max(1, count));
@@ -99,8 +110,7 @@ internal sealed class DeviceSession : IDisposable
         }
         catch (Exception e) when (e is OutOfMemoryException or AcceleratorException)
         {
-            throw new StableDiffusionException(
-                $"{Accelerator.Name}: out of memory: {bytes / 1048576.0:0} MiB more were needed", e);
+            throw OutOfMemory(bytes, e);
         }
     }
 
@@ -119,6 +129,14 @@ internal sealed class DeviceSession : IDisposable
         Accelerator.Dispose();
         context.Dispose();
     }
+
+    private StableDiffusionException OutOfMemory(long bytes, Exception? inner = null)
+    {
+        var message = $"{Accelerator.Name}: out of memory: {Mebibytes(bytes)} more were needed" + (IsHost ? "" : $", of {Mebibytes(Accelerator.MemorySize)}");
+        return inner is null ? new StableDiffusionException(message) : new StableDiffusionException(message, inner);
+    }
+
+    private static string Mebibytes(long bytes) => $"{bytes / 1048576.0:0} MiB";
 
     private void Count(int buffers, long bytes)
     {

@@ -1,20 +1,20 @@
-using System.Reflection;
 using ILGPU.Backends.OpenCL;
 using ILGPU.Runtime.OpenCL;
 
 namespace StableDiffusion.Ilgpu.Devices;
 
 /// <summary>
-/// The OpenCL devices of this machine. ILGPU refuses those without a generic address space (OpenCL 1.2, many 3.0 drivers), because a pointer
-/// of its code may point to any kind of memory. Kernels of ours need none: they use no atomics, no shared memory of dynamic size and no pointer
-/// that may be shared or global. So such a device is told to have it.
+/// The OpenCL devices of this machine. They are listed here and not by ILGPU, which ends its list at the first device that it cannot read,
+/// and does not say why one is missing.
 /// </summary>
 internal static class OpenClDevices
 {
     private const int MostOnPlatform = 64;
 
-    /// <summary>ILGPU checks this before it opens a device; the setter is not public, and another version may have none.</summary>
-    private static readonly PropertyInfo? GenericAddressSpace = FindGenericAddressSpace();
+    private const CLDeviceInfoType HostUnifiedMemory = (CLDeviceInfoType)0x1035; // a name that ILGPU lacks
+
+    private const string Install =
+        "install the device's driver (of Debian's packages intel-opencl-icd for Intel, mesa-opencl-icd for AMD, pocl-opencl-icd for any processor)";
 
     private static readonly Lazy<Found> Search = new(Look);
 
@@ -24,59 +24,96 @@ internal static class OpenClDevices
     /// <summary>A line for each one that cannot be opened, with the reason.</summary>
     public static IReadOnlyList<string> LeftOut => Search.Value.LeftOut;
 
-    /// <summary>Whether a device was told to have a generic address space.</summary>
-    public static bool IsOverridden(CLDevice device) => Search.Value.Overridden.Contains(device);
+    /// <summary>What is missing and what to install where no device can be used; else null.</summary>
+    public static string? Problem => Usable.Count > 0 ? null
+        : Explain(GpuProbe.HasOpenCl, OpenClDrivers.Registered(), OpenClDrivers.Place, Search.Value.Platforms, LeftOut);
+
+    /// <summary>Why no device can be used, in one line.</summary>
+    /// <param name="hasLoader">Whether there is an OpenCL library at all.</param>
+    /// <param name="drivers">The drivers' libraries, if known.</param>
+    /// <param name="place">Where they are registered.</param>
+    /// <param name="platforms">Drivers that answered.</param>
+    /// <param name="leftOut">Devices that cannot be used, with reasons.</param>
+    public static string Explain(bool hasLoader, IReadOnlyList<string>? drivers, string place, int platforms, IReadOnlyList<string> leftOut) =>
+        !hasLoader ? $"OpenCL's library {GpuProbe.OpenClName} is missing (Debian's package ocl-icd-libopencl1); {Install}"
+        : drivers is { Count: 0 } ? $"OpenCL has no driver in {place}; {Install}"
+        : platforms == 0 ? $"OpenCL's drivers ({Names(drivers)}) do not load, or find no device; {Install}"
+        : leftOut.Count == 0 ? $"OpenCL's drivers ({Names(drivers)}) find no device; a GPU's is often open to the groups render and video only"
+        : $"no OpenCL device can be used: {leftOut[0]}";
+
+    /// <summary>Why a device cannot be used; null if it can.</summary>
+    public static string? Refusal(OpenClTraits device) =>
+        !device.IsAvailable ? "its driver says that it is not available"
+        : !device.HasCompiler ? "its driver has no compiler"
+        : device.AddressBits != 64 ? $"it has addresses of {device.AddressBits} bits, and 64 are needed"
+        : device.Language < CLCVersion.CL12 ? $"it compiles {device.Language}, and OpenCL C 1.2 is needed"
+        : !device.GenericAddressSpace && !device.CanGrant ? "it has no generic address space, and this version of ILGPU cannot be told to do without"
+        : null;
+
+    /// <summary>What ILGPU and the driver say about a device that can be used.</summary>
+    public static IReadOnlyList<(string Name, string Value)> Describe(CLDevice device) =>
+    [
+        ("platform", $"{device.PlatformName}, {Text(device.PlatformId, CLPlatformInfoType.CL_PLATFORM_VERSION)}"),
+        ("vendor", Text(device, CLDeviceInfoType.CL_DEVICE_VENDOR)),
+        ("driver", Text(device, CLDeviceInfoType.CL_DRIVER_VERSION)),
+        ("version", $"{Text(device, CLDeviceInfoType.CL_DEVICE_VERSION)}, compiles {Text(device, CLDeviceInfoType.CL_DEVICE_OPENCL_C_VERSION)}"),
+        ("type", device.DeviceType.ToString().Replace("CL_DEVICE_TYPE_", "", StringComparison.Ordinal)),
+        ("compute units", $"{device.NumMultiprocessors}, work-groups of up to {device.MaxNumThreadsPerGroup}"),
+        ("memory", $"{Mebibytes(device.MemorySize)}, the largest buffer {Mebibytes(LargestBuffer(device))}, local {device.MaxSharedMemoryPerGroup >> 10} KiB"),
+        ("fp16", device.Capabilities.Float16 ? "yes" : "as storage (no cl_khr_fp16)"),
+        ("generic address space", Search.Value.Granted.Contains(device) ? "no; ILGPU is told otherwise, because kernels need none" : "yes"),
+    ];
+
+    public static Hardware HardwareOf(CLDevice device) =>
+        device.DeviceType.HasFlag(CLDeviceType.CL_DEVICE_TYPE_CPU) ? Hardware.Processor
+        : !device.DeviceType.HasFlag(CLDeviceType.CL_DEVICE_TYPE_GPU) ? Hardware.Other
+        : device.GetDeviceInfo<int>(HostUnifiedMemory, out var shared) == CLError.CL_SUCCESS && shared != 0 ? Hardware.IntegratedGpu
+        : Hardware.Gpu;
+
+    /// <summary>Bytes of the largest buffer that the driver gives.</summary>
+    public static long LargestBuffer(CLDevice device) => device.GetDeviceInfo<long>(CLDeviceInfoType.CL_DEVICE_MAX_MEM_ALLOC_SIZE);
 
     private static Found Look()
     {
-        LibraryNames.Resolve();
-        var found = new Found([], [], []);
-        foreach (var platform in Platforms())
+        IlgpuPatches.ResolveLibraryNames();
+        var platforms = Platforms();
+        var found = new Found(platforms.Length);
+        foreach (var platform in platforms)
         {
             foreach (var id in Devices(platform))
             {
-                Sort(platform, id, found);
+                Add(platform, id, found);
             }
         }
 
         return found;
     }
 
-    private static void Sort(nint platform, nint id, Found found)
+    private static void Add(nint platform, nint id, Found found)
     {
-        CLDevice device;
         try
         {
-            device = new CLDevice(platform, id);
-        }
-        catch (CLException e)
-        {
-            found.LeftOut.Add($"an OpenCL device of platform {CLAPI.CurrentAPI.GetPlatformInfo(platform, CLPlatformInfoType.CL_PLATFORM_NAME)}: {e.Message}");
-            return;
-        }
+            var device = new CLDevice(platform, id);
+            if (Refusal(OpenClTraits.Of(device)) is { } reason)
+            {
+                found.LeftOut.Add($"{device.Name.Trim()} ({device.PlatformName}): {reason}");
+                return;
+            }
 
-        if (Refusal(device) is { } reason)
-        {
-            found.LeftOut.Add($"{device.Name.Trim()}: {reason}");
-            return;
-        }
+            if (!device.Capabilities.GenericAddressSpace)
+            {
+                IlgpuPatches.GrantGenericAddressSpace(device);
+                found.Granted.Add(device);
+            }
 
-        if (!device.Capabilities.GenericAddressSpace)
-        {
-            GenericAddressSpace!.SetValue(device.Capabilities, true);
-            found.Overridden.Add(device);
+            found.Usable.Add(device);
         }
-
-        found.Usable.Add(device);
+        catch (Exception e) when (e is CLException or OverflowException or EntryPointNotFoundException)
+        {
+            // Sizes that ILGPU does not expect, or an answer that is an error.
+            found.LeftOut.Add($"a device of {Text(platform, CLPlatformInfoType.CL_PLATFORM_NAME)}: ILGPU cannot read what its driver says: {e.Message}");
+        }
     }
-
-    private static string? Refusal(CLDevice device) =>
-        device.GetDeviceInfo<int>(CLDeviceInfoType.CL_DEVICE_AVAILABLE) == 0 ? "its driver says that it is not available"
-        : device.GetDeviceInfo<int>(CLDeviceInfoType.CL_DEVICE_COMPILER_AVAILABLE) == 0 ? "its driver has no compiler"
-        : device.GetDeviceInfo<int>(CLDeviceInfoType.CL_DEVICE_ADDRESS_BITS) != 64 ? "it has addresses of less than 64 bits"
-        : device.CLStdVersion < CLCVersion.CL12 ? $"it compiles OpenCL C {device.CLStdVersion}, and 1.2 is needed"
-        : !device.Capabilities.GenericAddressSpace && GenericAddressSpace is null
-            ? "it has no generic address space, and this version of ILGPU cannot be told to do without" : null;
 
     private static nint[] Platforms()
     {
@@ -97,11 +134,39 @@ internal static class OpenClDevices
             ? devices[..Math.Min(count, MostOnPlatform)] : [];
     }
 
-    private static PropertyInfo? FindGenericAddressSpace()
-    {
-        var property = typeof(CLCapabilityContext).GetProperty("GenericAddressSpace");
-        return property?.PropertyType == typeof(bool) && property.CanWrite ? property : null;
-    }
+    private static string Text(nint platform, CLPlatformInfoType type) => CLAPI.CurrentAPI.GetPlatformInfo(platform, type).Trim();
 
-    private sealed record Found(List<CLDevice> Usable, List<string> LeftOut, HashSet<CLDevice> Overridden);
+    private static string Text(CLDevice device, CLDeviceInfoType type) => CLAPI.CurrentAPI.GetDeviceInfo(device.DeviceId, type).Trim();
+
+    private static string Names(IReadOnlyList<string>? drivers) => drivers is null ? "of this system" : string.Join(", ", drivers);
+
+    private static string Mebibytes(long bytes) => $"{bytes >> 20} MiB";
+
+    private sealed record Found(int Platforms)
+    {
+        public List<CLDevice> Usable { get; } = [];
+
+        public List<string> LeftOut { get; } = [];
+
+        public HashSet<CLDevice> Granted { get; } = [];
+    }
+}
+
+/// <summary>What decides whether an OpenCL device can be used.</summary>
+/// <param name="IsAvailable">The driver says so.</param>
+/// <param name="HasCompiler">Kernels are compiled from source.</param>
+/// <param name="AddressBits">Bits of a pointer.</param>
+/// <param name="Language">The OpenCL C that kernels are compiled as.</param>
+/// <param name="GenericAddressSpace">Pointers may point to any memory.</param>
+/// <param name="CanGrant">ILGPU can be told to do without.</param>
+internal sealed record OpenClTraits(
+    bool IsAvailable, bool HasCompiler, int AddressBits, CLCVersion Language, bool GenericAddressSpace, bool CanGrant)
+{
+    public static OpenClTraits Of(CLDevice device) => new(
+        device.GetDeviceInfo<int>(CLDeviceInfoType.CL_DEVICE_AVAILABLE) != 0,
+        device.GetDeviceInfo<int>(CLDeviceInfoType.CL_DEVICE_COMPILER_AVAILABLE) != 0,
+        device.GetDeviceInfo<int>(CLDeviceInfoType.CL_DEVICE_ADDRESS_BITS),
+        device.CLStdVersion,
+        device.Capabilities.GenericAddressSpace,
+        IlgpuPatches.CanGrantGenericAddressSpace);
 }

@@ -107,7 +107,7 @@ internal sealed class GpuKernels<T, TFormat>(Accelerator accelerator, int multip
         {
             if (!compiled.TryGetValue(name, out var launcher))
             {
-                var load = accelerator.LoadKernel(kernel);
+                var load = KernelLoading.Load(accelerator, name, () => accelerator.LoadKernel(kernel));
                 compiled[name] = launcher = new Launcher<TArguments>((stream, arguments, _, _) => load(stream, shape(arguments), arguments));
             }
 

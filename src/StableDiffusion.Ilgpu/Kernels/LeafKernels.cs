@@ -71,7 +71,7 @@ internal sealed class LeafKernels<T, TLeaf>(Accelerator accelerator, int groups,
         {
             if (!compiled.TryGetValue(name, out var launcher))
             {
-                var (load, config) = (accelerator.LoadKernel(kernel), new KernelConfig(groups, 1));
+                var (load, config) = (KernelLoading.Load(accelerator, name, () => accelerator.LoadKernel(kernel)), new KernelConfig(groups, 1));
                 compiled[name] = launcher = new Launcher<TArguments>(
                     (stream, arguments, scratch, counter) => load(stream, config, arguments, scratch, counter));
             }

@@ -33,8 +33,8 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     /// <summary>Bytes of the arena that all programs so far share.</summary>
     public long ArenaBytes => workspace.ArenaBytes;
 
-    /// <summary>Bytes that the arena may grow to: what the device has left, and what the arena takes now.</summary>
-    public long ArenaBudget => device.FreeBytes + workspace.AllocatedArenaBytes;
+    /// <summary>Bytes that the arena may grow to: what the device has left, and what the arena takes now, in one buffer.</summary>
+    public long ArenaBudget => Math.Min(device.FreeBytes + workspace.AllocatedArenaBytes, device.LargestBuffer);
 
     /// <summary>
     /// Loads and compiles what pictures of this size need, the three models side by side: reading, packing, recording and compiling take

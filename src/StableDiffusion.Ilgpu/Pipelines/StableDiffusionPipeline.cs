@@ -238,7 +238,7 @@ public sealed class StableDiffusionPipeline : IDisposable
         Timings.Sampling += Stopwatch.GetElapsedTime(start);
 
         var batchSize = BatchPlan.Choose(
-            request.BatchCount, request.BatchSize, finalRows * finalColumns, Device.Kind, engine.ArenaBudget,
+            request.BatchCount, request.BatchSize, finalRows * finalColumns, session.IsProcessor ? DeviceKind.Cpu : Device.Kind, engine.ArenaBudget,
             pictures => engine.MeasureUNet(guided ? 2 * pictures : pictures, finalRows, finalColumns));
         var decoder = new LatentDecoder<ushort>(engine, model, request);
         var previews = new PreviewDecoder(engine, model, request, decoder);

@@ -1,0 +1,69 @@
+using System.Diagnostics;
+using ILGPU;
+using ILGPU.Runtime;
+
+namespace StableDiffusion.Ilgpu.Kernels;
+
+/// <summary>Compiles kernels for a device, and says in one line why that fails.</summary>
+internal static class KernelLoading
+{
+    /// <param name="accelerator">The device.</param>
+    /// <param name="name">The kernel's name, for people to read.</param>
+    /// <param name="load">Compiles it.</param>
+    /// <exception cref="StableDiffusionException">ILGPU or the driver's compiler rejects the kernel.</exception>
+    public static T Load<T>(Accelerator accelerator, string name, Func<T> load)
+    {
+        using var messages = new TraceMessages();
+        try
+        {
+            return load();
+        }
+        catch (Exception e) when (e is AcceleratorException or InternalCompilerException or NotSupportedException)
+        {
+            var cause = e is InternalCompilerException { InnerException: { } inner } ? inner : e;
+            throw new StableDiffusionException(
+                $"{accelerator.Name}: the kernel {name} does not compile: {FirstLine(messages.Text) ?? cause.Message}; another device or driver is needed", e);
+        }
+    }
+
+    /// <summary>The line that says what is wrong: the first one with an error, or else the first one.</summary>
+    internal static string? FirstLine(string messages)
+    {
+        var lines = messages.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        return lines.FirstOrDefault(l => l.Contains("error", StringComparison.OrdinalIgnoreCase)) ?? lines.FirstOrDefault();
+    }
+
+    /// <summary>
+    /// What this thread traces while it lives: ILGPU throws a number, and writes there what the driver's compiler said, after a heading of its
+    /// own.
+    /// </summary>
+    private sealed class TraceMessages : TraceListener
+    {
+        private const string Heading = "Kernel loading failed:";
+
+        private readonly int thread = Environment.CurrentManagedThreadId;
+
+        private readonly StringWriter text = new();
+
+        public TraceMessages() => Trace.Listeners.Add(this);
+
+        public string Text => text.ToString();
+
+        public override void Write(string? message)
+        {
+            if (Environment.CurrentManagedThreadId == thread && message?.Trim() is not (null or Heading))
+            {
+                text.Write(message);
+            }
+        }
+
+        public override void WriteLine(string? message) => Write(message + "\n");
+
+        protected override void Dispose(bool disposing)
+        {
+            Trace.Listeners.Remove(this);
+            text.Dispose();
+            base.Dispose(disposing);
+        }
+    }
+}
