@@ -226,7 +226,7 @@ internal static class GpuGemmKernel<T, TFormat>
         for (var panel = 0; panel < panels; panel++)
         {
             var depth = firstPanel + panel < a.Panels ? count : 0;
-            var packed = (((((long)(firstPanel + panel) * a.Depth) + k) * Tile.Columns) + column);
+            var packed = ((((long)(firstPanel + panel) * a.Depth) + k) * Tile.Columns) + column;
             for (var row = first; row < count; row += 4 * Step)
             {
                 var value0 = LoadWeight(a, packed, row, depth);
