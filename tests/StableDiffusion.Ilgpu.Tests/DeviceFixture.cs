@@ -12,7 +12,7 @@ public sealed class SharedDevice : ICollectionFixture<DeviceFixture>
     public const string Name = "device";
 }
 
-/// <summary>The CPU accelerator and its kernels, compiled once. When all tests are done, no buffer may be left alive on it.</summary>
+/// <summary>The CPU accelerator and its kernels, compiled once. When all tests are done, no buffer may be left alive on it or on an OpenCL device.</summary>
 public sealed class DeviceFixture : IDisposable
 {
     private readonly Dictionary<(LeafKind Leaf, Type Type), object> kernels = [];
@@ -39,6 +39,7 @@ public sealed class DeviceFixture : IDisposable
     {
         var alive = Device.LiveBuffers;
         Device.Dispose();
+        alive += OpenClDevice.CloseAll();
         Assert.True(alive == 0, $"{alive} device buffers are alive after the last test");
     }
 }

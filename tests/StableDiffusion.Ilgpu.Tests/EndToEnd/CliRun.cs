@@ -20,17 +20,26 @@ internal sealed record CliRun(int Exit, string Output, string Error)
         return new CliRun(exit, output.ToString(), error.ToString());
     }
 
-    /// <summary>The program as a process of its own; <paramref name="whileRunning"/> gets it as soon as it has started.</summary>
-    public static async Task<CliRun> InChildProcess(string[] arguments, Func<Process, Task>? whileRunning = null)
+    /// <summary>The program as a process of its own.</summary>
+    /// <param name="arguments">Of the program.</param>
+    /// <param name="whileRunning">Gets the process as soon as it has started.</param>
+    /// <param name="environment">Variables that it has besides, or in place of, this process's own.</param>
+    public static async Task<CliRun> InChildProcess(
+        string[] arguments, Func<Process, Task>? whileRunning = null, params (string Name, string Value)[] environment)
     {
         // Under a shell that ignores interrupts, as for background jobs, its children would ignore them too.
         string[] command = OperatingSystem.IsLinux() ? ["env", "--default-signal=INT", "dotnet"] : ["dotnet"];
-        using var process = Process.Start(new ProcessStartInfo(
-            command[0], [.. command[1..], Path.Combine(AppContext.BaseDirectory, "sdilgpu.dll"), .. arguments])
+        var start = new ProcessStartInfo(command[0], [.. command[1..], Path.Combine(AppContext.BaseDirectory, "sdilgpu.dll"), .. arguments])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
-        })!;
+        };
+        foreach (var (name, value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
+        using var process = Process.Start(start)!;
         var output = process.StandardOutput.ReadToEndAsync();
         var error = process.StandardError.ReadToEndAsync();
         if (whileRunning is not null)
