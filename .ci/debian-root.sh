@@ -24,8 +24,8 @@ make_debian_root() {
     mv "$root.part" "$root"
 }
 
-# run_in_root ROOT FOLDERS COMMAND ARGS…: runs a command in the root, which sees these folders (OUTSIDE or OUTSIDE:INSIDE, one a line) and
-# /proc and /dev. They are mounted in a namespace of the command's own: nothing stays mounted.
+# run_in_root ROOT FOLDERS COMMAND ARGS…: runs a command in the root, in place of this shell. It sees these folders (OUTSIDE or
+# OUTSIDE:INSIDE, one a line), /proc, /sys and /dev, mounted in a namespace of its own: nothing stays mounted.
 run_in_root() {
     exec unshare --mount bash -c '
         set -e
@@ -34,8 +34,9 @@ run_in_root() {
             mkdir -p "$root${inside:-$outside}"
             mount --bind "$outside" "$root${inside:-$outside}"
         done <<< "$2"
-        mount --rbind /proc "$root/proc"
-        mount --rbind /dev "$root/dev"
+        for system in /proc /sys /dev; do
+            mount --rbind "$system" "$root$system"
+        done
         shift 2
         exec chroot "$root" "$@"
     ' bash "$@"

@@ -9,10 +9,10 @@ fail() {
     exit 1
 }
 
-release=trixie
 folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$folder/../../.ci/debian-root.sh"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/sdilgpu-peers
-root=$cache/$release
+root=$cache/$debian_release
 program=StableDiffusion.Ilgpu.Peers.TorchSharp
 
 [ "$(uname -sm)" = "Linux x86_64" ] || fail "the TorchSharp peer runs on Linux on x64 only"
@@ -40,35 +40,12 @@ versions() {
     grep -ahoE 'GLIBCXX_3(\.[0-9]+)+' "$@" | sort -u
 }
 
-# The mirror that this system itself installs from.
-mirror() {
-    apt-get indextargets --format '$(ORIGIN) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
-        awk '$1 == "Debian" && $2 == "main" && $3 !~ /security/ { print $3; exit }'
-}
-
 if is_new_enough; then
     flock -u 9
     exec "$cache/peer/$program" "$@" 9>&-
 fi
 
-if [ ! -e "$root/etc/os-release" ]; then
-    [ "$(id -u)" = 0 ] || fail "this system's libstdc++ is too old for libtorch, and only root can make a Debian root for it"
-    command -v debootstrap > /dev/null || fail "this system's libstdc++ is too old for libtorch, and debootstrap is missing (apt-get install debootstrap)"
-    from=$(mirror)
-    [ -n "$from" ] || fail "apt knows no Debian mirror to make a root from"
-    rm -rf "$root.part"
-    debootstrap --variant=minbase --include=libstdc++6 "$release" "$root.part" "$from" >&2 || fail "debootstrap failed"
-    mv "$root.part" "$root"
-fi
-
-# Mounted in a namespace of the peer's own: nothing stays mounted.
-mkdir -p "$root/opt/peer"
+make_debian_root "$root" libstdc++6 "this system's libstdc++ is too old for libtorch"
 flock -u 9
-exec unshare --mount bash -c '
-    set -e
-    mount --bind "$1/peer" "$2/opt/peer"
-    mount --rbind /proc "$2/proc"
-    root=$2 program=$3
-    shift 3
-    exec chroot "$root" "/opt/peer/$program" "$@"
-' bash "$cache" "$root" "$program" "$@" 9>&-
+exec 9>&-
+run_in_root "$root" "$cache/peer:/opt/peer" "/opt/peer/$program" "$@"

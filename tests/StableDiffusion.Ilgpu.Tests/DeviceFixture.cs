@@ -12,30 +12,18 @@ public sealed class SharedDevice : ICollectionFixture<DeviceFixture>
     public const string Name = "device";
 }
 
-/// <summary>The CPU accelerator, any OpenCL devices, and their kernels, compiled once. When all tests are done, no buffer may be left alive on it.</summary>
+/// <summary>
+/// The CPU accelerator, any OpenCL and CUDA devices, and their kernels, compiled once. When all tests are done, no buffer may be left alive.
+/// </summary>
 public sealed class DeviceFixture : IDisposable
 {
     private readonly Dictionary<(Backend Backend, Type Type), object> kernels = [];
-    private readonly Dictionary<string, DeviceSession> devices = [];
 
     /// <summary>Two groups at least, so that tiles are shared out on any machine.</summary>
     internal DeviceSession Device { get; } = DeviceSession.OpenCpu(Math.Max(2, Environment.ProcessorCount));
 
     /// <summary>The device of a backend, opened when it is first asked for.</summary>
-    internal DeviceSession DeviceOf(Backend backend)
-    {
-        if (backend.Device.Kind == DeviceKind.Cpu)
-        {
-            return Device;
-        }
-
-        if (!devices.TryGetValue(backend.Device.Id, out var device))
-        {
-            devices.Add(backend.Device.Id, device = BackendProfile.Open(backend.Device));
-        }
-
-        return device;
-    }
+    internal DeviceSession DeviceOf(Backend backend) => backend.Device.Kind == DeviceKind.Cpu ? Device : OpenDevices.Get(backend.Device);
 
     internal KernelSet<T> Kernels<T>(Backend backend) where T : unmanaged
     {
@@ -54,11 +42,9 @@ public sealed class DeviceFixture : IDisposable
 
     public void Dispose()
     {
-        foreach (var device in devices.Values.Append(Device))
-        {
-            var (alive, name) = (device.LiveBuffers, device.Accelerator.Name);
-            device.Dispose();
-            Assert.True(alive == 0, $"{name}: {alive} device buffers are alive after the last test");
-        }
+        var alive = Device.LiveBuffers;
+        Device.Dispose();
+        alive += OpenDevices.CloseAll();
+        Assert.True(alive == 0, $"{alive} device buffers are alive after the last test");
     }
 }

@@ -90,8 +90,8 @@ internal sealed class DeviceSession : IDisposable
                 $"{Accelerator.Name}: a buffer of {Mebibytes(bytes)} is needed, and its driver allows {Mebibytes(LargestBuffer)} (CL_DEVICE_MAX_MEM_ALLOC_SIZE)");
         }
 
-        // Drivers often give memory only when it is used, and then fail or become slow.
-        if (!IsProcessor && bytes > FreeBytes)
+        // Drivers often promise more than there is, and fail or become slow when it is used.
+        if (!IsHost && bytes > Accelerator.MemorySize - Interlocked.Read(ref allocatedBytes))
         {
             throw OutOfMemory(bytes);
         }

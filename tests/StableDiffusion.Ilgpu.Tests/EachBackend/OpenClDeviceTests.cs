@@ -1,0 +1,143 @@
+using ILGPU;
+using ILGPU.Backends.OpenCL;
+using ILGPU.IR;
+using ILGPU.IR.Intrinsics;
+using ILGPU.Runtime;
+using StableDiffusion.Ilgpu.Devices;
+using StableDiffusion.Ilgpu.Kernels;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.EachBackend;
+
+/// <summary>OpenCL devices without any kernel of the library: memory, a kernel, and what a user reads when something is missing.</summary>
+[Collection(SharedDevice.Name)]
+public sealed class OpenClDeviceTests
+{
+    public static TheoryData<string> Devices => [.. OpenClDevice.Names];
+
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void A_device_is_found_by_kind_and_index_and_by_name(string name)
+    {
+        var device = OpenClDevice.Open(name);
+        var found = ComputeDevice.Find(name);
+        Assert.Equal((name, DeviceKind.OpenCl), (found.Id, found.Kind));
+        Assert.Same(found, ComputeDevice.Find(name.ToUpperInvariant()));
+        Assert.Equal(found.Name, ComputeDevice.Find(found.Name).Name);
+        Assert.Equal((found.Name, found.ComputeUnits), (device.Accelerator.Name.Trim(), device.Groups));
+        Assert.Equal(found.Hardware == Hardware.Processor, device.IsProcessor);
+        Assert.False(device.IsHost);
+        Assert.InRange(device.FreeBytes, 1, device.IsProcessor ? SystemMemory.Available : found.MemoryBytes);
+        Assert.InRange(device.LargestBuffer, 1, found.MemoryBytes);
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            $"{found}: {string.Join("; ", found.Details.Select(d => $"{d.Name} {d.Value}"))}");
+    }
+
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void What_is_uploaded_comes_back_and_is_given_back(string name)
+    {
+        var device = OpenClDevice.Open(name);
+        var alive = device.LiveBuffers;
+        var values = TestValues(1000);
+        using (var buffer = device.Upload<float>(values))
+        using (var empty = device.Allocate<ushort>(0))
+        {
+            Assert.Equal(alive + 2, device.LiveBuffers);
+            Assert.Equal((1000, 1), (buffer.Length, empty.Length));
+            Assert.Equal(values, Download(device, buffer.View));
+
+            // A view that does not begin at the buffer's start.
+            Assert.Equal(values[37..936], Download(device, buffer.View.SubView(37, 899)));
+        }
+
+        Assert.Equal(alive, device.LiveBuffers);
+    }
+
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void A_kernel_runs_on_sub_views_and_touches_nothing_else(string name)
+    {
+        var device = OpenClDevice.Open(name);
+        var values = TestValues(300);
+        using var buffer = device.Upload<float>(values);
+        var kernel = KernelLoading.Load(
+            device.Accelerator, "scale", () => device.Accelerator.LoadKernel<ArrayView<float>, float>(Scale));
+        kernel(device.Stream, new KernelConfig(9, 16), buffer.View.SubView(11, 131), 3);
+        device.Stream.Synchronize();
+        Assert.Equal([.. values.Select((v, i) => i is >= 11 and < 142 ? 3 * v : v)], Download(device, buffer.View));
+    }
+
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void Too_little_memory_is_one_line(string name)
+    {
+        var device = OpenClDevice.Open(name);
+        var alive = device.LiveBuffers;
+        var tooLarge = Assert.Throws<StableDiffusionException>(() => device.Allocate<byte>(device.LargestBuffer + 1));
+        Assert.Matches(@"^.+: a buffer of \d+ MiB is needed, and its driver allows \d+ MiB \(CL_DEVICE_MAX_MEM_ALLOC_SIZE\)$", tooLarge.Message);
+
+        // Memory that nobody writes to is only promised.
+        List<DeviceBuffer<byte>> buffers = [];
+        var tooMany = Assert.Throws<StableDiffusionException>(() =>
+        {
+            for (var left = device.Accelerator.MemorySize + 1; left > 0; left -= device.LargestBuffer)
+            {
+                buffers.Add(device.Allocate<byte>(Math.Min(left, device.LargestBuffer)));
+            }
+        });
+        buffers.ForEach(b => b.Dispose());
+        Assert.Matches(@"^.+: out of memory: \d+ MiB more were needed, of \d+ MiB$", tooMany.Message);
+        Assert.Equal(alive, device.LiveBuffers);
+        TestContext.Current.TestOutputHelper?.WriteLine($"{tooLarge.Message}; {tooMany.Message}");
+    }
+
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void A_kernel_that_the_driver_rejects_is_one_line_with_what_it_says(string name)
+    {
+        _ = OpenClDevice.Open(name);
+
+        // A context of its own: ILGPU's may not be used after a failure.
+        using var device = DeviceSession.Open(ComputeDevice.Find(name), builder => builder.GetIntrinsicManager().RegisterMethod(
+            typeof(BrokenIntrinsic).GetMethod(nameof(BrokenIntrinsic.Run))!,
+            new CLIntrinsic(typeof(BrokenIntrinsic), nameof(BrokenIntrinsic.Generate), IntrinsicImplementationMode.GenerateCode)));
+        var e = Assert.Throws<StableDiffusionException>(() => KernelLoading.Load(
+            device.Accelerator, "broken", () => device.Accelerator.LoadKernel<ArrayView<float>>(RunBroken)));
+        TestContext.Current.TestOutputHelper?.WriteLine(e.Message);
+        Assert.StartsWith($"{device.Accelerator.Name}: the kernel broken does not compile: ", e.Message, StringComparison.Ordinal);
+        Assert.Contains("no_such_function", e.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain('\n', e.Message);
+    }
+
+    private static void RunBroken(ArrayView<float> values) => BrokenIntrinsic.Run(ref values[0]);
+
+    private static void Scale(ArrayView<float> values, float factor)
+    {
+        var i = (Grid.IdxX * Group.DimX) + Group.IdxX;
+        if (i < values.IntLength)
+        {
+            values[i] *= factor;
+        }
+    }
+
+    private static float[] TestValues(int count) => [.. Enumerable.Range(0, count).Select(i => (i * 0.25f) - 7)];
+
+    private static float[] Download(DeviceSession device, ArrayView<float> view)
+    {
+        var values = new float[view.Length];
+        view.CopyToCPU(device.Stream, values);
+        device.Stream.Synchronize();
+        return values;
+    }
+
+    /// <summary>An operation whose OpenCL C is wrong.</summary>
+    private static class BrokenIntrinsic
+    {
+        [IntrinsicImplementation]
+        public static void Run(ref float value) => throw new NotSupportedException();
+
+        public static void Generate(CLBackend backend, CLCodeGenerator generator, Value value) =>
+            generator.Builder.AppendLine("\tno_such_function(no_such_value);");
+    }
+}
