@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
@@ -14,10 +15,9 @@ internal static class JsonFile
     /// <summary>More than any configuration or index of shards has.</summary>
     private const long LargestFile = 4 << 20;
 
-    // What the parser and its caller take, at most, for each byte: the copy that is kept; for each token: a row of the parser's table, which
-    // grows by copying; for each byte of a name, which is decoded several times; and for each byte of a text that must be decoded to see
-    // whether it is sound. The table begins with as much as the text has, but with no more than a megabyte.
-    private const long BytesForByte = 1, BytesForToken = 64, BytesForNameByte = 10, BytesForTextByte = 2, LargestFirstTable = 2 << 20;
+    // What the parser and its caller take, at most, for each token: a row of the parser's table, which grows by copying; for each byte of a
+    // name, which is decoded several times; and for each byte of a text that must be decoded to see whether it is sound.
+    private const long BytesForToken = 64, BytesForNameByte = 10, BytesForTextByte = 2;
 
     private const int LongestQuote = 200;
 
@@ -57,12 +57,13 @@ internal static class JsonFile
         return ParseObject(node.ToJsonString(), description);
     }
 
-    /// <param name="json">UTF-8 without a byte order mark.</param>
+    /// <param name="json">UTF-8 without a byte order mark; the result refers to it, so it must stay as it is.</param>
     /// <param name="description">What messages call the text.</param>
     /// <param name="budget">Taken from before the text is parsed.</param>
     public static JsonElement ParseObject(ReadOnlyMemory<byte> json, string description, AllocationBudget budget)
     {
-        budget.Take((BytesForByte * json.Length) + Math.Min(2L * json.Length, LargestFirstTable) + CostOfTokens(json.Span));
+        // The parser's table begins with as many bytes as the text has, in an array of the pool.
+        budget.Take((long)BitOperations.RoundUpToPowerOf2((ulong)json.Length) + CostOfTokens(json.Span));
         return ParseObject(description, () => JsonDocument.Parse(json, Options));
     }
 
@@ -98,10 +99,11 @@ internal static class JsonFile
     {
         try
         {
-            using var document = parse();
+            // Not disposed: the element reads from the document, and a copy of it would take as much again.
+            var document = parse();
             DecodeTexts(document.RootElement);
             return document.RootElement.ValueKind == JsonValueKind.Object
-                ? document.RootElement.Clone()
+                ? document.RootElement
                 : throw new StableDiffusionException($"{description}: is not a JSON object");
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
