@@ -8,7 +8,20 @@ using StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 namespace StableDiffusion.Ilgpu.Compilation;
 
 /// <summary>The leaves that kernels can run with.</summary>
-internal enum LeafKind { Portable, Gpu, Vector, Simd128, Simd256, Simd512 }
+internal enum LeafKind
+{
+    Portable,
+    Gpu,
+
+    /// <summary>OpenCL for processors with registers of eight values.</summary>
+    Vector,
+
+    /// <summary>OpenCL for processors with registers of sixteen values.</summary>
+    WideVector,
+    Simd128,
+    Simd256,
+    Simd512,
+}
 
 /// <summary>The one place that knows which leaf serves which device.</summary>
 internal static class BackendProfile
@@ -29,9 +42,12 @@ internal static class BackendProfile
     public static LeafKind LeafOf(DeviceSession device) => device.Accelerator.AcceleratorType switch
     {
         AcceleratorType.CPU => Best,
-        AcceleratorType.OpenCL when device.IsProcessor => LeafKind.Vector,
+        AcceleratorType.OpenCL when device.IsProcessor => VectorLeaf(device.VectorWidth),
         _ => LeafKind.Gpu,
     };
+
+    /// <summary>The leaf for an OpenCL processor whose vectors have so many values.</summary>
+    public static LeafKind VectorLeaf(int width) => width >= 16 ? LeafKind.WideVector : LeafKind.Vector;
 
     /// <summary>The kernels that a device runs fastest with.</summary>
     public static KernelSet<ushort> HalfKernels(DeviceSession device) => HalfKernels(device, LeafOf(device));
@@ -49,6 +65,7 @@ internal static class BackendProfile
             LeafKind.Simd256 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd256>>(device.Accelerator, device.Groups, "simd256", 2 * Simd256.Count),
             LeafKind.Simd128 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd128>>(device.Accelerator, device.Groups, "simd128", 2 * Simd128.Count),
             LeafKind.Vector => new LeafKernels<T, ClVectorLeaf<T, TFormat, ClSums6>>(device.Accelerator, device.Groups, "vector", ClSums6.Columns),
+            LeafKind.WideVector => new LeafKernels<T, ClVectorLeaf<T, TFormat, ClSums8>>(device.Accelerator, device.Groups, "vector512", ClSums8.Columns),
             LeafKind.Gpu => new GpuKernels<T, TFormat>(device.Accelerator, device.Groups),
             _ => new LeafKernels<T, PortableLeaf<T, TFormat>>(device.Accelerator, device.Groups, "portable", Tile.Columns),
         };

@@ -11,7 +11,9 @@ internal static class OpenClDevices
 {
     private const int MostOnPlatform = 64;
 
-    private const CLDeviceInfoType HostUnifiedMemory = (CLDeviceInfoType)0x1035; // a name that ILGPU lacks
+    // Names that ILGPU lacks.
+    private const CLDeviceInfoType HostUnifiedMemory = (CLDeviceInfoType)0x1035;
+    private const CLDeviceInfoType NativeVectorWidthFloat = (CLDeviceInfoType)0x103A;
 
     private const string Install =
         "install the device's driver (of Debian's packages intel-opencl-icd for Intel, mesa-opencl-icd for AMD, pocl-opencl-icd for any processor)";
@@ -71,6 +73,10 @@ internal static class OpenClDevices
         : Hardware.Gpu;
 
     /// <summary>Bytes of the largest buffer that the driver gives.</summary>
+    /// <summary>fp32 values of the device's own vectors; 1 where it does not say.</summary>
+    public static int VectorWidth(CLDevice device) =>
+        device.GetDeviceInfo<int>(NativeVectorWidthFloat, out var width) == CLError.CL_SUCCESS ? Math.Max(1, width) : 1;
+
     public static long LargestBuffer(CLDevice device) => device.GetDeviceInfo<long>(CLDeviceInfoType.CL_DEVICE_MAX_MEM_ALLOC_SIZE);
 
     private static Found Look()
