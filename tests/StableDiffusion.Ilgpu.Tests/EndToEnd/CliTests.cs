@@ -73,9 +73,9 @@ public sealed class CliTests
     }
 
     [Theory]
-    [InlineData(2, "command is missing; valid: txt2img, img2img, devices, inspect, convert, pull, metadata")]
-    [InlineData(2, "command 'frobnicate'; valid: txt2img, img2img, devices, inspect, convert, pull, metadata", "frobnicate")]
-    [InlineData(2, "option '--frobnicate'; valid: txt2img, img2img, devices, inspect, convert, pull, metadata", "--frobnicate")]
+    [InlineData(2, "command is missing; valid: txt2img, img2img, devices, compare, inspect, convert, pull, metadata")]
+    [InlineData(2, "command 'frobnicate'; valid: txt2img, img2img, devices, compare, inspect, convert, pull, metadata", "frobnicate")]
+    [InlineData(2, "option '--frobnicate'; valid: txt2img, img2img, devices, compare, inspect, convert, pull, metadata", "--frobnicate")]
     [InlineData(2, "--frobnicate", "devices", "--frobnicate")]
     [InlineData(1, "/no/such/model", "inspect", "-m", "/no/such/model")]
     [InlineData(1, "width 9", "inspect", "--plan", "-W", "9")]

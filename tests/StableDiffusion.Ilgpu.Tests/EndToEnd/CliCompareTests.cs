@@ -1,0 +1,74 @@
+using System.Text.Json;
+using StableDiffusion.Ilgpu.Cli;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.EndToEnd;
+
+/// <summary><c>sdilgpu compare</c>.</summary>
+[Collection(SharedDevice.Name)]
+public sealed class CliCompareTests
+{
+    private static readonly string[] Components = ["text encoder", "UNet, one step", "decoder", "picture"];
+
+    public static TheoryData<string> OpenCl => [.. OpenClDevice.Names];
+
+    [Fact]
+    public void A_device_agrees_with_itself_to_the_last_bit()
+    {
+        using var folder = new TemporaryFolder();
+        var results = Compare("cpu,cpu", folder["result.json"], steps: 2);
+        Assert.Equal(Components.Concat(Components), results.Select(r => r.GetProperty("component").GetString()));
+        Assert.All(results, r =>
+        {
+            Assert.Equal("cpu", r.GetProperty("device").GetString());
+            Assert.True(r.GetProperty("seconds").GetDouble() > 0);
+            var isPicture = r.GetProperty("component").GetString() == "picture";
+            Assert.Equal(0, r.GetProperty(isPicture ? "maxDifference" : "relativeL2").GetDouble());
+        });
+    }
+
+    [Theory]
+    [MemberData(nameof(OpenCl))]
+    public void OpenCl_agrees_with_the_processor(string name)
+    {
+        OpenClDevice.Open(name);
+        using var folder = new TemporaryFolder();
+        var comparisons = new Comparisons();
+        foreach (var result in Compare($"cpu,{name}", folder["result.json"], steps: 10).Skip(Components.Length))
+        {
+            var component = result.GetProperty("component").GetString()!;
+            if (component == "picture")
+            {
+                comparisons.Report($"{name} picture, largest difference", result.GetProperty("maxDifference").GetInt32(), 3);
+            }
+            else
+            {
+                // Both round to fp16 after different sums: twice the limit that each has beside the reference.
+                comparisons.Report($"{name} {component}", result.GetProperty("relativeL2").GetDouble(), 2 * Limits.UNet(half: true));
+            }
+        }
+
+        comparisons.Verify();
+    }
+
+    [Theory]
+    [InlineData("cpu", "two devices at least are compared; valid: cpu")]
+    [InlineData("cpu,toaster", "no device 'toaster'")]
+    public void Devices_that_cannot_be_compared_are_named(string devices, string message) =>
+        CliRun.InProcess("compare", "--devices", devices).AssertFailed(CommandLine.Failure, [message]);
+
+    [Fact]
+    public void A_file_that_cannot_be_written_is_named_before_anything_runs()
+    {
+        using var folder = new TemporaryFolder();
+        CliRun.InProcess("compare", "--devices", "cpu,cpu", "--json", folder["missing/result.json"]).AssertFailed(CommandLine.Failure, ["result.json"]);
+    }
+
+    private static JsonElement[] Compare(string devices, string file, int steps)
+    {
+        var run = CliRun.InProcess("compare", "--devices", devices, "--steps", $"{steps}", "--json", file);
+        Assert.Equal(CommandLine.Success, run.Exit);
+        Assert.All(Components, c => Assert.Contains(c, run.Output, StringComparison.Ordinal));
+        return [.. JsonDocument.Parse(File.ReadAllBytes(file)).RootElement.GetProperty("results").EnumerateArray()];
+    }
+}
