@@ -1,3 +1,4 @@
+using System.Text.Json;
 using StableDiffusion.Ilgpu.Weights;
 using StableDiffusion.Ilgpu.Weights.Lora;
 using Xunit;
@@ -87,13 +88,8 @@ public sealed class LoraStrengthTests : IDisposable
         ReferenceData.Report("alpha beside the file, relative L2", Error(Merge(lora.Shape, stored, new LoraReference(beside, 1)), expected), Limit);
 
         // Metadata of diffusers count for their own component, and a configuration for PEFT's own file alone.
-        var inside = new Dictionary<string, string>
-        {
-            [PeftAlphas.MetadataKey] = settings.Replace("{\"", "{\"unet.", StringComparison.Ordinal)
-            .Replace(", \"lora", ", \"unet.lora", StringComparison.Ordinal).Replace(", \"use", ", \"unet.use", StringComparison.Ordinal)
-            .Replace(", \"alpha", ", \"unet.alpha", StringComparison.Ordinal).Replace("{\"unet.attentions", "{\"attentions", StringComparison.Ordinal)
-            .Replace("{\"unet.tentions", "{\"tentions", StringComparison.Ordinal)
-        };
+        var packed = JsonSerializer.Deserialize<Dictionary<string, JsonElement>>(settings)!.ToDictionary(s => $"unet.{s.Key}", s => s.Value);
+        var inside = new Dictionary<string, string> { [PeftAlphas.MetadataKey] = JsonSerializer.Serialize(packed) };
         var path = File(lora, "unet.mid_block.attentions.0.proj_in").Write(folder["a.safetensors"], inside);
         ReferenceData.Report("alpha in the metadata, relative L2", Error(Merge(lora.Shape, stored, new LoraReference(path, 1)), expected), Limit);
         Assert.Equal(
