@@ -92,7 +92,7 @@ public sealed class TinyPipelineTests(DeviceFixture fixture)
     private (double Latents, double Picture) Widen(TinyRun tiny, LoadedModel model, Backend backend, double latentLimit, double pictureLimit)
     {
         var single = backend with { Half = false };
-        using var exactEngine = new DiffusionEngine<float>(model, fixture.Device, fixture.Kernels<float>(single), FusionOptions.All);
+        using var exactEngine = new DiffusionEngine<float>(model, fixture.DeviceOf(single), fixture.Kernels<float>(single), FusionOptions.All);
         using var roundedEngine = new DiffusionEngine<ushort>(model, fixture.DeviceOf(backend), fixture.Kernels<ushort>(backend), FusionOptions.None);
         var exactWalk = tiny.Start(exactEngine);
         var roundedWalk = tiny.Start(roundedEngine);
