@@ -14,14 +14,15 @@ internal sealed class ComponentRun<T>(DiffusionEngine<T> engine, LoadedModel mod
         model, (ids, clipSkip) => engine.Encode(ids, clipSkip, cancellationToken)).Encode(request, request.GuidanceScale != 1).At(0));
 
     /// <param name="noise">The latent, channels last: one picture's.</param>
-    /// <param name="context">What <see cref="Text"/> gave.</param>
+    /// <param name="context">What <see cref="Text"/> gave: as many places an item as its prompts have.</param>
+    /// <param name="items">Batch items: 2 with guidance.</param>
     /// <param name="rows">Of the latent.</param>
     /// <param name="columns">Of the latent.</param>
     /// <param name="timestep">Of the step.</param>
-    public Timed<float[]> UNet(float[] noise, float[] context, int rows, int columns, double timestep)
+    public Timed<float[]> UNet(float[] noise, float[] context, int items, int rows, int columns, double timestep)
     {
-        var items = context.Length / model.TextConfig.Hidden / model.TextConfig.Tokens;
-        var graph = engine.UNet(items, rows, columns, cancellationToken: cancellationToken);
+        var tokens = context.Length / items / model.TextConfig.Hidden;
+        var graph = engine.UNet(items, rows, columns, tokens: tokens, cancellationToken: cancellationToken);
         graph.Write("sample", Enumerable.Repeat(noise, items).SelectMany(v => v).ToArray());
         graph.Write("timestep", [(float)timestep]);
         graph.Write("encoder_hidden_states", context);

@@ -185,7 +185,7 @@ public sealed class StableDiffusionPipeline : IDisposable
             new BatchNoise(request.NoiseGenerator, request.Seed, 1, channels * pixels).Draw(), channels, pixels);
         var timestep = request.Sampler.Plan(model.Schedule, request.Steps, request.Scheduler, request.FirstStep, request.Eta).Steps[0].Timestep;
         var text = run.Text(request);
-        var unet = run.UNet(noise, first?.Text.Values ?? text.Values, rows, columns, timestep);
+        var unet = run.UNet(noise, first?.Text.Values ?? text.Values, request.GuidanceScale == 1 ? 1 : 2, rows, columns, timestep);
         var decoder = run.Decoder([.. noise.Chunk(channels).SelectMany(p => p.Take(model.VaeConfig.LatentChannels))], rows, columns);
         var start = Stopwatch.GetTimestamp();
         var picture = Generate(request, null, cancellationToken)[0];

@@ -28,17 +28,7 @@ public sealed class HiresTests(DeviceFixture fixture)
         using var model = LoadedModel.Open(model: null);
         using var engine = new DiffusionEngine<float>(model, fixture.DeviceOf(backend), fixture.Kernels<float>(backend), FusionOptions.All);
         var (channels, size) = (model.VaeConfig.LatentChannels, model.UNetConfig.SampleSize);
-        var first = new SamplingRun
-        {
-            Pictures = 2,
-            Context = new StepContexts(
-                engine.Encode([.. model.Tokenize(""), .. model.Tokenize("a red apple")], cancellationToken: Cancellation)),
-            Guidance = 5,
-            Height = size,
-            Width = size,
-            Plan = Samplers.Euler.Plan(model.Schedule, 6, Scheduler.Discrete),
-            Draw = new BatchNoise(NoiseGenerator.Cuda, 7, 2, channels * size * size).Draw,
-        };
+        var first = FirstPass(model, engine, Samplers.Euler, steps: 6);
         var latents = engine.Sample(first, Cancellation);
         var hires = HiresPass.Create(Request, model, size, size)!;
         var (decoder, encoder) = (new LatentDecoder<float>(engine, model, Request), new PictureEncoder<float>(engine, model, Request));
@@ -69,20 +59,10 @@ public sealed class HiresTests(DeviceFixture fixture)
         const double decibels = 2;
         var backend = new Backend(BackendProfile.Best, Half: false);
         using var model = LoadedModel.Open(model: null);
-        using var engine = new DiffusionEngine<float>(model, fixture.Device, fixture.Kernels<float>(backend), FusionOptions.All);
-        var (channels, size) = (model.VaeConfig.LatentChannels, model.UNetConfig.SampleSize);
+        using var engine = new DiffusionEngine<float>(model, fixture.DeviceOf(backend), fixture.Kernels<float>(backend), FusionOptions.All);
+        var size = model.UNetConfig.SampleSize;
         var request = Request with { Hires = new HiresOptions { Upscaler = upscaler } };
-        var first = new SamplingRun
-        {
-            Pictures = 2,
-            Context = new StepContexts(
-                engine.Encode([.. model.Tokenize(""), .. model.Tokenize("a red apple")], cancellationToken: Cancellation)),
-            Guidance = 5,
-            Height = size,
-            Width = size,
-            Plan = Samplers.DpmPlusPlus2M.Plan(model.Schedule, 8, Scheduler.Discrete),
-            Draw = new BatchNoise(NoiseGenerator.Cuda, 7, 2, channels * size * size).Draw,
-        };
+        var first = FirstPass(model, engine, Samplers.DpmPlusPlus2M, steps: 8);
         var latents = engine.Sample(first, Cancellation);
         var (decoder, encoder) = (new LatentDecoder<float>(engine, model, request), new PictureEncoder<float>(engine, model, request));
         var larger = HiresPass.Create(request, model, size, size)!.Enlarge(first, latents, decoder, encoder, Cancellation);
@@ -170,5 +150,22 @@ public sealed class HiresTests(DeviceFixture fixture)
     private sealed class Collector(List<GenerationProgress> into) : IProgress<GenerationProgress>
     {
         public void Report(GenerationProgress value) => into.Add(value);
+    }
+
+    /// <summary>Two pictures of an apple in the model's own size.</summary>
+    private static SamplingRun FirstPass(LoadedModel model, DiffusionEngine<float> engine, Sampler sampler, int steps)
+    {
+        var size = model.UNetConfig.SampleSize;
+        return new SamplingRun
+        {
+            Pictures = 2,
+            Context = new StepContexts(
+                engine.Encode([.. model.Tokenize(""), .. model.Tokenize("a red apple")], cancellationToken: Cancellation)),
+            Guidance = 5,
+            Height = size,
+            Width = size,
+            Plan = sampler.Plan(model.Schedule, steps, Scheduler.Discrete),
+            Draw = new BatchNoise(NoiseGenerator.Cuda, 7, 2, model.VaeConfig.LatentChannels * size * size).Draw,
+        };
     }
 }
