@@ -13,6 +13,9 @@ internal enum LeafKind
     Portable,
     Gpu,
 
+    /// <summary>CUDA with tensor cores; with fp32 storage the same as <see cref="Gpu"/>.</summary>
+    Tensor,
+
     /// <summary>OpenCL for processors with registers of eight values.</summary>
     Vector,
 
@@ -43,6 +46,7 @@ internal static class BackendProfile
     {
         AcceleratorType.CPU => Best,
         AcceleratorType.OpenCL when device.IsProcessor => VectorLeaf(device.VectorWidth),
+        AcceleratorType.Cuda when device.HasTensorCores => LeafKind.Tensor,
         _ => LeafKind.Gpu,
     };
 
@@ -52,7 +56,8 @@ internal static class BackendProfile
     /// <summary>The kernels that a device runs fastest with.</summary>
     public static KernelSet<ushort> HalfKernels(DeviceSession device) => HalfKernels(device, LeafOf(device));
 
-    public static KernelSet<ushort> HalfKernels(DeviceSession device, LeafKind leaf) => Kernels<ushort, HalfFormat, SimdHalfFormat>(device, leaf);
+    public static KernelSet<ushort> HalfKernels(DeviceSession device, LeafKind leaf) => leaf == LeafKind.Tensor
+        ? new CudaKernels(new DeviceKernelLoader(device.Accelerator), device.Groups) : Kernels<ushort, HalfFormat, SimdHalfFormat>(device, leaf);
 
     public static KernelSet<float> FloatKernels(DeviceSession device, LeafKind leaf) => Kernels<float, FloatFormat, SimdFloatFormat>(device, leaf);
 
@@ -66,7 +71,7 @@ internal static class BackendProfile
             LeafKind.Simd128 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd128>>(device.Accelerator, device.Groups, "simd128", 2 * Simd128.Count),
             LeafKind.Vector => new LeafKernels<T, ClVectorLeaf<T, TFormat, ClSums6>>(device.Accelerator, device.Groups, "vector", ClSums6.Columns),
             LeafKind.WideVector => new LeafKernels<T, ClVectorLeaf<T, TFormat, ClSums8>>(device.Accelerator, device.Groups, "vector512", ClSums8.Columns),
-            LeafKind.Gpu => new GpuKernels<T, TFormat>(device.Accelerator, device.Groups),
+            LeafKind.Gpu or LeafKind.Tensor => new GpuKernels<T, TFormat>(new DeviceKernelLoader(device.Accelerator), device.Groups),
             _ => new LeafKernels<T, PortableLeaf<T, TFormat>>(device.Accelerator, device.Groups, "portable", Tile.Columns),
         };
 }

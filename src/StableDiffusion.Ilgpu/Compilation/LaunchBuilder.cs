@@ -106,7 +106,7 @@ internal sealed class LaunchBuilder<T>(
         }
 
         kernels.Cut(ref arguments);
-        workspace.Reserve(scratchValues: (long)arguments.Scratch * kernels.ScratchGroups);
+        workspace.Reserve(scratchValues: kernels.Scratch(arguments));
         var kernel = kernels.Gemm;
         return Launch(
             value, $"gemm {arguments.TileRows}x{arguments.TilePanels * Tile.Columns}", flops,

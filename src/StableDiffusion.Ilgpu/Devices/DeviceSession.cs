@@ -1,6 +1,7 @@
 using ILGPU;
 using ILGPU.Runtime;
 using ILGPU.Runtime.CPU;
+using ILGPU.Runtime.Cuda;
 using ILGPU.Runtime.OpenCL;
 
 namespace StableDiffusion.Ilgpu.Devices;
@@ -30,6 +31,9 @@ internal sealed class DeviceSession : IDisposable
 
     /// <summary>Whether a processor computes: the CPU accelerator, or an OpenCL driver for processors.</summary>
     public bool IsProcessor { get; }
+
+    /// <summary>Whether the device has <c>mma.sync</c> and <c>cp.async</c>: NVIDIA's GPUs since compute capability 8.0.</summary>
+    public bool HasTensorCores => Accelerator is CudaAccelerator { Architecture.Major: >= 8 };
 
     /// <summary>Bytes that one buffer may have.</summary>
     public long LargestBuffer { get; }

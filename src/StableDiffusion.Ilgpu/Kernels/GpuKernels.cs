@@ -12,7 +12,7 @@ namespace StableDiffusion.Ilgpu.Kernels;
 /// The kernels for devices whose groups have many work-items, in plain C#: any GPU can run them. They use static shared memory and barriers, and
 /// neither atomic operations nor scratch memory.
 /// </summary>
-internal sealed class GpuKernels<T, TFormat>(Accelerator accelerator, int multiprocessors) : KernelSet<T>
+internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors) : KernelSet<T>
     where T : unmanaged
     where TFormat : struct, IFormat<T>
 {
@@ -100,14 +100,17 @@ internal sealed class GpuKernels<T, TFormat>(Accelerator accelerator, int multip
     /// <param name="name">The kernel's, among the set's.</param>
     /// <param name="kernel">The kernel.</param>
     /// <param name="shape">The groups that a launch needs, and their work-items.</param>
-    private Launcher<TArguments> Get<TArguments>(string name, Action<TArguments> kernel, Func<TArguments, KernelConfig> shape)
+    /// <param name="specialization">The work-items of its groups, where registers are to be shared out for so many.</param>
+    /// <param name="dynamicBytes">Shared memory of dynamic size that its launches ask for.</param>
+    protected Launcher<TArguments> Get<TArguments>(
+        string name, Action<TArguments> kernel, Func<TArguments, KernelConfig> shape, KernelSpecialization specialization = default, int dynamicBytes = 0)
         where TArguments : struct
     {
         lock (compiled)
         {
             if (!compiled.TryGetValue(name, out var launcher))
             {
-                var load = KernelLoading.Load(accelerator, name, () => accelerator.LoadKernel(kernel));
+                var load = loader.Load(name, kernel, specialization, dynamicBytes);
                 compiled[name] = launcher = new Launcher<TArguments>((stream, arguments, _, _) => load(stream, shape(arguments), arguments));
             }
 

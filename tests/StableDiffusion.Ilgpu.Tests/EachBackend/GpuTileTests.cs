@@ -33,7 +33,8 @@ public sealed class GpuTileTests(DeviceFixture fixture)
         where TFormat : struct, IFormat<T>
     {
         var device = fixture.DeviceOf(backend);
-        var (large, small) = (new GpuKernels<T, TFormat>(device.Accelerator, 0), new GpuKernels<T, TFormat>(device.Accelerator, int.MaxValue / 2));
+        var loader = new DeviceKernelLoader(device.Accelerator);
+        var (large, small) = (new GpuKernels<T, TFormat>(loader, 0), new GpuKernels<T, TFormat>(loader, int.MaxValue / 2));
         var compared = 0;
         foreach (var op in OpCases.All)
         {

@@ -1,0 +1,21 @@
+using ILGPU.Runtime;
+using ILGPU.Runtime.Cuda;
+
+namespace StableDiffusion.Ilgpu.Kernels;
+
+/// <summary>Compiles kernels for an accelerator.</summary>
+internal sealed class DeviceKernelLoader(Accelerator accelerator) : IKernelLoader
+{
+    public Action<AcceleratorStream, KernelConfig, TArguments> Load<TArguments>(
+        string name, Action<TArguments> kernel, KernelSpecialization specialization = default, int dynamicBytes = 0)
+        where TArguments : struct
+    {
+        var launcher = KernelLoading.Load(accelerator, name, () => accelerator.LoadKernel(kernel, specialization));
+        if (accelerator is CudaAccelerator cuda && dynamicBytes > CudaDriver.OrdinarySharedBytes)
+        {
+            CudaDriver.AllowSharedBytes(cuda, (CudaKernel)launcher.GetKernel(), dynamicBytes, name);
+        }
+
+        return launcher;
+    }
+}
