@@ -107,7 +107,7 @@ internal sealed class LaunchBuilder<T>(
 
         kernels.Cut(ref arguments);
         workspace.Reserve(scratchValues: kernels.Scratch(arguments));
-        var kernel = kernels.Gemm;
+        var kernel = kernels.GemmFor(arguments);
         return Launch(
             value, $"gemm {arguments.TileRows}x{arguments.TilePanels * Tile.Columns}", flops,
             context => kernel(context.Stream, arguments with { Arena = context.Arena }, context.Scratch, context.Counter));
@@ -136,7 +136,7 @@ internal sealed class LaunchBuilder<T>(
             Scale = (float)(Math.Log2(Math.E) / Math.Sqrt(headSize)),
         };
         workspace.Reserve(scratchValues: (long)arguments.Scratch * kernels.ScratchGroups);
-        var kernel = kernels.Attention;
+        var kernel = kernels.AttentionFor(arguments);
         return Launch(
             value, "attention", 4.0 * q.Shape.Count * k.Shape.RowsPerItem,
             context => kernel(context.Stream, arguments with { Arena = context.Arena }, context.Scratch, context.Counter));

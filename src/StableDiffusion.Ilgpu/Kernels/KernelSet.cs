@@ -36,9 +36,15 @@ internal abstract class KernelSet<T> where T : unmanaged
 
     public abstract Launcher<GemmArguments<T>> Gemm { get; }
 
+    /// <summary>The kernel of one contraction, cut as <see cref="Cut"/> left it.</summary>
+    public virtual Launcher<GemmArguments<T>> GemmFor(in GemmArguments<T> contraction) => Gemm;
+
     public abstract Launcher<WinogradArguments<T>> Winograd { get; }
 
     public abstract Launcher<AttentionArguments<T>> Attention { get; }
+
+    /// <summary>The kernel of one attention.</summary>
+    public virtual Launcher<AttentionArguments<T>> AttentionFor(in AttentionArguments<T> attention) => Attention;
 
     public abstract Launcher<GroupNormArguments<T>> Moments { get; }
 
