@@ -5,6 +5,9 @@ internal static class Repository
 {
     private const string Solution = "StableDiffusion.Ilgpu.sln";
 
+    /// <summary>What a package without git has instead, in its root: the commit that it was made of.</summary>
+    private const string PackedCommit = "COMMIT";
+
     /// <exception cref="StableDiffusionException">The program does not lie in a checkout.</exception>
     public static string Root
     {
@@ -27,6 +30,11 @@ internal static class Repository
     public static string Commit()
     {
         var root = Root;
+        if (Path.Combine(root, PackedCommit) is var packed && File.Exists(packed))
+        {
+            return File.ReadAllText(packed).Trim();
+        }
+
         var hash = Git("rev-parse", "--short=12", "HEAD");
         return Git("status", "--porcelain").Length == 0 ? hash : $"{hash}-dirty";
 
