@@ -5,7 +5,7 @@ internal static class Repository
 {
     private const string Solution = "StableDiffusion.Ilgpu.sln";
 
-    /// <summary>What a package without git has instead, in its root: the commit that it was made of.</summary>
+    /// <summary>Beside a program that was packed for a machine without git: the commit that it was made of.</summary>
     private const string PackedCommit = "COMMIT";
 
     /// <exception cref="StableDiffusionException">The program does not lie in a checkout.</exception>
@@ -29,12 +29,13 @@ internal static class Repository
     /// <exception cref="StableDiffusionException">git does not know it.</exception>
     public static string Commit()
     {
-        var root = Root;
-        if (Path.Combine(root, PackedCommit) is var packed && File.Exists(packed))
+        var packed = Path.Combine(AppContext.BaseDirectory, PackedCommit);
+        if (File.Exists(packed))
         {
             return File.ReadAllText(packed).Trim();
         }
 
+        var root = Root;
         var hash = Git("rev-parse", "--short=12", "HEAD");
         return Git("status", "--porcelain").Length == 0 ? hash : $"{hash}-dirty";
 
