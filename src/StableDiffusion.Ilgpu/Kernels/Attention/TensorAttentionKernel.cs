@@ -59,10 +59,11 @@ internal static class DeepAttentionKernel
 internal static class TensorAttentionKernel
 {
     /// <summary>
-    /// Whether a head lies in whole chunks of 16 bytes, as the copies take them. The arena itself begins at one.
+    /// Whether heads lie in whole chunks of 16 bytes, as the copies take them (the arena itself begins at one), and 32 bits reach an item's keys and values.
     /// </summary>
     public static bool Fits(in AttentionArguments<ushort> a) =>
-        (a.Query | a.Key | a.Value | a.Target | (long)(a.QueryPitch | a.KeyPitch | a.ValuePitch | a.TargetPitch | a.HeadSize)) % 8 == 0;
+        (long)a.Keys * Math.Max(a.KeyPitch, a.ValuePitch) * 2 <= int.MaxValue
+        && (a.Query | a.Key | a.Value | a.Target | (long)(a.QueryPitch | a.KeyPitch | a.ValuePitch | a.TargetPitch | a.HeadSize)) % 8 == 0;
 
     public static int Blocks(AttentionArguments<ushort> a, int groupQueries) => (a.Queries + groupQueries - 1) / groupQueries;
 

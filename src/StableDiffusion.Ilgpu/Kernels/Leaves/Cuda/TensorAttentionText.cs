@@ -55,32 +55,33 @@ internal sealed class TensorAttentionText
 
         // The queries pass through the second stage, while the first tile fills the first one.
         CopyQueries();
-        ptx.Line("mov.b32 keysLeft, at_keys;");
-        copy.Load("shared");
+        ptx.Line("mov.b32 firstKey, 0;");
+        copy.Load("shared", "firstKey");
         ptx.Line("cp.async.wait_all; bar.sync 0;");
         ReadQueries();
 
         // After the barrier the tile is there for all, and none uses the one before any more.
-        ptx.Line("mov.b32 stage, 0; mov.b32 firstKey, 0;");
+        ptx.Line("mov.b32 stage, 0;");
         ptx.Line("TILE:");
         ptx.Line("cp.async.wait_all; bar.sync 0;");
-        ptx.Line($"setp.le.s32 p, keysLeft, 0; @p bra LOADED; sub.s32 to, {shape.StageBytes}, stage; add.s32 to, to, shared;");
-        copy.Load("to");
+        ptx.Line($"add.s32 nextKey, firstKey, {TileKeys}; setp.ge.s32 p, nextKey, at_keys; @p bra LOADED;");
+        ptx.Line($"sub.s32 to, {shape.StageBytes}, stage; add.s32 to, to, shared;");
+        copy.Load("to", "nextKey");
         ptx.Line("LOADED:");
-        ptx.Line($"add.s32 t, firstKey, {TileKeys}; setp.gt.s32 p, t, at_firstKeys; mov.b32 block, stage; @p bra EDGE;");
+        ptx.Line("mov.b32 block, stage; setp.gt.s32 p, nextKey, at_firstKeys; @p bra EDGE;");
         Scores(TileKeys);
         softmax.Weigh(TileKeys / 8, "WEIGH_TILE");
         Values(TileKeys);
-        ptx.Line($"add.s32 firstKey, firstKey, {TileKeys}; bra NEXT;");
+        ptx.Line("mov.b32 firstKey, nextKey; bra NEXT;");
 
         ptx.Line("EDGE:");
-        ptx.Line($"add.s32 lastKey, firstKey, {TileKeys}; min.s32 lastKey, lastKey, at_keys;");
+        ptx.Line("min.s32 nextKey, nextKey, at_keys;");
         ptx.Line("EDGE_BLOCK:");
         Scores(EdgeKeys);
         softmax.Mask(EdgeKeys / 8, "firstKey");
         softmax.Weigh(EdgeKeys / 8, "WEIGH_EDGE");
         Values(EdgeKeys);
-        ptx.Line($"add.s32 firstKey, firstKey, {EdgeKeys}; add.s32 block, block, {EdgeKeys * rows.RowBytes}; setp.lt.s32 p, firstKey, lastKey; @p bra EDGE_BLOCK;");
+        ptx.Line($"add.s32 firstKey, firstKey, {EdgeKeys}; add.s32 block, block, {EdgeKeys * rows.RowBytes}; setp.lt.s32 p, firstKey, nextKey; @p bra EDGE_BLOCK;");
 
         ptx.Line("NEXT:");
         ptx.Line($"sub.s32 stage, {shape.StageBytes}, stage; setp.lt.s32 p, firstKey, at_keys; @p bra TILE;");
@@ -93,7 +94,7 @@ internal sealed class TensorAttentionText
     private void Declare()
     {
         ptx.Line(".reg .b32 at_queries, at_keys, at_firstKeys, at_causal, shared, tid, lane, warp, row, chunk, base, t, u, at, to, z0, z1, z2, z3;");
-        ptx.Line(".reg .b32 stage, block, firstKey, lastKey, keysLeft; .reg .b64 global, step; .reg .f32 scale, x, y; .reg .pred p;");
+        ptx.Line(".reg .b32 stage, block, firstKey, nextKey; .reg .b64 global, step; .reg .f32 scale, x, y; .reg .pred p;");
         ptx.Line($".reg .b32 q<{shape.RowTiles * rows.Chunks * 2}>, f<4>, across<{rows.Addresses}>, down<{rows.Addresses}>;");
         copy.Declare();
         softmax.Declare();

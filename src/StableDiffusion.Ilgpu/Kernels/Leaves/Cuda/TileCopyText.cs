@@ -5,8 +5,8 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// of eight rows, so that their 16 bytes go to different banks; the warp's other lanes take the chunks beside it, as many as the row has: four, then
 /// two, then one that may be left. A work-item keeps its rows and chunks, so that most addresses are a register and a constant.
 /// <para>
-/// Expects registers tid, lane, warp, chunk, t, u, at, global and step (64 bits), p, keysLeft (keys that are not copied yet), at_key, at_value and
-/// their pitches in bytes. Keys that are not there become zeros.
+/// Expects registers tid, lane, warp, chunk, row, t, u, at, global and step (64 bits), p, at_keys, at_key, at_value and their pitches in bytes. Keys that
+/// are not there become zeros. An item's keys and values take less than 2 GB each.
 /// </para>
 /// </summary>
 internal sealed class TileCopyText(PtxText ptx, SharedRows rows)
@@ -24,109 +24,89 @@ internal sealed class TileCopyText(PtxText ptx, SharedRows rows)
 
     private int ValuesOffset => TileKeys * rows.RowBytes;
 
-    public void Declare() => ptx.Line(
-        ".reg .b64 keys4, values4, keys2, values2, either1, keyStep, valueStep, eitherStep; .reg .b32 row4, row2, row1, copy4, copy4b, copy2, copy1, size;");
+    /// <summary>For four, two and one chunks: the work-item's row of the tile, its chunk in bytes, and where that goes to in a stage.</summary>
+    public void Declare() =>
+        ptx.Line(".reg .b32 row4, part4, to4, to4b, row2, part2, to2, row1, to1, pitch1, size; .reg .b64 source1;");
 
     public void Prepare()
     {
-        ptx.Line($"mul.wide.s32 keyStep, at_keyPitch, {TileKeys}; mul.wide.s32 valueStep, at_valuePitch, {TileKeys};");
         if (Fours > 0)
         {
-            ptx.Line("and.b32 row4, lane, 7; mad.lo.s32 row4, warp, 8, row4; shr.u32 chunk, lane, 3;");
-            Find("row4", "keys4", "values4", "copy4");
+            ptx.Line("and.b32 row4, lane, 7; mad.lo.s32 row4, warp, 8, row4; shr.u32 chunk, lane, 3; shl.b32 part4, chunk, 4;");
+            Place("to4", "row4");
             if (rows.Period == 8)
             {
-                ptx.Line("xor.b32 copy4b, copy4, 64;");
+                ptx.Line("xor.b32 to4b, to4, 64;");
             }
         }
 
         if (HasTwo)
         {
             ptx.Line("shr.u32 row2, lane, 4; shl.b32 row2, row2, 3; and.b32 t, lane, 7; or.b32 row2, row2, t; mad.lo.s32 row2, warp, 16, row2;");
-            ptx.Line("shr.u32 chunk, lane, 3; and.b32 chunk, chunk, 1;");
-            Find("row2", "keys2", "values2", "copy2");
+            ptx.Line("shr.u32 chunk, lane, 3; and.b32 chunk, chunk, 1; shl.b32 part2, chunk, 4;");
+            Place("to2", "row2");
         }
 
         if (HasOne)
         {
             // Two warps take the keys', the other two the values'.
-            ptx.Line("and.b32 row1, tid, 63; mov.b32 chunk, 0;");
-            Find("row1", "either1", "global", "copy1");
-            ptx.Line("setp.ge.s32 p, tid, 64; selp.b64 either1, global, either1, p; selp.b64 eitherStep, valueStep, keyStep, p;");
-            ptx.Line($"selp.b32 t, {ValuesOffset}, 0, p; add.s32 copy1, copy1, t;");
+            ptx.Line("and.b32 row1, tid, 63; setp.ge.s32 p, tid, 64; selp.b64 source1, at_value, at_key, p; selp.b32 pitch1, at_valuePitch, at_keyPitch, p;");
+            ptx.Line($"selp.b32 to1, {ValuesOffset}, 0, p; mad.lo.s32 to1, row1, {rows.RowBytes}, to1;");
         }
     }
 
-    /// <summary>Copies the next tile to the address in register <paramref name="stage"/>.</summary>
-    public void Load(string stage)
+    /// <summary>Copies the tile from key <paramref name="firstKey"/> on to address <paramref name="stage"/>, both of them registers.</summary>
+    public void Load(string stage, string firstKey)
     {
-        for (var row = 0; row < TileKeys && Fours > 0; row += PassRows)
+        for (var distance = 0; distance < TileKeys && Fours > 0; distance += PassRows)
         {
-            Guard("row4", row);
-            foreach (var (source, pitch, offset) in Operands("4"))
+            ptx.Line($"add.s32 row, row4, {firstKey}; add.s32 row, row, {distance};");
+            Guard();
+            foreach (var (source, pitch, offset) in Operands)
             {
-                ptx.Line($"mul.wide.s32 global, {pitch}, {row}; add.s64 global, global, {source};");
+                Find(source, pitch, "part4");
                 for (var i = 0; i < Fours; i++)
                 {
-                    // The exchange of chunks reaches into the next four where rows have eight, or twice or thrice that.
-                    var (place, first) = rows.Period == 8 && i % 2 == 1 ? ("copy4b", i - 1) : ("copy4", i);
-                    Copy(stage, place, offset + (row * rows.RowBytes) + (first * 64), "global", i * 64);
+                    // Chunks are exchanged beyond their four only where they are eight.
+                    var (place, first) = rows.Period == 8 && i % 2 == 1 ? ("to4b", i - 1) : ("to4", i);
+                    Copy(stage, place, offset + (distance * rows.RowBytes) + (first * 64), i * 64);
                 }
             }
         }
 
         if (HasTwo)
         {
-            Guard("row2", 0);
-            foreach (var (source, _, offset) in Operands("2"))
+            ptx.Line($"add.s32 row, row2, {firstKey};");
+            Guard();
+            foreach (var (source, pitch, offset) in Operands)
             {
-                Copy(stage, "copy2", offset + (Fours * 64), source, Fours * 64);
+                Find(source, pitch, "part2");
+                Copy(stage, "to2", offset + (Fours * 64), Fours * 64);
             }
         }
 
         if (HasOne)
         {
-            Guard("row1", 0);
-            Copy(stage, "copy1", (rows.Chunks - 1) * 16, "either1", (rows.Chunks - 1) * 16);
-        }
-
-        ptx.Line($"sub.s32 keysLeft, keysLeft, {TileKeys};");
-        Advance();
-    }
-
-    private void Advance()
-    {
-        if (Fours > 0)
-        {
-            ptx.Line("add.s64 keys4, keys4, keyStep; add.s64 values4, values4, valueStep;");
-        }
-
-        if (HasTwo)
-        {
-            ptx.Line("add.s64 keys2, keys2, keyStep; add.s64 values2, values2, valueStep;");
-        }
-
-        if (HasOne)
-        {
-            ptx.Line("add.s64 either1, either1, eitherStep;");
+            ptx.Line($"add.s32 row, row1, {firstKey};");
+            Guard();
+            Find("source1", "pitch1", "0");
+            Copy(stage, "to1", (rows.Chunks - 1) * 16, (rows.Chunks - 1) * 16);
         }
     }
 
-    /// <summary>Where a chunk of a row lies in keys and values, and where it goes to in a stage.</summary>
-    private void Find(string row, string keys, string values, string place)
+    private IEnumerable<(string Source, string Pitch, int Offset)> Operands => [("at_key", "at_keyPitch", 0), ("at_value", "at_valuePitch", ValuesOffset)];
+
+    private void Place(string to, string row)
     {
-        ptx.Line($"mul.wide.u32 step, chunk, 16; mul.wide.s32 {keys}, {row}, at_keyPitch; mul.wide.s32 {values}, {row}, at_valuePitch;");
-        ptx.Line($"add.s64 {keys}, {keys}, step; add.s64 {keys}, {keys}, at_key; add.s64 {values}, {values}, step; add.s64 {values}, {values}, at_value;");
         rows.Exchange(ptx, "t", row);
-        ptx.Line($"xor.b32 t, t, chunk; shl.b32 t, t, 4; mad.lo.s32 {place}, {row}, {rows.RowBytes}, t;");
+        ptx.Line($"xor.b32 t, t, chunk; shl.b32 t, t, 4; mad.lo.s32 {to}, {row}, {rows.RowBytes}, t;");
     }
 
-    private IEnumerable<(string Source, string Pitch, int Offset)> Operands(string chunks) =>
-        [("keys" + chunks, "at_keyPitch", 0), ("values" + chunks, "at_valuePitch", ValuesOffset)];
+    private void Guard() => ptx.Line("setp.lt.s32 p, row, at_keys; selp.b32 size, 16, 0, p;");
 
-    private void Guard(string row, int distance) =>
-        ptx.Line($"sub.s32 t, keysLeft, {distance}; setp.lt.s32 p, {row}, t; selp.b32 size, 16, 0, p;");
+    private void Find(string source, string pitch, string part) =>
+        ptx.Line($"mad.lo.s32 t, row, {pitch}, {part}; cvt.u64.u32 global, t; add.s64 global, global, {source};");
 
-    private void Copy(string stage, string place, int placeOffset, string source, int sourceOffset) =>
-        ptx.Line($"add.s32 at, {stage}, {place}; cp.async.cg.shared.global.L2::128B [at+{placeOffset}], [{source}+{sourceOffset}], 16, size;");
+    private void Copy(string stage, string place, int placeOffset, int sourceOffset) =>
+        ptx.Line($"add.s32 at, {stage}, {place}; cp.async.cg.shared.global.L2::128B [at+{placeOffset}], [global+{sourceOffset}], 16, size;");
 }
