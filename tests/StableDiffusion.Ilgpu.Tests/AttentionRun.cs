@@ -17,10 +17,15 @@ internal sealed record AttentionRun(int Items, int Heads, int HeadSize, int Quer
     /// <summary>Values more than a row has, in the order query, key, value, target.</summary>
     public (int Query, int Key, int Value, int Target) Gaps { get; init; } = (8, 24, 40, 16);
 
+    /// <summary>
+    /// Queries and keys are whole numbers, up to 48, so that large logits are exact and their differences are as well.
+    /// </summary>
+    public bool LargeLogits { get; init; }
+
     private int Channels => Heads * HeadSize;
 
     public override string ToString() =>
-        $"{(Causal ? "causal " : "")}{Items} x {Heads} heads of {HeadSize}, {Queries} on {Keys}";
+        $"{(Causal ? "causal " : "")}{(LargeLogits ? "large logits " : "")}{Items} x {Heads} heads of {HeadSize}, {Queries} on {Keys}";
 
     /// <returns>The outputs [item, query, channel].</returns>
     public ushort[] Run(Accelerator accelerator, KernelSet<ushort> kernels)
@@ -71,7 +76,7 @@ internal sealed record AttentionRun(int Items, int Heads, int HeadSize, int Quer
     /// <summary>The largest difference from what fp64 gives.</summary>
     public double Error(ReadOnlySpan<ushort> result)
     {
-        var (q, k, v) = (Values(Queries, 1), Values(Keys, 2), Values(Keys, 3));
+        double[] q = [.. Values(Queries, 1).Select(x => (double)x)], k = [.. Values(Keys, 2).Select(x => (double)x)], v = [.. Values(Keys, 3).Select(x => (double)x)];
         var largest = 0.0;
         var weights = new double[Keys];
         for (var row = 0; row < Items * Queries; row++)
@@ -86,16 +91,25 @@ internal sealed record AttentionRun(int Items, int Heads, int HeadSize, int Quer
                     var logit = 0.0;
                     for (var i = first; i < first + HeadSize; i++)
                     {
-                        logit += (double)q[(row * Channels) + i] * (double)k[((firstKey + key) * Channels) + i];
+                        logit += q[(row * Channels) + i] * k[((firstKey + key) * Channels) + i];
                     }
 
-                    weights[key] = Math.Exp(logit / Math.Sqrt(HeadSize));
+                    weights[key] = logit / Math.Sqrt(HeadSize);
+                }
+
+                if (channel == first)
+                {
+                    var top = weights.AsSpan(0, keys).ToArray().Max();
+                    for (var key = 0; key < keys; key++)
+                    {
+                        weights[key] = Math.Exp(weights[key] - top);
+                    }
                 }
 
                 var (sum, total) = (0.0, 0.0);
                 for (var key = 0; key < keys; key++)
                 {
-                    (sum, total) = (sum + (weights[key] * (double)v[((firstKey + key) * Channels) + channel]), total + weights[key]);
+                    (sum, total) = (sum + (weights[key] * v[((firstKey + key) * Channels) + channel]), total + weights[key]);
                 }
 
                 var difference = Math.Abs((sum / total) - (double)BitConverter.UInt16BitsToHalf(result[(row * Channels) + channel]));
@@ -114,11 +128,21 @@ internal sealed record AttentionRun(int Items, int Heads, int HeadSize, int Quer
         }
     }
 
-    /// <summary>About normal, as of an item, from the item's number and the tensor's only: items of a batch are what they are alone.</summary>
+    /// <summary>
+    /// About normal, of a size up to 3, and the same for an item whatever the others are.
+    /// </summary>
+    /// <param name="rows">Of each item.</param>
+    /// <param name="tensor">1 for the query, 2 for the key, 3 for the value.</param>
     private Half[] Values(int rows, int tensor) =>
-        [.. Enumerable.Range(0, Items).SelectMany(item =>
+    [
+        .. Enumerable.Range(0, Items).SelectMany(item =>
         {
             var random = new Random((item * 16) + tensor);
-            return Enumerable.Range(0, rows * Channels).Select(_ => (Half)((random.NextDouble() + random.NextDouble() + random.NextDouble() - 1.5) * 2)).ToArray();
-        })];
+            return Enumerable.Range(0, rows * Channels).Select(_ =>
+            {
+                var value = (random.NextDouble() + random.NextDouble() + random.NextDouble() - 1.5) * 2;
+                return (Half)(LargeLogits && tensor < 3 ? Math.Round(value * 16) : value);
+            }).ToArray();
+        }),
+    ];
 }
