@@ -15,6 +15,9 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
 
     public ComputeDevice Device { get; init; } = ComputeDevice.Processor;
 
+    /// <summary>Its GPU kernels are interpreted, from the PTX that an NVIDIA GPU would run, on the processor's memory.</summary>
+    public bool IsInterpreted { get; init; }
+
     /// <summary>What this machine can run; the processor's fastest leaf first.</summary>
     public static IReadOnlyList<Backend> All { get; } =
     [
@@ -22,6 +25,10 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
         .. ComputeDevice.All.Where(d => d.Kind == DeviceKind.Cuda).SelectMany(device => BothTypes(LeafKind.Gpu, device)),
         .. ComputeDevice.All.Where(d => d.Kind == DeviceKind.OpenCl).SelectMany(device => OpenCl.SelectMany(leaf => BothTypes(leaf, device))),
     ];
+
+    /// <summary>What any machine can interpret: much too slow for whole models.</summary>
+    public static IReadOnlyList<Backend> Interpreted { get; } =
+        [.. new[] { LeafKind.Gpu, LeafKind.Tensor }.Select(leaf => new Backend(leaf, Half: true) { IsInterpreted = true })];
 
     /// <summary>What this machine lacks, with the reason.</summary>
     public static IReadOnlyList<string> LeftOut { get; } =
@@ -40,9 +47,9 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
 
     public string StorageName => Half ? "fp16" : "fp32";
 
-    public static Backend Find(string name) => All.Single(b => b.ToString() == name);
+    public static Backend Find(string name) => All.Concat(Interpreted).Single(b => b.ToString() == name);
 
-    public override string ToString() => Device.Kind == DeviceKind.Cpu ? $"{Leaf} {StorageName}" : $"{Device.Id} {Leaf} {StorageName}";
+    public override string ToString() => IsInterpreted ? $"ptx {Leaf} {StorageName}" : Device.Kind == DeviceKind.Cpu ? $"{Leaf} {StorageName}" : $"{Device.Id} {Leaf} {StorageName}";
 
     private static LeafKind BestLeaf(ComputeDevice device) => device.Kind == DeviceKind.Cpu ? BackendProfile.Best
         : device is { Kind: DeviceKind.OpenCl, Hardware: Hardware.Processor } ? BackendProfile.VectorLeaf(OpenClDevices.VectorWidth((CLDevice)device.Driver!))

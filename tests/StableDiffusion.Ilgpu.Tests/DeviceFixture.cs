@@ -1,6 +1,8 @@
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
+using StableDiffusion.Ilgpu.Tests.Ptx;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests;
@@ -17,7 +19,11 @@ public sealed class SharedDevice : ICollectionFixture<DeviceFixture>
 /// </summary>
 public sealed class DeviceFixture : IDisposable
 {
+    /// <summary>As many as an interpreted GPU has: so few that tests have tiles of all sizes.</summary>
+    private const int Multiprocessors = 4;
+
     private readonly Dictionary<(Backend Backend, Type Type), object> kernels = [];
+    private readonly PtxKernelLoader interpreter = new();
 
     /// <summary>Two groups at least, so that tiles are shared out on any machine.</summary>
     internal DeviceSession Device { get; } = DeviceSession.OpenCpu(Math.Max(2, Environment.ProcessorCount));
@@ -29,7 +35,7 @@ public sealed class DeviceFixture : IDisposable
     {
         if (!kernels.TryGetValue((backend, typeof(T)), out var set))
         {
-            kernels.Add((backend, typeof(T)), set = Compile<T>(DeviceOf(backend), backend));
+            kernels.Add((backend, typeof(T)), set = backend.IsInterpreted ? Interpret(backend) : Compile<T>(DeviceOf(backend), backend));
         }
 
         return (KernelSet<T>)set;
@@ -40,8 +46,16 @@ public sealed class DeviceFixture : IDisposable
         ? (object)BackendProfile.HalfKernels(device, backend.Leaf)
         : BackendProfile.FloatKernels(device, backend.Leaf));
 
+    private object Interpret(Backend backend) => (backend.Leaf, backend.Half) switch
+    {
+        (LeafKind.Tensor, true) => new CudaKernels(interpreter, Multiprocessors),
+        (_, true) => new GpuKernels<ushort, HalfFormat>(interpreter, Multiprocessors),
+        _ => new GpuKernels<float, FloatFormat>(interpreter, Multiprocessors),
+    };
+
     public void Dispose()
     {
+        interpreter.Dispose();
         var alive = Device.LiveBuffers;
         Device.Dispose();
         alive += OpenDevices.CloseAll();

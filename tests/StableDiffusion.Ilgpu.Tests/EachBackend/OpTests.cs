@@ -8,13 +8,22 @@ namespace StableDiffusion.Ilgpu.Tests.EachBackend;
 [Collection(SharedDevice.Name)]
 public sealed class OpTests(DeviceFixture fixture)
 {
+    /// <summary>Multiplications and additions of a case that is interpreted within about a second.</summary>
+    private const double InterpretedFlops = 3e6;
+
+    private static IEnumerable<OpCase> InterpretedCases => OpCases.All.Where(c => c.Flops <= InterpretedFlops);
+
     public static MatrixTheoryData<string, string> Cases => new(OpCases.All.Select(c => c.Name), Backend.Names);
+
+    public static MatrixTheoryData<string, string> Interpreted => new(InterpretedCases.Select(c => c.Name), Backend.Interpreted.Select(b => b.ToString()));
 
     [Fact]
     public void Which_leaves_run()
     {
         TestContext.Current.TestOutputHelper?.WriteLine(
             $"fastest leaf: {BackendProfile.Best}; backends: {string.Join(", ", Backend.Names)}");
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            $"{string.Join(", ", Backend.Interpreted)}: the {InterpretedCases.Count()} of {OpCases.All.Count} cases with at most {InterpretedFlops} multiplications and additions");
         foreach (var missing in Backend.LeftOut)
         {
             TestContext.Current.TestOutputHelper?.WriteLine($"left out: {missing}");
@@ -38,6 +47,11 @@ public sealed class OpTests(DeviceFixture fixture)
             Check<float>(op, target);
         }
     }
+
+    /// <summary>The kernels for NVIDIA's GPUs.</summary>
+    [Theory]
+    [MemberData(nameof(Interpreted))]
+    public void Result_of_interpreted_kernels_is_right(string name, string backend) => Result_is_right(name, backend);
 
     private void Check<T>(OpCase op, Backend backend) where T : unmanaged
     {

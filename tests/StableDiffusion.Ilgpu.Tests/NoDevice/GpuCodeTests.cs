@@ -1,15 +1,11 @@
 using System.Reflection;
 using System.Text.RegularExpressions;
-using ILGPU;
-using ILGPU.Backends.EntryPoints;
-using ILGPU.Backends.PTX;
-using ILGPU.Runtime;
-using ILGPU.Runtime.Cuda;
 using StableDiffusion.Ilgpu.Kernels.Attention;
 using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 using StableDiffusion.Ilgpu.Kernels.Norms;
 using StableDiffusion.Ilgpu.Kernels.Pointwise;
+using StableDiffusion.Ilgpu.Tests.Ptx;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.NoDevice;
@@ -28,16 +24,13 @@ public sealed class GpuCodeTests
     [InlineData("SM_90")]
     public void Every_kernel_compiles_and_keeps_its_values_in_registers(string architecture)
     {
-        using var context = Context.Create(builder => builder.Optimize(OptimizationLevel.O2).Inlining(InliningMode.Aggressive));
-        using var backend = new PTXBackend(
-            context, (CudaArchitecture)typeof(CudaArchitecture).GetField(architecture)!.GetValue(null)!, CudaInstructionSet.ISA_78, nvvmAPI: null!);
+        using var compiler = new PtxCompiler(architecture);
         var compiled = 0;
         foreach (var (element, format) in new[] { (typeof(ushort), typeof(HalfFormat)), (typeof(float), typeof(FloatFormat)) })
         {
             foreach (var kernel in Kernels.SelectMany(type => EntryPoints(type.MakeGenericType(element, format))))
             {
-                var entry = EntryPointDescription.FromExplicitlyGroupedKernel(kernel);
-                var code = ((PTXCompiledKernel)backend.Compile(entry, default)).PTXAssembly;
+                var code = compiler.Compile(kernel);
                 var what = $"{kernel.DeclaringType!.Name}.{kernel.Name} of {element.Name}";
                 TestContext.Current.TestOutputHelper?.WriteLine(
                     $"{architecture} {what}: {code.Split('\n').Length} lines, {Regex.Count(code, @"ld\.shared\.v4")} reads of four values from shared memory, {SharedBytes(code)} bytes of it");

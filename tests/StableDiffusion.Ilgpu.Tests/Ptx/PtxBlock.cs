@@ -1,0 +1,98 @@
+namespace StableDiffusion.Ilgpu.Tests.Ptx;
+
+/// <summary>One thread block after the other: warps run in turn until each waits at a barrier.</summary>
+internal sealed class PtxBlock
+{
+    private readonly Warp[] warps;
+    private readonly PtxLaunch launch;
+
+    public PtxBlock(PtxLaunch launch)
+    {
+        this.launch = launch;
+        Shared = new SharedMemory(launch.DynamicSharedBytes + launch.Program.DynamicSharedOffset, Statistics);
+        warps = [.. Enumerable.Range(0, (launch.Threads + Warp.Size - 1) / Warp.Size)
+            .Select(w => new Warp(this, w, Math.Min(Warp.Size, launch.Threads - (w * Warp.Size))))];
+    }
+
+    public PtxProgram Program => launch.Program;
+
+    public byte[] Parameters => launch.Parameters;
+
+    public GlobalMemory Global => launch.Global;
+
+    public CopyLanding Landing => launch.Landing;
+
+    public SharedMemory Shared { get; }
+
+    public PtxStatistics Statistics { get; } = new();
+
+    public (int X, int Y, int Z) Index { get; private set; }
+
+    public void Run(int index)
+    {
+        var (x, y, _) = launch.Grid;
+        Index = (index % x, index / x % y, index / x / y);
+        Shared.Reset();
+        foreach (var warp in warps)
+        {
+            warp.Reset();
+        }
+
+        do
+        {
+            foreach (var warp in warps)
+            {
+                warp.Run();
+            }
+
+            Shared.Synchronize();
+            foreach (var warp in warps.Where(w => w.IsWaiting))
+            {
+                warp.Release();
+            }
+        }
+        while (warps.Any(w => w.Live != 0));
+    }
+
+    /// <summary>What all blocks that ran here executed.</summary>
+    public PtxStatistics Finish()
+    {
+        Statistics.Instructions = warps.Sum(w => w.Executed);
+        return Statistics;
+    }
+
+    /// <summary>The value of a special register in one thread.</summary>
+    public ulong Special(string name, int thread)
+    {
+        var (threads, blocks, shared) = (launch.Group, launch.Grid, PtxProgram.SharedBase + Program.DynamicSharedOffset);
+        var lane = thread % Warp.Size;
+        var value = name switch
+        {
+            PtxProgram.DynamicShared or PtxProgram.DynamicShared32 => shared,
+            "%tid.x" => thread % threads.X,
+            "%tid.y" => thread / threads.X % threads.Y,
+            "%tid.z" => thread / threads.X / threads.Y,
+            "%ntid.x" => threads.X,
+            "%ntid.y" => threads.Y,
+            "%ntid.z" => threads.Z,
+            "%ctaid.x" => Index.X,
+            "%ctaid.y" => Index.Y,
+            "%ctaid.z" => Index.Z,
+            "%nctaid.x" => blocks.X,
+            "%nctaid.y" => blocks.Y,
+            "%nctaid.z" => blocks.Z,
+            "%laneid" => lane,
+            "%warpid" => thread / Warp.Size,
+            "%nwarpid" => warps.Length,
+            "%dynamic_smem_size" => launch.DynamicSharedBytes,
+            "%total_smem_size" => Shared.Size,
+            "%lanemask_eq" => 1L << lane,
+            "%lanemask_lt" => (1L << lane) - 1,
+            "%lanemask_le" => (2L << lane) - 1,
+            "%lanemask_gt" => ~((2L << lane) - 1),
+            "%lanemask_ge" => ~((1L << lane) - 1),
+            _ => throw new PtxException($"{name} is not interpreted"),
+        };
+        return (ulong)value;
+    }
+}

@@ -1,0 +1,79 @@
+using ILGPU;
+using ILGPU.Runtime;
+using StableDiffusion.Ilgpu.Kernels;
+
+namespace StableDiffusion.Ilgpu.Tests.Ptx;
+
+/// <summary>
+/// Compiles kernels to PTX and interprets it, on buffers of the CPU accelerator: what an NVIDIA GPU would run, on any machine.
+/// </summary>
+/// <param name="architecture">A field of <see cref="ILGPU.Runtime.Cuda.CudaArchitecture"/>, such as <c>SM_80</c>.</param>
+/// <param name="landing">When copies from global to shared memory are there.</param>
+internal sealed class PtxKernelLoader(string architecture = "SM_80", CopyLanding landing = CopyLanding.Late) : IKernelLoader, IDisposable
+{
+    /// <summary>Shared memory of a block: what any kernel has, and what compute capability 8.0 has at most.</summary>
+    private const int OrdinarySharedBytes = 48 * 1024;
+    private const int MostSharedBytes = 163 * 1024;
+
+    private readonly PtxCompiler compiler = new(architecture);
+    private readonly Dictionary<string, PtxStatistics> statistics = [];
+
+    /// <summary>What the launches of each kernel executed so far, by the names they were loaded with.</summary>
+    public IReadOnlyDictionary<string, PtxStatistics> Statistics => statistics;
+
+    public Action<AcceleratorStream, KernelConfig, TArguments> Load<TArguments>(
+        string name, Action<TArguments> kernel, KernelSpecialization specialization = default, int dynamicBytes = 0)
+        where TArguments : struct
+    {
+        PtxProgram program;
+        lock (compiler)
+        {
+            try
+            {
+                program = PtxProgram.Parse(compiler.Compile(kernel.Method, specialization));
+            }
+            catch (PtxException e)
+            {
+                throw new PtxException($"{name}: {e.Message}");
+            }
+
+            statistics.TryAdd(name, new PtxStatistics());
+        }
+
+        return (_, config, arguments) =>
+        {
+            var dynamic = config.SharedMemoryConfig.NumElements * config.SharedMemoryConfig.ElementSize;
+            var shared = program.DynamicSharedOffset + dynamic;
+            if (shared > MostSharedBytes || (shared > OrdinarySharedBytes && dynamic > dynamicBytes) || program.StaticSharedBytes > OrdinarySharedBytes)
+            {
+                throw new PtxException($"{name}: {program.StaticSharedBytes} and {dynamic} bytes of static and dynamic shared memory, {dynamicBytes} announced");
+            }
+
+            var given = PtxArguments.Of(arguments);
+            var launch = new PtxLaunch
+            {
+                Program = program,
+                Grid = (config.GridDim.X, config.GridDim.Y, config.GridDim.Z),
+                Group = (config.GroupDim.X, config.GroupDim.Y, config.GroupDim.Z),
+                DynamicSharedBytes = dynamic,
+                Parameters = given.Bytes,
+                Global = new GlobalMemory(given.Buffers),
+                Landing = landing,
+            };
+            try
+            {
+                var executed = launch.Run();
+                lock (statistics)
+                {
+                    statistics[name].Add(executed);
+                }
+            }
+            catch (PtxException e)
+            {
+                throw new PtxException($"{name}: {e.Message}");
+            }
+        };
+    }
+
+    public void Dispose() => compiler.Dispose();
+}
