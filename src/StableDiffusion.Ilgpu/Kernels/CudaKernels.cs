@@ -19,17 +19,17 @@ internal sealed class CudaKernels(IKernelLoader loader, int multiprocessors) : G
     public override Launcher<AttentionArguments<ushort>> AttentionFor(in AttentionArguments<ushort> attention) =>
         !TensorAttentionKernel.Fits(attention) ? base.AttentionFor(attention) : attention.HeadSize switch
         {
-            8 => TensorAttention<Head8>(attention),
-            16 => TensorAttention<Head16>(attention),
-            24 => TensorAttention<Head24>(attention),
-            32 => TensorAttention<Head32>(attention),
-            40 => TensorAttention<Head40>(attention),
-            48 => TensorAttention<Head48>(attention),
-            64 => TensorAttention<Head64>(attention),
-            80 => TensorAttention<Head80>(attention),
-            96 => TensorAttention<Head96, OneRowTile>(),
-            128 => TensorAttention<Head128, OneRowTile>(),
-            160 => TensorAttention<Head160, OneRowTile>(),
+            8 => Tensor<Head8>(attention),
+            16 => Tensor<Head16>(attention),
+            24 => Tensor<Head24>(attention),
+            32 => Tensor<Head32>(attention),
+            40 => Tensor<Head40>(attention),
+            48 => Tensor<Head48>(attention),
+            64 => Tensor<Head64>(attention),
+            80 => Tensor<Head80>(attention),
+            96 => Tensor<Head96, OneRowTile>(),
+            128 => Tensor<Head128, OneRowTile>(),
+            160 => Tensor<Head160, OneRowTile>(),
             <= DeepAttentionShape.MostChannels and var size when size % DeepAttentionShape.PartColumns == 0 => DeepAttention,
             _ => base.AttentionFor(attention),
         };
@@ -42,17 +42,17 @@ internal sealed class CudaKernels(IKernelLoader loader, int multiprocessors) : G
     /// Large groups where that still gives every multiprocessor one. A query's result is the same in both; but for the diagonal's blocks of a causal attention,
     /// which keeps to small ones.
     /// </summary>
-    private Launcher<AttentionArguments<ushort>> TensorAttention<THead>(in AttentionArguments<ushort> attention)
+    private Launcher<AttentionArguments<ushort>> Tensor<THead>(in AttentionArguments<ushort> attention)
         where THead : struct, ITensorHead =>
         attention.Causal == 0 && attention.Items * attention.Heads * ((attention.Queries + 127) / 128) >= processors
-            ? TensorAttention<THead, TwoRowTiles>()
-            : TensorAttention<THead, OneRowTile>();
+            ? Tensor<THead, TwoRowTiles>()
+            : Tensor<THead, OneRowTile>();
 
-    private Launcher<AttentionArguments<ushort>> TensorAttention<THead, TRows>()
+    private Launcher<AttentionArguments<ushort>> Tensor<THead, TRows>()
         where THead : struct, ITensorHead
         where TRows : struct, IRowTiles
     {
-        var shape = Leaves.Cuda.TensorAttention<THead, TRows>.Shape;
+        var shape = TensorAttention<THead, TRows>.Shape;
         return Get<AttentionArguments<ushort>>(
             $"attention {shape.HeadSize}x{shape.Queries}", TensorAttentionKernel<THead, TRows>.Run, TensorAttentionKernel<THead, TRows>.Shape,
             new KernelSpecialization(TensorAttentionShape.Threads, 1), shape.SharedBytes);
