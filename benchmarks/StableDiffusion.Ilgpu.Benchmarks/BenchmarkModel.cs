@@ -15,8 +15,9 @@ internal sealed class BenchmarkModel : IDisposable
     private readonly WeightStore<ushort> unetWeights;
     private readonly WeightStore<ushort> decoderWeights;
 
-    private BenchmarkModel(string name, int size, ComputeDevice device, int? cores)
+    private BenchmarkModel(string name, int size, ComputeDevice device, int pictures, int? cores)
     {
+        Pictures = pictures;
         model = LoadedModel.Open(SourceOf(name));
         Session = cores is { } count ? DeviceSession.OpenCpu(count) : BackendProfile.Open(device);
         var kernels = BackendProfile.HalfKernels(Session);
@@ -26,7 +27,7 @@ internal sealed class BenchmarkModel : IDisposable
         unetWeights = new WeightStore<ushort>(Session, model.OpenWeights(ModelPart.UNet));
         decoderWeights = new WeightStore<ushort>(Session, model.OpenWeights(ModelPart.Vae));
         var latent = size / model.VaeConfig.PixelsPerLatent;
-        UNet = Compile(model.RecordUNet(BenchmarkInputs.Items, latent, latent), unetWeights);
+        UNet = Compile(model.RecordUNet(Items, latent, latent), unetWeights);
         Decoder = Compile(model.RecordDecoder(latent, latent), decoderWeights);
 
         CompiledGraph<ushort> Compile(Graphs.Graph graph, WeightStore<ushort> weights) =>
@@ -34,6 +35,12 @@ internal sealed class BenchmarkModel : IDisposable
     }
 
     public DeviceSession Session { get; }
+
+    /// <summary>Pictures that are drawn at a time.</summary>
+    public int Pictures { get; }
+
+    /// <summary>Batch items of a UNet step.</summary>
+    public int Items => BenchmarkInputs.Items * Pictures;
 
     public Workspace<ushort> Workspace { get; }
 
@@ -47,12 +54,13 @@ internal sealed class BenchmarkModel : IDisposable
     /// <param name="name">For example <c>sd15</c>.</param>
     /// <param name="size">Width and height of the picture in pixels.</param>
     /// <param name="device">Where it runs.</param>
+    /// <param name="pictures">Pictures that are drawn at a time.</param>
     /// <param name="cores">Of the processor; all of them where it is null.</param>
     /// <exception cref="StableDiffusionException">The name, the size or the device cannot be used.</exception>
-    public static BenchmarkModel Open(string name, int size, ComputeDevice device, int? cores = null)
+    public static BenchmarkModel Open(string name, int size, ComputeDevice device, int pictures = 1, int? cores = null)
     {
         GenerationRequest.CheckSize("size", size);
-        return new BenchmarkModel(name, size, device, cores);
+        return new BenchmarkModel(name, size, device, pictures, cores);
     }
 
     /// <summary>Fills the UNet's inputs and runs what comes before its step, which then can be run again and again.</summary>
@@ -71,7 +79,7 @@ internal sealed class BenchmarkModel : IDisposable
     {
         var sample = UNet.Graph.Inputs.Single(i => i.Path == "sample").Shape;
         var (channels, pixels) = (model.VaeConfig.LatentChannels, sample.H * sample.W);
-        var noise = new BatchNoise(NoiseGenerator.Cuda, 42, 1, channels * pixels);
+        var noise = new BatchNoise(NoiseGenerator.Cuda, 42, Pictures, channels * pixels);
         var plan = sampler.Plan(model.Schedule, steps, Scheduler.Discrete);
         PrepareStep();
         using var schedule = new ScheduleTable<ushort>(Session, UNet, "timestep", [.. plan.Steps.Select(s => s.Timestep)]);

@@ -51,7 +51,7 @@ internal sealed record LoadReport(
         }
 
         text.AppendLine($"- sizes: fp16 files in diffusers' layout, {Bytes / 1e9:0.000} GB in all, in the system's cache; synthetic weights");
-        text.AppendLine($"- FMA peak: {Peak.FmaGflops:0.0} GFLOP/s; copy: {Peak.CopyGBps:0.0} GB/s read + written");
+        text.AppendLine($"- FMA peak: {Peak.Gflops:0.0} GFLOP/s; copy: {Peak.CopyGBps:0.0} GB/s read + written");
         text.AppendLine($"- medians of {Runs} rounds after a first one; every load, and reading into memory, in a process of its own").AppendLine();
         var table = new MarkdownTable("", "s", "best", "GB/s", "cores used");
         Add("reading the files into one small buffer, one thread", ReadOne, null);
@@ -86,7 +86,7 @@ internal sealed record LoadReport(
     public string ToJson()
     {
         var json = Circumstances.AddTo(new JsonObject { ["model"] = Model, ["runs"] = Runs });
-        json["fma_peak_gflops"] = Peak.FmaGflops;
+        json["fma_peak_gflops"] = Peak.Gflops;
         json["copy_gbps"] = Peak.CopyGBps;
         json["file_bytes"] = Bytes;
         json["read_one_thread_s"] = ReadSeconds;

@@ -1,16 +1,20 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
+using StableDiffusion.Ilgpu.Benchmarks.Ptx;
+using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 using StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 
 namespace StableDiffusion.Ilgpu.Benchmarks;
 
-/// <summary>What the processor can do at best: the baseline that results are given as a share of.</summary>
-/// <param name="FmaGflops">
-/// fp32 fused multiply-adds (two operations each) on all cores at the widest vectors, with all operands in registers.
+/// <summary>What the processor, or a GPU, can do at best: the baseline that results are given as a share of.</summary>
+/// <param name="Gflops">
+/// Multiply-adds (two operations each) with all operands in registers: on the processor fp32 on all cores at the widest vectors, on a GPU
+/// with tensor cores theirs (<see cref="Ptx.TensorPeak"/>).
 /// </param>
 /// <param name="CopyGBps">A copy between blocks that no cache holds, on all cores; bytes read plus bytes written, 10^9 a second.</param>
-internal sealed record MachinePeak(double FmaGflops, double CopyGBps)
+/// <param name="Title">What the first figure is.</param>
+internal sealed record MachinePeak(double Gflops, double CopyGBps, string Title = "FMA peak")
 {
     /// <summary>
     /// Sums that do not depend on one another: two multipliers with a latency of four cycles need eight; with factor and term they
@@ -27,6 +31,18 @@ internal sealed record MachinePeak(double FmaGflops, double CopyGBps)
     /// <summary>Of the source; the target has as many.</summary>
     private const long CopyBytes = 512L << 20;
 
+    /// <summary>Of a GPU with tensor cores its own, of other devices the processor's.</summary>
+    public static MachinePeak Measure(ComputeDevice device)
+    {
+        if (device.Kind != DeviceKind.Cuda)
+        {
+            return Measure();
+        }
+
+        using var session = BackendProfile.Open(device);
+        return session.HasTensorCores ? TensorPeak.Measure(session) : Measure();
+    }
+
     /// <summary>The best of short bursts, each on all cores at once: other load can only make a burst slower.</summary>
     public static MachinePeak Measure() => new(CpuSimd.Width switch
     {
@@ -36,7 +52,7 @@ internal sealed record MachinePeak(double FmaGflops, double CopyGBps)
     }, Copy());
 
     /// <summary>The larger values of two measurements.</summary>
-    public MachinePeak Or(MachinePeak other) => new(Math.Max(FmaGflops, other.FmaGflops), Math.Max(CopyGBps, other.CopyGBps));
+    public MachinePeak Or(MachinePeak other) => new(Math.Max(Gflops, other.Gflops), Math.Max(CopyGBps, other.CopyGBps), Title);
 
     private static double Fma<V>() where V : struct, ISimd<V>
     {

@@ -3,25 +3,33 @@ using StableDiffusion.Ilgpu.Weights;
 
 namespace StableDiffusion.Ilgpu.Benchmarks;
 
-/// <summary>Memory of a process that does nothing but load a model from fp16 files and make one picture.</summary>
+/// <summary>Memory of a process that does nothing but load a model from fp16 files and make one batch of pictures, and the time of that.</summary>
 /// <param name="PeakResidentBytes">The largest resident set that it ever had, pages of mapped files included.</param>
 /// <param name="ArenaBytes">The arena that all its programs share.</param>
-internal sealed record MemoryUse(long PeakResidentBytes, long ArenaBytes)
+/// <param name="DeviceBytes">The most that was allocated on the device at a time, without what its driver takes.</param>
+/// <param name="LoadSeconds">Of loading model and kernels.</param>
+/// <param name="PictureSeconds">From the request to the pictures, the second time; null where one step was drawn only.</param>
+internal sealed record MemoryUse(long PeakResidentBytes, long ArenaBytes, long DeviceBytes, double LoadSeconds, double? PictureSeconds)
 {
     private const string StatusFile = "/proc/self/status";
 
-    /// <summary>One step touches all the memory that twenty do.</summary>
-    private const int Steps = 1;
-
     /// <summary>Writes a synthetic model as files where they are missing, and measures a child process that uses them.</summary>
     /// <exception cref="StableDiffusionException">The files cannot be written, or the child failed.</exception>
-    public static MemoryUse Measure(string name, int size, string? folder)
+    public static MemoryUse Measure(ModelSubject subject, string? folder)
     {
-        var model = folder ?? FolderOf(name);
-        WriteModel(name, model);
-        var child = ChildProcess.RunSelf([MemoryCommand.Name, model, "--size", $"{size}", "--steps", $"{Steps}"]);
+        var model = folder ?? FolderOf(subject.Model);
+        WriteModel(subject.Model, model);
+        var child = ChildProcess.RunSelf(
+        [
+            MemoryCommand.Name, model, "--size", $"{subject.Size}", "--device", subject.Device.Id, "--batch", $"{subject.Pictures}",
+            "--steps", $"{subject.PictureSteps}",
+        ]);
         return JsonSerializer.Deserialize<MemoryUse>(child.Succeeded("the memory measurement").Output)!;
     }
+
+    public override string ToString() =>
+        $"peak resident set {PeakResidentBytes / 1e9:0.00} GB, arena {ArenaBytes / 1e6:0.0} MB, allocated on the device {DeviceBytes / 1e9:0.00} GB, "
+        + $"loaded in {LoadSeconds:0.0} s{(PictureSeconds is { } seconds ? $", drawn in {seconds:0.00} s" : "")}";
 
     /// <summary>The largest resident set of this process so far, in bytes.</summary>
     public static long PeakOfThisProcess()

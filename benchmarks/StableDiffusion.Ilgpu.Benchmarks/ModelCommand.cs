@@ -11,6 +11,12 @@ internal static class ModelCommand
     public static Command Create()
     {
         var (name, size, device, runs) = (SharedOptions.Model(), SharedOptions.Size(), SharedOptions.Device(), SharedOptions.Runs());
+        var pictures = SharedOptions.Pictures();
+        var steps = new Option<int>("--picture-steps")
+        {
+            Description = "Steps of the pictures whose memory is measured; with more than one their time is taken as well",
+            DefaultValueFactory = _ => 1,
+        };
         var json = new Option<string?>("--json") { Description = "File for the results as JSON" };
         var markdown = new Option<string?>("--markdown") { Description = "File for the results as they are printed" };
         var folder = new Option<string?>("--folder")
@@ -20,20 +26,20 @@ internal static class ModelCommand
         var memoryOnly = new Option<bool>("--memory-only") { Description = "Measure nothing but the memory of a generation" };
         var command = new Command("model", "Time a model's UNet step and VAE decode, and measure a generation's memory.")
         {
-            name, size, device, runs, json, markdown, folder, memoryOnly,
+            name, size, device, pictures, runs, steps, json, markdown, folder, memoryOnly,
         };
         command.SetAction(parsed =>
         {
+            var subject = new ModelSubject(
+                parsed.GetValue(name)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(pictures),
+                parsed.GetValue(steps));
             if (parsed.GetValue(memoryOnly))
             {
-                PrintMemory(
-                    parsed.GetValue(name)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(folder));
+                PrintMemory(subject, parsed.GetValue(folder));
                 return;
             }
 
-            var report = Measure(
-                parsed.GetValue(name)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(runs),
-                parsed.GetValue(folder));
+            var report = Measure(subject, parsed.GetValue(runs), parsed.GetValue(folder));
             report.CheckWork();
             Console.Out.Write(report.ToMarkdown());
             SharedOptions.Save(parsed.GetValue(json), report.ToJson() + "\n");
@@ -42,16 +48,16 @@ internal static class ModelCommand
         return command;
     }
 
-    private static ModelReport Measure(string name, int size, ComputeDevice device, int runs, string? folder)
+    private static ModelReport Measure(ModelSubject subject, int runs, string? folder)
     {
-        var circumstances = Circumstances.Collect(device);
+        var circumstances = Circumstances.Collect(subject.Device);
         SharedOptions.Progress("the machine's peak");
-        var before = MachinePeak.Measure();
+        var before = MachinePeak.Measure(subject.Device);
         ProgramTiming step, decode;
         double sampler;
         long arena;
-        SharedOptions.Progress($"loading {name}");
-        using (var model = BenchmarkModel.Open(name, size, device))
+        SharedOptions.Progress($"loading {subject.Model}");
+        using (var model = BenchmarkModel.Open(subject.Model, subject.Size, subject.Device, subject.Pictures))
         {
             arena = model.UNet.ArenaBytes;
             SharedOptions.Progress("UNet step");
@@ -63,22 +69,18 @@ internal static class ModelCommand
         }
 
         SharedOptions.Progress("the machine's peak");
-        var after = MachinePeak.Measure();
+        var after = MachinePeak.Measure(subject.Device);
         SharedOptions.Progress("memory of a generation");
-        return new ModelReport(name, size, runs, circumstances, before, after, step, decode, sampler, arena,
-            MemoryUse.Measure(name, size, folder));
+        return new ModelReport(subject, runs, circumstances, before, after, step, decode, sampler, arena, MemoryUse.Measure(subject, folder));
     }
 
-    private static void PrintMemory(string name, int size, ComputeDevice device, string? folder)
+    private static void PrintMemory(ModelSubject subject, string? folder)
     {
-        foreach (var line in Circumstances.Collect(device).Lines())
+        foreach (var line in Circumstances.Collect(subject.Device).Lines())
         {
             Console.Out.WriteLine($"- {line}");
         }
 
-        var memory = MemoryUse.Measure(name, size, folder);
-        Console.Out.WriteLine(
-            $"{name}, {size}x{size}, one step with guidance (UNet batch {BenchmarkInputs.Items}) and decode, from fp16 files: "
-            + $"peak resident set {memory.PeakResidentBytes / 1e9:0.00} GB, arena {memory.ArenaBytes / 1e6:0.0} MB");
+        Console.Out.WriteLine($"{subject}, with decode, from fp16 files: {MemoryUse.Measure(subject, folder)}");
     }
 }

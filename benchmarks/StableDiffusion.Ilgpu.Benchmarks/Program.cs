@@ -2,6 +2,7 @@ using System.CommandLine;
 using StableDiffusion.Ilgpu;
 using StableDiffusion.Ilgpu.Benchmarks;
 using StableDiffusion.Ilgpu.Benchmarks.Compare;
+using StableDiffusion.Ilgpu.Benchmarks.Ptx;
 using StableDiffusion.Ilgpu.Benchmarks.Serving;
 
 var root = new RootCommand("Benchmarks. Every number comes with the device, the commit, the sizes and the machine's own peak beside it.")
@@ -10,6 +11,7 @@ var root = new RootCommand("Benchmarks. Every number comes with the device, the 
     CompareCommand.Create(),
     ServeCommand.Create(),
     KernelsCommand.Create(),
+    PtxCommand.Create(),
     LoadCommand.Create(),
     StartCommand.Create(),
     MicroCommand.Create(),

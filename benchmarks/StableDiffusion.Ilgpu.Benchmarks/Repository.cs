@@ -5,6 +5,9 @@ internal static class Repository
 {
     private const string Solution = "StableDiffusion.Ilgpu.sln";
 
+    /// <summary>Beside a program that was packed for a machine without git: the commit that it was made of.</summary>
+    private const string PackedCommit = "COMMIT";
+
     /// <exception cref="StableDiffusionException">The program does not lie in a checkout.</exception>
     public static string Root
     {
@@ -26,6 +29,12 @@ internal static class Repository
     /// <exception cref="StableDiffusionException">git does not know it.</exception>
     public static string Commit()
     {
+        var packed = Path.Combine(AppContext.BaseDirectory, PackedCommit);
+        if (File.Exists(packed))
+        {
+            return File.ReadAllText(packed).Trim();
+        }
+
         var root = Root;
         var hash = Git("rev-parse", "--short=12", "HEAD");
         return Git("status", "--porcelain").Length == 0 ? hash : $"{hash}-dirty";

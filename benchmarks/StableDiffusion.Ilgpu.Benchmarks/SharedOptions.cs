@@ -17,6 +17,12 @@ internal static class SharedOptions
         DefaultValueFactory = _ => 512,
     };
 
+    public static Option<int> Pictures() => new("--batch")
+    {
+        Description = "Pictures drawn at a time; the UNet's batch is twice as many",
+        DefaultValueFactory = _ => 1,
+    };
+
     public static Option<string> Device() => new("--device")
     {
         Description = "Where to run, as sdilgpu names it",

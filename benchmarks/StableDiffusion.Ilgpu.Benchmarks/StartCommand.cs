@@ -62,7 +62,7 @@ internal static class StartCommand
         }
 
         Console.Out.WriteLine("- sizes: bundled model, its own size and default steps");
-        Console.Out.WriteLine($"- FMA peak: {peak.FmaGflops:0.0} GFLOP/s; copy: {peak.CopyGBps:0.0} GB/s");
+        Console.Out.WriteLine($"- FMA peak: {peak.Gflops:0.0} GFLOP/s; copy: {peak.CopyGBps:0.0} GB/s");
         Console.Out.WriteLine();
         var all = string.Join(", ", timed.Select(t => $"{t.Time.TotalSeconds:0.00}"));
         Console.Out.WriteLine(

@@ -39,11 +39,11 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
     ];
 
     /// <summary>For theories.</summary>
-    public static IEnumerable<string> Names => All.Select(b => b.ToString());
+    public static IEnumerable<string> Names => All.Select(b => b.ToString()).Where(IsWanted);
 
     /// <summary>What users get on each device, with both types.</summary>
     public static IEnumerable<string> BestNames =>
-        All.Where(b => b.Leaf == BestLeaf(b.Device)).Select(b => b.ToString());
+        All.Where(b => b.Leaf == BestLeaf(b.Device)).Select(b => b.ToString()).Where(IsWanted);
 
     public string StorageName => Half ? "fp16" : "fp32";
 
@@ -54,6 +54,10 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
     private static LeafKind BestLeaf(ComputeDevice device) => device.Kind == DeviceKind.Cpu ? BackendProfile.Best
         : device is { Kind: DeviceKind.OpenCl, Hardware: Hardware.Processor } ? BackendProfile.VectorLeaf(OpenClDevices.VectorWidth((CLDevice)device.Driver!))
         : LeafKind.Gpu;
+
+    /// <summary>Where a device's time is short, SD_TEST_BACKENDS leaves theories those backends alone whose names contain it.</summary>
+    private static bool IsWanted(string name) =>
+        Environment.GetEnvironmentVariable("SD_TEST_BACKENDS") is not { } wanted || name.Contains(wanted, StringComparison.OrdinalIgnoreCase);
 
     private static Backend[] BothTypes(LeafKind leaf, ComputeDevice device) =>
         [new Backend(leaf, Half: true) { Device = device }, new Backend(leaf, Half: false) { Device = device }];

@@ -24,7 +24,7 @@ internal sealed record ComparisonReport(
         IReadOnlyDictionary<Work, double> gflop, IReadOnlyList<Result> results, IReadOnlyList<string> leftOut)
     {
         var report = new ComparisonReport(model, size, runs, circumstances, before, after, gflop, results, leftOut);
-        if (!(report.Peak.FmaGflops > 0) || Work.All.Any(w => !(gflop[w] > 0)) || report.Ours.Side != Side.Ours)
+        if (!(report.Peak.Gflops > 0) || Work.All.Any(w => !(gflop[w] > 0)) || report.Ours.Side != Side.Ours)
         {
             throw new StableDiffusionException("no number without its baseline: the machine's peak or the work is not known");
         }
@@ -43,7 +43,7 @@ internal sealed record ComparisonReport(
 
         text.AppendLine(
             $"- sizes: picture {Size}x{Size}, UNet batch {BenchmarkInputs.Items} (guidance), VAE batch 1; synthetic weights, the same for all");
-        text.AppendLine($"- FMA peak: {Peak.FmaGflops:0.0} GFLOP/s (before {PeakBefore.FmaGflops:0.0}, after {PeakAfter.FmaGflops:0.0})");
+        text.AppendLine($"- FMA peak: {Peak.Gflops:0.0} GFLOP/s (before {PeakBefore.Gflops:0.0}, after {PeakAfter.Gflops:0.0})");
         text.AppendLine($"- GFLOP: {string.Join(", ", Work.All.Select(w => $"{Gflop[w]:0} a {w}"))} (multiplications and additions of direct convolutions, matrix products and attention)");
         text.AppendLine($"- medians of {Runs} rounds after a warm-up; in each round the contenders take turns").AppendLine();
         foreach (var result in Results)
@@ -76,7 +76,7 @@ internal sealed record ComparisonReport(
     public string ToJson()
     {
         var json = Circumstances.AddTo(new JsonObject { ["model"] = Model, ["size"] = Size, ["unet_batch"] = BenchmarkInputs.Items, ["runs"] = Runs });
-        json["fma_peak_gflops"] = Peak.FmaGflops;
+        json["fma_peak_gflops"] = Peak.Gflops;
         json["gflop"] = new JsonObject(Work.All.Select(w => KeyValuePair.Create(w.Key, (JsonNode?)Gflop[w])));
         json["results"] = new JsonArray([.. Results.Select(ToJson)]);
         json["left_out"] = new JsonArray([.. LeftOut.Select(l => (JsonNode)l)]);
@@ -119,7 +119,7 @@ internal sealed record ComparisonReport(
             var ratio = ours.FasterThan(series);
             var isPeer = result.Side == Side.Peer;
             table.Add(
-                result.Name, $"{series.Median:0}", $"{series.Min:0} … {series.Max:0}", $"{gflops:0.0}", $"{gflops / Peak.FmaGflops:0.0 %}",
+                result.Name, $"{series.Median:0}", $"{series.Min:0} … {series.Max:0}", $"{gflops:0.0}", $"{gflops / Peak.Gflops:0.0 %}",
                 isPeer ? $"{ratio.Median:0.00}x" : "", isPeer ? $"{ratio.Min:0.00} … {ratio.Max:0.00}" : "");
         }
 
@@ -182,7 +182,7 @@ internal sealed record ComparisonReport(
                 ["ms"] = series.Median,
                 ["ms_rounds"] = new JsonArray([.. series.Values.Select(v => (JsonNode)v)]),
                 ["gflops"] = Gflop[work] / series.Median * 1000,
-                ["share"] = Gflop[work] / series.Median * 1000 / Peak.FmaGflops,
+                ["share"] = Gflop[work] / series.Median * 1000 / Peak.Gflops,
                 ["ours_faster_by"] = ratio.Median,
                 ["distance"] = result.Errors.TryGetValue(work, out var distance) ? distance : null,
             };

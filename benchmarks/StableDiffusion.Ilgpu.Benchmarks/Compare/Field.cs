@@ -104,7 +104,7 @@ internal sealed class Field : IDisposable
         Gflop = Work.All.ToDictionary(w => w, first.Gflop);
         foreach (var work in Work.All)
         {
-            KnownWork.Of(entrants.Model, entrants.Size)?.Check(work, Gflop[work]);
+            KnownWork.Of(entrants.Model, entrants.Size, pictures: 1)?.Check(work, Gflop[work]);
         }
 
         if (entrants.Devices.Contains(ComputeDevice.Processor))

@@ -18,7 +18,7 @@ internal static class ServeCommand
         command.SetAction(parsed =>
         {
             using var opened = BenchmarkModel.Open(
-                parsed.GetValue(model)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(cores));
+                parsed.GetValue(model)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), cores: parsed.GetValue(cores));
             Server.Run(new ServedModel(opened), Console.In, Console.Out);
         });
         return command;

@@ -27,11 +27,10 @@ internal sealed class WeightStore<T>(DeviceSession device, IWeightSource source)
     /// <summary>Reads and packs whatever these operations need and the store has not yet.</summary>
     public void Prepare(IEnumerable<Op> ops, int threads, CancellationToken cancellationToken = default)
     {
-        Item[] missing = [.. ops.SelectMany(Needs).DistinctBy(i => i.Key).Where(i => !values.Contains(i.Key) && !vectors.Contains(i.Key))];
+        var missing = Missing(ops);
         try
         {
-            values.Reserve(missing.Where(i => !i.IsVector).Select(i => (i.Key, i.Count)));
-            vectors.Reserve(missing.Where(i => i.IsVector).Select(i => (i.Key, i.Count)));
+            Reserve(missing);
             Action[] work = [.. missing.SelectMany(i => i.Load())];
             Dedicated.For(work.Length, threads, i => work[i](), cancellationToken);
         }
@@ -42,6 +41,9 @@ internal sealed class WeightStore<T>(DeviceSession device, IWeightSource source)
             throw;
         }
     }
+
+    /// <summary>Makes room and reads nothing: for launches that are looked at and not run.</summary>
+    public void Reserve(IEnumerable<Op> ops) => Reserve(Missing(ops));
 
     public ArrayView<T> Panels(Contraction op) => values[PanelsKey(op)];
 
@@ -63,6 +65,15 @@ internal sealed class WeightStore<T>(DeviceSession device, IWeightSource source)
     private static string PanelsKey(Contraction op) => string.Join('+', op.Parts.Select(p => p.Kernel.Name)) + (op.Geglu ? " geglu" : "");
 
     private static string BiasKey(Contraction op) => PanelsKey(op) + " bias";
+
+    private Item[] Missing(IEnumerable<Op> ops) =>
+        [.. ops.SelectMany(Needs).DistinctBy(i => i.Key).Where(i => !values.Contains(i.Key) && !vectors.Contains(i.Key))];
+
+    private void Reserve(Item[] missing)
+    {
+        values.Reserve(missing.Where(i => !i.IsVector).Select(i => (i.Key, i.Count)));
+        vectors.Reserve(missing.Where(i => i.IsVector).Select(i => (i.Key, i.Count)));
+    }
 
     private IEnumerable<Item> Needs(Op op) => op switch
     {

@@ -12,6 +12,7 @@ internal sealed class DeviceSession : IDisposable
     private readonly Context context;
     private int liveBuffers;
     private long allocatedBytes;
+    private long peakBytes;
 
     private DeviceSession(Context context, Accelerator accelerator, Hardware hardware)
     {
@@ -46,6 +47,9 @@ internal sealed class DeviceSession : IDisposable
 
     /// <summary>Buffers that are allocated and not yet disposed.</summary>
     public int LiveBuffers => liveBuffers;
+
+    /// <summary>The most bytes that were allocated at a time.</summary>
+    public long PeakBytes => Interlocked.Read(ref peakBytes);
 
     /// <summary>
     /// Bytes that plans may still take: on the processor, whose memory others need too, half of what the machine has left. What else uses a
@@ -149,7 +153,11 @@ internal sealed class DeviceSession : IDisposable
     private void Count(int buffers, long bytes)
     {
         Interlocked.Add(ref liveBuffers, buffers);
-        Interlocked.Add(ref allocatedBytes, bytes);
+        var now = Interlocked.Add(ref allocatedBytes, bytes);
+        for (var peak = PeakBytes; now > peak && Interlocked.CompareExchange(ref peakBytes, now, peak) != peak; peak = PeakBytes)
+        {
+            // Another thread has set it meanwhile.
+        }
     }
 }
 

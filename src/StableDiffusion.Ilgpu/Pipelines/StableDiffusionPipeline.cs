@@ -48,6 +48,9 @@ public sealed class StableDiffusionPipeline : IDisposable
     /// <summary>Bytes of the arena of activations that all programs share.</summary>
     internal long ArenaBytes => engine.ArenaBytes;
 
+    /// <summary>The most bytes that were allocated on the device at a time, without what its driver takes.</summary>
+    internal long PeakDeviceBytes => session.PeakBytes;
+
     // The first parameters' types tell the overloads apart, so that optional parameters on both cannot change what a call means.
 #pragma warning disable RS0026, RS0027
 

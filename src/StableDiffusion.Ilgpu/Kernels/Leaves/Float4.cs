@@ -26,6 +26,10 @@ internal struct Float4
         values.W *= factor;
         return values;
     }
+
+    public static Float4 Multiply(Float4 a, Float4 b) => new() { X = a.X * b.X, Y = a.Y * b.Y, Z = a.Z * b.Z, W = a.W * b.W };
+
+    public static float Get(Float4 values, int index) => index switch { 0 => values.X, 1 => values.Y, 2 => values.Z, _ => values.W };
 }
 
 /// <summary>Four rows of four values.</summary>

@@ -13,6 +13,17 @@ internal struct Float8
         sums.High = Float4.MultiplyAdd(sums.High, factor, values.High);
         return sums;
     }
+
+    public static Float8 Add(Float8 a, Float8 b) => MultiplyAdd(a, 1f, b);
+
+    public static Float8 Multiply(Float8 a, Float8 b)
+    {
+        a.Low = Float4.Multiply(a.Low, b.Low);
+        a.High = Float4.Multiply(a.High, b.High);
+        return a;
+    }
+
+    public static float Get(Float8 values, int index) => Float4.Get(index < 4 ? values.Low : values.High, index % 4);
 }
 
 /// <summary>Four rows of eight values.</summary>

@@ -20,7 +20,7 @@ internal sealed class DeepAttentionText
 
     private static readonly SharedRows Rows = new(DeepAttentionShape.PieceChannels / 8);
 
-    private readonly PtxText ptx = new();
+    private readonly PtxWriter ptx = new();
     private readonly SoftmaxText softmax;
 
     public DeepAttentionText() => softmax = new SoftmaxText(ptx, rowTiles: 1, DeepAttentionShape.PartColumns / 8, TileKeys / 8);

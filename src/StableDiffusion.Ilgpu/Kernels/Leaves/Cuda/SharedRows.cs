@@ -21,7 +21,7 @@ internal readonly record struct SharedRows(int Chunks)
     public int Addresses => Math.Max(1, Period / 2);
 
     /// <summary>How the row's chunks are exchanged: register <paramref name="mask"/> becomes what chunk numbers are xor-ed with.</summary>
-    public void Exchange(PtxText ptx, string mask, string row) =>
+    public void Exchange(PtxWriter ptx, string mask, string row) =>
         ptx.Line($"shr.u32 {mask}, {row}, {3 - Bits}; and.b32 {mask}, {mask}, {Period - 1};");
 
     /// <summary>
@@ -32,7 +32,7 @@ internal readonly record struct SharedRows(int Chunks)
     /// <param name="row">The row's register.</param>
     /// <param name="chunk">A register that is 0 or 1.</param>
     /// <param name="shared">Where the rows begin.</param>
-    public void Prepare(PtxText ptx, string name, string row, string chunk, string shared)
+    public void Prepare(PtxWriter ptx, string name, string row, string chunk, string shared)
     {
         Exchange(ptx, "t", row);
         ptx.Line($"xor.b32 t, t, {chunk};");

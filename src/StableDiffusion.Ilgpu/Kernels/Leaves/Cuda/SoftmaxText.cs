@@ -15,7 +15,7 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// <param name="rowTiles">Tiles of 16 queries in a warp.</param>
 /// <param name="columnTiles">Tiles of 8 columns of the output.</param>
 /// <param name="keyTiles">The most tiles of 8 keys at a time.</param>
-internal sealed class SoftmaxText(PtxText ptx, int rowTiles, int columnTiles, int keyTiles)
+internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, int keyTiles)
 {
     /// <summary>
     /// Logits beyond this are subtracted from each other before they are scaled: the product's rounding would show in their weights. Below, it does not:
@@ -51,15 +51,15 @@ internal sealed class SoftmaxText(PtxText ptx, int rowTiles, int columnTiles, in
     /// <summary>Scores of 16 queries by 8 keys, or their beginning where <paramref name="first"/>: += q k^T.</summary>
     public void AddScores(int m, int keyTile, string query, string key, bool first)
     {
-        var sums = PtxText.Vector("s", Score(m, keyTile), 4);
+        var sums = PtxWriter.Vector("s", Score(m, keyTile), 4);
         Multiply(sums, query, key, first ? "{none,none,none,none}" : sums);
     }
 
     /// <summary>Outputs of 16 queries by 8 columns: += w v, for 16 keys.</summary>
     public void AddValues(int m, int columnTile, int keyStep, string value)
     {
-        var sums = PtxText.Vector("o", Output(m, columnTile), 4);
-        Multiply(sums, PtxText.Vector("w", Weight(m, keyStep), 4), value, sums);
+        var sums = PtxWriter.Vector("o", Output(m, columnTile), 4);
+        Multiply(sums, PtxWriter.Vector("w", Weight(m, keyStep), 4), value, sums);
     }
 
     /// <summary>Scores of keys that a query does not see, among the first <paramref name="tiles"/> tiles from key <paramref name="firstKey"/> on, become nothing.</summary>
@@ -203,7 +203,7 @@ internal sealed class SoftmaxText(PtxText ptx, int rowTiles, int columnTiles, in
 
     private void Multiply(string sums, string a, string b, string begin)
     {
-        var shape = PtxText.Count(a) == 4 ? "m16n8k16" : "m16n8k8";
+        var shape = PtxWriter.Count(a) == 4 ? "m16n8k16" : "m16n8k8";
         ptx.Line($"mma.sync.aligned.{shape}.row.col.f32.f16.f16.f32 {sums}, {a}, {b}, {begin};");
     }
 

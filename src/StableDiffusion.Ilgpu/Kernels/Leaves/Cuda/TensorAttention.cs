@@ -1,5 +1,3 @@
-using System.Runtime.CompilerServices;
-
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
 /// <summary>
@@ -34,13 +32,9 @@ internal static class TensorAttention
         int text, int queries, int keys, int firstKeys, int causal, float scale, uint shared, int pieces) =>
         throw new NotSupportedException();
 
-#pragma warning disable CA2255 // Remappings are global and must be there before the first kernel of any context is compiled.
-    [ModuleInitializer]
-#pragma warning restore CA2255
+    /// <summary>Tells how to write the texts. Before any kernel is compiled.</summary>
     internal static void Bind()
     {
-        PtxCode.AllowAddressOf<ushort>();
-        PtxCode.AllowAddressOf<Float4>();
         PtxCode.Bind(typeof(TensorAttention).GetMethod(nameof(Begin))!, TensorAttentionText.Begin);
         PtxCode.Bind(typeof(TensorAttention).GetMethod(nameof(Deep))!, () => new DeepAttentionText().Run());
         BindHead<Head8>();

@@ -16,7 +16,7 @@ internal sealed class TensorAttentionText
     /// <summary>Keys of a block at the edge.</summary>
     private const int EdgeKeys = 16;
 
-    private readonly PtxText ptx = new();
+    private readonly PtxWriter ptx = new();
     private readonly TensorAttentionShape shape;
     private readonly SharedRows rows;
     private readonly SoftmaxText softmax;
@@ -36,7 +36,7 @@ internal sealed class TensorAttentionText
     /// <summary>Registers that the other text sees.</summary>
     public static string Begin()
     {
-        var ptx = new PtxText();
+        var ptx = new PtxWriter();
         ptx.Line(".reg .b64 at_query, at_key, at_value, at_target; .reg .b32 at_queryPitch, at_keyPitch, at_valuePitch, at_targetPitch;");
         ptx.Line("mov.b64 at_query, %0; mov.b64 at_key, %1; mov.b64 at_value, %2; mov.b64 at_target, %3;");
         ptx.Line("mov.b32 at_queryPitch, %4; mov.b32 at_keyPitch, %5; mov.b32 at_valuePitch, %6; mov.b32 at_targetPitch, %7;");
@@ -177,12 +177,12 @@ internal sealed class TensorAttentionText
 
     private bool Wide(int step) => (step * 2) + 1 < rows.Chunks;
 
-    private string Query(int m, int step) => PtxText.Vector("q", ((m * rows.Chunks) + (step * 2)) * 2, Wide(step) ? 4 : 2);
+    private string Query(int m, int step) => PtxWriter.Vector("q", ((m * rows.Chunks) + (step * 2)) * 2, Wide(step) ? 4 : 2);
 
     private void ReadMatrices(string addresses, string offset, int chunk, int row, string to, bool transposed)
     {
         var (address, distance) = rows.Locate(chunk);
-        var count = PtxText.Count(to);
+        var count = PtxWriter.Count(to);
         ptx.Line($"add.s32 at, {addresses}{address}, {offset}; ldmatrix.sync.aligned.m8n8.x{count}{(transposed ? ".trans" : "")}.shared.b16 {to}, [at+{distance + (row * rows.RowBytes)}];");
     }
 }

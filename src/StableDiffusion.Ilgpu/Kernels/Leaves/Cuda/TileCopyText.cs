@@ -9,7 +9,7 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// are not there become zeros. An item's keys and values take less than 2 GB each.
 /// </para>
 /// </summary>
-internal sealed class TileCopyText(PtxText ptx, SharedRows rows)
+internal sealed class TileCopyText(PtxWriter ptx, SharedRows rows)
 {
     private const int TileKeys = TensorAttentionShape.TileKeys;
 

@@ -1,0 +1,70 @@
+using System.Text.RegularExpressions;
+
+namespace StableDiffusion.Ilgpu.Benchmarks.Ptx;
+
+/// <summary>A kernel as NVIDIA's driver gets it.</summary>
+/// <param name="Name">The kernel's, in its set.</param>
+/// <param name="GroupSize">The most work-items of a group that it was compiled for; 0 where that was left open.</param>
+/// <param name="DynamicBytes">Shared memory that its launches ask for.</param>
+/// <param name="Text">PTX.</param>
+internal sealed partial record PtxKernel(string Name, int GroupSize, int DynamicBytes, string Text)
+{
+    /// <summary>What a group may have on every GPU since compute capability 8.0 (8.6 and 8.9 have the least).</summary>
+    public const int MostSharedBytes = 99 * 1024;
+
+    /// <summary>Whether the kernel multiplies on tensor cores.</summary>
+    public bool HasTensorCode => TensorInstruction().IsMatch(Text);
+
+    /// <summary>Shared memory of a group, of fixed and of dynamic size.</summary>
+    public int SharedBytes => DynamicBytes + SharedArray().Matches(Text)
+        .Sum(m => int.Parse(m.Groups["bits"].ValueSpan) / 8 * int.Parse(m.Groups["count"].ValueSpan));
+
+    /// <summary>The loop that the tensor cores' time goes into; null where no loop has any of their instructions.</summary>
+    public CodeLoop? MainLoop => CodeListing.FromPtx(Text).HottestLoop(IsTensorInstruction);
+
+    /// <summary>What no kernel of this library may have, and what a tensor-core kernel must have, a line each.</summary>
+    public IEnumerable<string> Problems()
+    {
+        if (Text.Contains(".local", StringComparison.Ordinal))
+        {
+            yield return "keeps values in local memory, not in registers (.local)";
+        }
+
+        if (Text.Contains(".f64", StringComparison.Ordinal))
+        {
+            yield return "computes in fp64 (.f64)";
+        }
+
+        if (SharedBytes > MostSharedBytes)
+        {
+            yield return $"needs {SharedBytes} bytes of shared memory; valid: at most {MostSharedBytes}";
+        }
+
+        if (!HasTensorCode)
+        {
+            yield break;
+        }
+
+        // What measures the tensor cores alone reads nothing.
+        foreach (var needed in new[] { "cp.async", "ldmatrix" }.Where(i => SharedBytes > 0 && !Text.Contains(i, StringComparison.Ordinal)))
+        {
+            yield return $"multiplies on tensor cores and has no {needed}";
+        }
+
+        if (MainLoop is null)
+        {
+            yield return "multiplies on tensor cores, but in no loop";
+        }
+    }
+
+    /// <summary>Whether PTX or machine code is an instruction of the tensor cores.</summary>
+    public static bool IsTensorInstruction(string instruction) => TensorInstruction().IsMatch(instruction);
+
+    /// <summary>PTX (<c>mma.sync</c>, <c>wgmma.mma_async</c>) or machine code (<c>HMMA</c>, <c>HGMMA</c>).</summary>
+    [GeneratedRegex(@"\bw?g?mma\.(sync|mma_async)|\bHG?MMA\b")]
+    private static partial Regex TensorInstruction();
+
+    /// <summary>Declarations such as <c>.shared .align 16 .b8 name[4352];</c>.</summary>
+    [GeneratedRegex(@"\.shared\s+\.align\s+\d+\s+\.b(?<bits>\d+)\s+\w+\[(?<count>\d+)\]")]
+    private static partial Regex SharedArray();
+}

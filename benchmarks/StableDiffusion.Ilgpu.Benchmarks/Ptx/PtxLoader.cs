@@ -1,0 +1,56 @@
+using System.Reflection;
+using ILGPU;
+using ILGPU.Backends.EntryPoints;
+using ILGPU.Backends.PTX;
+using ILGPU.Runtime;
+using ILGPU.Runtime.Cuda;
+using StableDiffusion.Ilgpu.Kernels;
+
+namespace StableDiffusion.Ilgpu.Benchmarks.Ptx;
+
+/// <summary>Compiles kernels to PTX without a GPU. Their launches compute nothing: they only say which kernel was meant.</summary>
+internal sealed class PtxLoader : IKernelLoader, IDisposable
+{
+    private readonly Context context;
+    private readonly PTXBackend backend;
+    private readonly Dictionary<(string Name, MethodInfo Method), PtxKernel> kernels = [];
+
+    /// <param name="architecture">As NVIDIA names it, for example <c>sm_90</c>.</param>
+    /// <exception cref="StableDiffusionException">ILGPU does not know it.</exception>
+    public PtxLoader(string architecture)
+    {
+        var field = typeof(CudaArchitecture).GetField(architecture.ToUpperInvariant(), BindingFlags.Public | BindingFlags.Static)
+            ?? throw new StableDiffusionException($"architecture '{architecture}' is not known; valid: for example sm_80, sm_86, sm_89, sm_90");
+        context = Context.Create(builder => builder.Optimize(OptimizationLevel.O2).Inlining(InliningMode.Aggressive));
+
+        // No libdevice: no kernel needs it.
+        backend = new PTXBackend(context, (CudaArchitecture)field.GetValue(null)!, CudaInstructionSet.ISA_78, nvvmAPI: null!);
+    }
+
+    /// <summary>All that were asked for so far; several sets' kernels of one name are one.</summary>
+    public IReadOnlyCollection<PtxKernel> Kernels => kernels.Values;
+
+    /// <summary>Called for each launch.</summary>
+    public Action<PtxKernel, KernelConfig>? Launched { get; set; }
+
+    public Action<AcceleratorStream, KernelConfig, TArguments> Load<TArguments>(
+        string name, Action<TArguments> kernel, KernelSpecialization specialization = default, int dynamicBytes = 0)
+        where TArguments : struct
+    {
+        if (!kernels.TryGetValue((name, kernel.Method), out var compiled))
+        {
+            var entry = EntryPointDescription.FromExplicitlyGroupedKernel(kernel.Method);
+            var code = ((PTXCompiledKernel)backend.Compile(entry, specialization)).PTXAssembly;
+            compiled = new PtxKernel(name, specialization.MaxNumThreadsPerGroup ?? 0, dynamicBytes, code);
+            kernels.Add((name, kernel.Method), compiled);
+        }
+
+        return (_, shape, _) => Launched?.Invoke(compiled, shape);
+    }
+
+    public void Dispose()
+    {
+        backend.Dispose();
+        context.Dispose();
+    }
+}

@@ -1,0 +1,75 @@
+using System.Runtime.CompilerServices;
+
+namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
+
+/// <summary>
+/// The main loop of a contraction on tensor cores, as placeholders for the texts of <see cref="TensorMultiplyText"/>. A kernel calls
+/// <see cref="Begin"/>, <see cref="Run"/>, and <see cref="StoreSums"/> for each half of the rows, once in its code each.
+/// The first argument gives way to the text.
+/// </summary>
+internal static class TensorMultiply<TTile> where TTile : struct, ITensorTile
+{
+    /// <param name="text">The text's place.</param>
+    /// <param name="source">Address of the source's first value; a multiple of 16.</param>
+    /// <param name="weights">Address of the tile's first panel; a multiple of 16.</param>
+    /// <param name="sourcePitch">Of a source pixel, in units of 8 values.</param>
+    /// <param name="panelBytes">From one panel to the next.</param>
+    /// <param name="panels">That there are from the tile's first on: beyond them are zeros.</param>
+    /// <param name="channels">Of the source; a multiple of 8.</param>
+    /// <param name="kernel">Width of the window.</param>
+    /// <param name="firstBlock">Where to begin, in blocks of 32 channels of one tap each.</param>
+    /// <param name="blocks">How many to multiply, at least one.</param>
+    public static void Begin(
+        int text, ulong source, ulong weights, int sourcePitch, int panelBytes, int panels, int channels, int kernel, int firstBlock, int blocks) =>
+        throw new NotSupportedException();
+
+    /// <param name="text">The text's place.</param>
+    /// <param name="height">Of the source as the window sees it.</param>
+    /// <param name="width">Of the same.</param>
+    /// <param name="sourceWidth">Of the source as stored.</param>
+    /// <param name="heightRatio">Stored height by height, times 2^32 and rounded up; 0 where they are the same.</param>
+    /// <param name="widthRatio">The same of the widths.</param>
+    /// <param name="circular">Not 0 where the window sees the source again beyond its edges.</param>
+    /// <param name="shared">Offset of shared memory for stages; a multiple of 16.</param>
+    /// <param name="rows">
+    /// Offset of shared memory that holds, for each row of the tile, the first source pixel of its item (-1 for rows that are not there), then the
+    /// window's first y (lower 16 bits) and x (upper). Written, with a barrier behind it.
+    /// </param>
+    public static void Run(
+        int text, int height, int width, int sourceWidth, uint heightRatio, uint widthRatio, int circular, uint shared, uint rows) =>
+        throw new NotSupportedException();
+
+    /// <param name="text">The text's place.</param>
+    /// <param name="half">0 for the upper half of the tile's rows, 1 for the lower.</param>
+    /// <param name="shared">Offset of shared memory for its sums, with <see cref="TensorTileShape.SumsPitch"/>.</param>
+    public static void StoreSums(int text, int half, uint shared) => throw new NotSupportedException();
+
+    /// <summary>Writes the texts. Before any kernel is compiled.</summary>
+    internal static void Bind()
+    {
+        var text = new TensorMultiplyText(TensorTileShape.Of<TTile>());
+        var type = typeof(TensorMultiply<TTile>);
+        PtxCode.Bind(type.GetMethod(nameof(Begin))!, text.Begin());
+        PtxCode.Bind(type.GetMethod(nameof(Run))!, text.Run());
+        PtxCode.Bind(type.GetMethod(nameof(StoreSums))!, text.StoreSums());
+    }
+}
+
+/// <summary>Registers what kernels with PTX need.</summary>
+internal static class TensorTexts
+{
+#pragma warning disable CA2255 // Remappings are global and must be there before the first kernel of any context is compiled.
+    [ModuleInitializer]
+#pragma warning restore CA2255
+    internal static void Bind()
+    {
+        PtxCode.AllowAddressOf<ushort>();
+        PtxCode.AllowAddressOf<int>();
+        PtxCode.AllowAddressOf<Float4>();
+        TensorMultiply<SquareTile>.Bind();
+        TensorMultiply<WideTile>.Bind();
+        TensorMultiply<SmallTile>.Bind();
+        HalfVectors.Bind();
+        TensorAttention.Bind();
+    }
+}

@@ -1,0 +1,105 @@
+using StableDiffusion.Ilgpu.Benchmarks.Ptx;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.NoDevice;
+
+/// <summary>What an NVIDIA GPU gets for the models: every kernel that their launches take, compiled to PTX without one.</summary>
+public sealed class CudaCodeTests
+{
+    [Theory]
+    [InlineData("sm_80")]
+    [InlineData("sm_90")]
+    public void Every_kernel_of_the_models_keeps_the_rules(string architecture)
+    {
+        using var code = new CudaCode(architecture);
+        CudaModels.Compile(code);
+        foreach (var kernel in code.Kernels)
+        {
+            var loop = kernel.MainLoop is { } main ? $", {main.Counted} tensor instructions among the main loop's {main.Length}" : "";
+            TestContext.Current.TestOutputHelper?.WriteLine($"{architecture} {kernel.Name}: {kernel.SharedBytes} bytes of shared memory{loop}");
+        }
+
+        Assert.Empty(code.Kernels.SelectMany(k => k.Problems().Select(p => $"{k.Name}: {p}")));
+        Assert.True(code.Kernels.Count >= 19, $"only {code.Kernels.Count} kernels");
+    }
+
+    [Fact]
+    public void Each_launch_of_a_step_is_one_kernel_or_more()
+    {
+        using var code = new CudaCode("sm_80");
+        var launches = code.Launches(CudaModels.UNet("sd15", 512, 1), 108);
+        Assert.True(launches.Count > 400, $"{launches.Count} launches");
+        Assert.All(launches, l => Assert.True(l.Groups > 0 && l.GroupSize > 0, $"{l.Kernel.Name} of {l.Asked.Value}: no groups"));
+    }
+
+    [Fact]
+    public void A_kernel_that_breaks_a_rule_is_named_with_it()
+    {
+        const string Text = """
+            .visible .entry Kernel() {
+            .reg .f64 d;
+            .local .align 4 .b8 depot[16];
+            .shared .align 16 .b8 tile[65536];
+            mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {c0, c1, c2, c3}, {a0, a1, a2, a3}, {b0, b1}, {c0, c1, c2, c3};
+            }
+            """;
+        var problems = new PtxKernel("bad", 128, 48 * 1024, Text).Problems().ToArray();
+        Assert.Equal(6, problems.Length);
+        foreach (var part in new[] { ".local", ".f64", "114688 bytes", "no cp.async", "no ldmatrix", "in no loop" })
+        {
+            Assert.Contains(problems, p => p.Contains(part, StringComparison.Ordinal));
+        }
+    }
+
+    [Fact]
+    public void Loops_of_PTX_are_found_with_labels_that_come_again()
+    {
+        const string Text = """
+            .visible .entry Kernel(
+                .param .b32 p
+            ) {
+                .reg .pred %p<3>;
+                { // MORE: in a comment is no label
+                MORE: add.s32 n, n, 1; @more bra MORE;
+                }
+            L_1:
+                {
+                .reg .pred more;
+                MORE:
+                mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {c0, c1, c2, c3}, {x, x, x, x}, {x, x}, {c0, c1, c2, c3};
+                sub.s32 n, n, 1; setp.gt.s32 more, n, 0;
+                @more bra MORE;
+                }
+                @%p1 bra L_2;
+                bra.uni L_1;
+            L_2:
+                ret;
+            }
+            """;
+        var listing = CodeListing.FromPtx(Text);
+        Assert.Equal(9, listing.Instructions.Count);
+        Assert.Equal(new CodeLoop(4, 1), listing.HottestLoop(PtxKernel.IsTensorInstruction));
+        Assert.Null(listing.HottestLoop(i => i.StartsWith("ret", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public void Loops_of_machine_code_are_found()
+    {
+        const string Text = """
+                    /*0000*/                   MOV R1, c[0x0][0x28] ;
+            .L_x_1:
+                    /*0010*/                   HMMA.16816.F32 R4, R8, R12, R4 ;
+                    /*0020*/                   LDSM.16.M88.4 R8, [R20] ;
+            .L_x_2:
+                    /*0030*/                   ISETP.NE.AND P0, PT, R2, RZ, PT ;
+                    /*0040*/              @P0  BRA `(.L_x_1) ;
+                    /*0050*/              @!P1 BRA `(.L_x_3) ;
+                    /*0060*/                   EXIT ;
+            .L_x_3:
+                    /*0070*/                   BRA `(.L_x_3);
+            """;
+        var listing = CodeListing.FromMachineCode(Text);
+        Assert.Equal(8, listing.Instructions.Count);
+        Assert.Equal(new CodeLoop(4, 1), listing.HottestLoop(PtxKernel.IsTensorInstruction));
+    }
+}
