@@ -70,5 +70,6 @@ internal static class TensorTexts
         TensorMultiply<WideTile>.Bind();
         TensorMultiply<SmallTile>.Bind();
         HalfVectors.Bind();
+        TensorAttention.Bind();
     }
 }
