@@ -11,13 +11,13 @@ internal static class MemoryCommand
     public static Command Create()
     {
         var folder = new Argument<string>("folder");
-        var size = SharedOptions.Size();
+        var (size, device) = (SharedOptions.Size(), SharedOptions.Device());
         var steps = new Option<int>("--steps") { DefaultValueFactory = _ => 1 };
-        var command = new Command(Name, "Load a model, make one picture and print the memory that it took.") { folder, size, steps };
+        var command = new Command(Name, "Load a model, make one picture and print the memory that it took.") { folder, size, device, steps };
         command.Hidden = true;
         command.SetAction(parsed =>
         {
-            using var pipeline = StableDiffusionPipeline.Load(parsed.GetValue(folder));
+            using var pipeline = StableDiffusionPipeline.Load(parsed.GetValue(folder)!, ComputeDevice.Find(parsed.GetValue(device)!));
             pipeline.Generate(new GenerationRequest
             {
                 Prompt = "a red apple",

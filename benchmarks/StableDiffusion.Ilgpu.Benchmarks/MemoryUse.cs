@@ -4,7 +4,9 @@ using StableDiffusion.Ilgpu.Weights;
 namespace StableDiffusion.Ilgpu.Benchmarks;
 
 /// <summary>Memory of a process that does nothing but load a model from fp16 files and make one picture.</summary>
-/// <param name="PeakResidentBytes">The largest resident set that it ever had, pages of mapped files included.</param>
+/// <param name="PeakResidentBytes">
+/// The largest resident set that it ever had, pages of mapped files included; a GPU's own memory is no part of it.
+/// </param>
 /// <param name="ArenaBytes">The arena that all its programs share.</param>
 internal sealed record MemoryUse(long PeakResidentBytes, long ArenaBytes)
 {
@@ -15,11 +17,11 @@ internal sealed record MemoryUse(long PeakResidentBytes, long ArenaBytes)
 
     /// <summary>Writes a synthetic model as files where they are missing, and measures a child process that uses them.</summary>
     /// <exception cref="StableDiffusionException">The files cannot be written, or the child failed.</exception>
-    public static MemoryUse Measure(string name, int size, string? folder)
+    public static MemoryUse Measure(string name, int size, ComputeDevice device, string? folder)
     {
         var model = folder ?? FolderOf(name);
         WriteModel(name, model);
-        var child = ChildProcess.RunSelf([MemoryCommand.Name, model, "--size", $"{size}", "--steps", $"{Steps}"]);
+        var child = ChildProcess.RunSelf([MemoryCommand.Name, model, "--size", $"{size}", "--device", device.Id, "--steps", $"{Steps}"]);
         return JsonSerializer.Deserialize<MemoryUse>(child.Succeeded("the memory measurement").Output)!;
     }
 

@@ -66,7 +66,7 @@ internal static class ModelCommand
         var after = MachinePeak.Measure();
         SharedOptions.Progress("memory of a generation");
         return new ModelReport(name, size, runs, circumstances, before, after, step, decode, sampler, arena,
-            MemoryUse.Measure(name, size, folder));
+            MemoryUse.Measure(name, size, device, folder));
     }
 
     private static void PrintMemory(string name, int size, ComputeDevice device, string? folder)
@@ -76,7 +76,7 @@ internal static class ModelCommand
             Console.Out.WriteLine($"- {line}");
         }
 
-        var memory = MemoryUse.Measure(name, size, folder);
+        var memory = MemoryUse.Measure(name, size, device, folder);
         Console.Out.WriteLine(
             $"{name}, {size}x{size}, one step with guidance (UNet batch {BenchmarkInputs.Items}) and decode, from fp16 files: "
             + $"peak resident set {memory.PeakResidentBytes / 1e9:0.00} GB, arena {memory.ArenaBytes / 1e6:0.0} MB");

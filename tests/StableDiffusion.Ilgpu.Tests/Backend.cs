@@ -1,7 +1,5 @@
 using System.Runtime.Intrinsics;
-using ILGPU.Runtime.OpenCL;
 using StableDiffusion.Ilgpu.Compilation;
-using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 
 namespace StableDiffusion.Ilgpu.Tests;
@@ -36,17 +34,13 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
 
     /// <summary>What users get on each device, with both types.</summary>
     public static IEnumerable<string> BestNames =>
-        All.Where(b => b.Leaf == BestLeaf(b.Device)).Select(b => b.ToString());
+        All.Where(b => b.Leaf == BackendProfile.LeafOf(b.Device)).Select(b => b.ToString());
 
     public string StorageName => Half ? "fp16" : "fp32";
 
     public static Backend Find(string name) => All.Single(b => b.ToString() == name);
 
     public override string ToString() => Device.Kind == DeviceKind.Cpu ? $"{Leaf} {StorageName}" : $"{Device.Id} {Leaf} {StorageName}";
-
-    private static LeafKind BestLeaf(ComputeDevice device) => device.Kind == DeviceKind.Cpu ? BackendProfile.Best
-        : device is { Kind: DeviceKind.OpenCl, Hardware: Hardware.Processor } ? BackendProfile.VectorLeaf(OpenClDevices.VectorWidth((CLDevice)device.Driver!))
-        : LeafKind.Gpu;
 
     private static Backend[] BothTypes(LeafKind leaf, ComputeDevice device) =>
         [new Backend(leaf, Half: true) { Device = device }, new Backend(leaf, Half: false) { Device = device }];

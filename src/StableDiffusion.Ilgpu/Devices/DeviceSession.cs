@@ -17,8 +17,7 @@ internal sealed class DeviceSession : IDisposable
         this.context = context;
         Accelerator = accelerator;
         IsProcessor = hardware == Hardware.Processor;
-        (LargestBuffer, VectorWidth) = accelerator is CLAccelerator { Device: CLDevice device }
-            ? (OpenClDevices.LargestBuffer(device), OpenClDevices.VectorWidth(device)) : (long.MaxValue, 1);
+        LargestBuffer = accelerator is CLAccelerator { Device: CLDevice device } ? OpenClDevices.LargestBuffer(device) : long.MaxValue;
     }
 
     public Accelerator Accelerator { get; }
@@ -33,9 +32,6 @@ internal sealed class DeviceSession : IDisposable
 
     /// <summary>Bytes that one buffer may have.</summary>
     public long LargestBuffer { get; }
-
-    /// <summary>fp32 values of an OpenCL device's own vectors; 1 for other devices.</summary>
-    public int VectorWidth { get; }
 
     /// <summary>Groups that run at the same time: kernels are launched with so many, and each takes tiles until none is left.</summary>
     public int Groups => Accelerator.NumMultiprocessors;

@@ -62,7 +62,7 @@ internal static class OpenClDevices
         ("type", device.DeviceType.ToString().Replace("CL_DEVICE_TYPE_", "", StringComparison.Ordinal)),
         ("compute units", $"{device.NumMultiprocessors}, work-groups of up to {device.MaxNumThreadsPerGroup}"),
         ("memory", $"{Mebibytes(device.MemorySize)}, the largest buffer {Mebibytes(LargestBuffer(device))}, local {device.MaxSharedMemoryPerGroup >> 10} KiB"),
-        ("fp16", device.Capabilities.Float16 ? "yes" : "as storage (no cl_khr_fp16)"),
+        ("fp16", "as storage" + (device.Capabilities.Float16 ? "" : " (no cl_khr_fp16)")),
         ("generic address space", Search.Value.Granted.Contains(device) ? "no; ILGPU is told otherwise, because kernels need none" : "yes"),
     ];
 
@@ -72,11 +72,11 @@ internal static class OpenClDevices
         : device.GetDeviceInfo<int>(HostUnifiedMemory, out var shared) == CLError.CL_SUCCESS && shared != 0 ? Hardware.IntegratedGpu
         : Hardware.Gpu;
 
-    /// <summary>Bytes of the largest buffer that the driver gives.</summary>
     /// <summary>fp32 values of the device's own vectors; 1 where it does not say.</summary>
     public static int VectorWidth(CLDevice device) =>
         device.GetDeviceInfo<int>(NativeVectorWidthFloat, out var width) == CLError.CL_SUCCESS ? Math.Max(1, width) : 1;
 
+    /// <summary>Bytes of the largest buffer that the driver gives.</summary>
     public static long LargestBuffer(CLDevice device) => device.GetDeviceInfo<long>(CLDeviceInfoType.CL_DEVICE_MAX_MEM_ALLOC_SIZE);
 
     private static Found Look()

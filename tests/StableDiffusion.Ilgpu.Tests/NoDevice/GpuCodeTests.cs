@@ -8,6 +8,7 @@ using ILGPU.Runtime.Cuda;
 using StableDiffusion.Ilgpu.Kernels.Attention;
 using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
+using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 using StableDiffusion.Ilgpu.Kernels.Norms;
 using StableDiffusion.Ilgpu.Kernels.Pointwise;
 using Xunit;
@@ -23,6 +24,12 @@ public sealed class GpuCodeTests
         typeof(GpuPointwiseKernels<,>), typeof(GpuLatentKernels<,>),
     ];
 
+    /// <summary>Kernels that are bound by memory.</summary>
+    private static readonly Type[] Streaming = [typeof(GpuGroupNormKernels<,>), typeof(GpuLayerNormKernel<,>), typeof(GpuPointwiseKernels<,>)];
+
+    /// <summary>Those among them with too little work to matter.</summary>
+    private static readonly string[] Small = ["Merge", "TokenEmbedding", "TimestepEmbedding"];
+
     [Theory]
     [InlineData("SM_80")]
     [InlineData("SM_90")]
@@ -32,7 +39,7 @@ public sealed class GpuCodeTests
         using var backend = new PTXBackend(
             context, (CudaArchitecture)typeof(CudaArchitecture).GetField(architecture)!.GetValue(null)!, CudaInstructionSet.ISA_78, nvvmAPI: null!);
         var compiled = 0;
-        foreach (var (element, format) in new[] { (typeof(ushort), typeof(HalfFormat)), (typeof(float), typeof(FloatFormat)) })
+        foreach (var (element, format) in new[] { (typeof(ushort), typeof(GpuHalfFormat<CudaHalfConversion>)), (typeof(float), typeof(FloatFormat)) })
         {
             foreach (var kernel in Kernels.SelectMany(type => EntryPoints(type.MakeGenericType(element, format))))
             {
@@ -44,6 +51,18 @@ public sealed class GpuCodeTests
                 Assert.DoesNotContain(".local", code, StringComparison.Ordinal);
                 Assert.DoesNotContain("atom", code, StringComparison.Ordinal);
                 Assert.DoesNotContain(".f64", code, StringComparison.Ordinal);
+
+                if (Streaming.Contains(kernel.DeclaringType.GetGenericTypeDefinition()) && !Small.Contains(kernel.Name))
+                {
+                    Assert.Matches(@"ld\.global\.v4\.", code);
+                    Assert.Matches(@"st\.global\.v4\.", code);
+                }
+
+                // What touches fp16 has the instructions for it.
+                if (element == typeof(ushort) && kernel.Name is not ("Merge" or "Blend"))
+                {
+                    Assert.Matches(@"cvt\.(f32\.f16|rn\.f16\.f32)", code);
+                }
 
                 // What every device has.
                 Assert.InRange(SharedBytes(code), 0, 32 * 1024);

@@ -18,14 +18,36 @@ internal struct Float4
         return sums;
     }
 
-    public static Float4 Multiply(Float4 values, float factor)
+    public static Float4 Multiply(Float4 values, float factor) => Multiply(values, Fill(factor));
+
+    public static Float4 Multiply(Float4 values, Float4 factors)
     {
-        values.X *= factor;
-        values.Y *= factor;
-        values.Z *= factor;
-        values.W *= factor;
+        values.X *= factors.X;
+        values.Y *= factors.Y;
+        values.Z *= factors.Z;
+        values.W *= factors.W;
         return values;
     }
+
+    public static Float4 Add(Float4 left, Float4 right)
+    {
+        left.X += right.X;
+        left.Y += right.Y;
+        left.Z += right.Z;
+        left.W += right.W;
+        return left;
+    }
+
+    public static Float4 Subtract(Float4 left, Float4 right)
+    {
+        left.X -= right.X;
+        left.Y -= right.Y;
+        left.Z -= right.Z;
+        left.W -= right.W;
+        return left;
+    }
+
+    public static Float4 Fill(float value) => new() { X = value, Y = value, Z = value, W = value };
 }
 
 /// <summary>Four rows of four values.</summary>
