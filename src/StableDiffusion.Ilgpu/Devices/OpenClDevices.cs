@@ -62,7 +62,7 @@ internal static class OpenClDevices
         ("type", device.DeviceType.ToString().Replace("CL_DEVICE_TYPE_", "", StringComparison.Ordinal)),
         ("compute units", $"{device.NumMultiprocessors}, work-groups of up to {device.MaxNumThreadsPerGroup}"),
         ("memory", $"{Mebibytes(device.MemorySize)}, the largest buffer {Mebibytes(LargestBuffer(device))}, local {device.MaxSharedMemoryPerGroup >> 10} KiB"),
-        ("fp16", "as storage" + (device.Capabilities.Float16 ? "" : " (no cl_khr_fp16)")),
+        ("fp16", device.Capabilities.Float16 ? "yes" : "as storage (no cl_khr_fp16)"),
         ("generic address space", Search.Value.Granted.Contains(device) ? "no; ILGPU is told otherwise, because kernels need none" : "yes"),
     ];
 
