@@ -1,7 +1,5 @@
 using System.Runtime.Intrinsics;
-using ILGPU.Runtime.OpenCL;
 using StableDiffusion.Ilgpu.Compilation;
-using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 
 namespace StableDiffusion.Ilgpu.Tests;
@@ -46,17 +44,13 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
 
     /// <summary>What users get on each device, with both types.</summary>
     public static IEnumerable<string> BestNames =>
-        All.Where(b => b.Leaf == BestLeaf(b.Device)).Select(b => b.ToString()).Where(IsWanted);
+        All.Where(b => b.Leaf == BackendProfile.LeafOf(b.Device)).Select(b => b.ToString()).Where(IsWanted);
 
     public string StorageName => Half ? "fp16" : "fp32";
 
     public static Backend Find(string name) => All.Concat(Interpreted).Single(b => b.ToString() == name);
 
     public override string ToString() => IsInterpreted ? $"ptx {Leaf} {StorageName}" : Device.Kind == DeviceKind.Cpu ? $"{Leaf} {StorageName}" : $"{Device.Id} {Leaf} {StorageName}";
-
-    private static LeafKind BestLeaf(ComputeDevice device) => device.Kind == DeviceKind.Cpu ? BackendProfile.Best
-        : device is { Kind: DeviceKind.OpenCl, Hardware: Hardware.Processor } ? BackendProfile.VectorLeaf(OpenClDevices.VectorWidth((CLDevice)device.Driver!))
-        : LeafKind.Gpu;
 
     /// <summary>Where a device's time is short, SD_TEST_BACKENDS leaves theories those backends alone whose names contain it.</summary>
     private static bool IsWanted(string name) =>
