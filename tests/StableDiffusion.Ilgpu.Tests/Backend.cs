@@ -23,7 +23,7 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
     public static IReadOnlyList<Backend> All { get; } =
     [
         .. Processor.Where(leaf => Missing(leaf) is null).SelectMany(leaf => BothTypes(leaf, ComputeDevice.Processor)),
-        .. ComputeDevice.All.Where(d => d.Kind == DeviceKind.Cuda).SelectMany(device => BothTypes(LeafKind.Gpu, device)),
+        .. ComputeDevice.All.Where(d => d.Kind == DeviceKind.Cuda).SelectMany(OfCuda),
         .. ComputeDevice.All.Where(d => d.Kind == DeviceKind.OpenCl).SelectMany(device => OpenCl.SelectMany(leaf => BothTypes(leaf, device))),
     ];
 
@@ -55,6 +55,10 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
     /// <summary>Where a device's time is short, SD_TEST_BACKENDS leaves theories those backends alone whose names contain it.</summary>
     private static bool IsWanted(string name) =>
         Environment.GetEnvironmentVariable("SD_TEST_BACKENDS") is not { } wanted || name.Contains(wanted, StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>Tensor cores only take fp16: with fp32 storage, their backend has the kernels of any GPU.</summary>
+    private static Backend[] OfCuda(ComputeDevice device) => BackendProfile.LeafOf(device) == LeafKind.Tensor
+        ? [new Backend(LeafKind.Gpu, Half: true) { Device = device }, .. BothTypes(LeafKind.Tensor, device)] : BothTypes(LeafKind.Gpu, device);
 
     private static Backend[] BothTypes(LeafKind leaf, ComputeDevice device) =>
         [new Backend(leaf, Half: true) { Device = device }, new Backend(leaf, Half: false) { Device = device }];
