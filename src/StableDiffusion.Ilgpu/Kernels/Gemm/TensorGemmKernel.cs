@@ -22,13 +22,13 @@ internal static class TensorGemmKernel<TTile> where TTile : struct, ITensorTile
         var a = t.Gemm;
         var tile = default(TTile);
         var shared = SharedMemory.GetDynamic<Float4>();
-        var rows = SharedMemory.Allocate<int>(2 * MostRows);
+        var rows = SharedMemory.Allocate<TensorWindow>(MostRows);
         var split = Grid.IdxX / a.Tiles;
         var firstRow = Grid.IdxX % a.Tiles % a.RowTiles * tile.Rows;
         var firstPanel = Grid.IdxX % a.Tiles / a.RowTiles * tile.Panels;
         for (var row = Group.IdxX; row < tile.Rows; row += TensorTileShape.Threads)
         {
-            FindWindow(a, firstRow + row, rows, 2 * row);
+            rows[row] = FindWindow(a, firstRow + row);
         }
 
         Group.Barrier();
@@ -49,8 +49,7 @@ internal static class TensorGemmKernel<TTile> where TTile : struct, ITensorTile
         }
     }
 
-    /// <summary>Where a row's window begins, as <see cref="TensorMultiply{TTile}.Run"/> reads it.</summary>
-    private static void FindWindow(GemmArguments<ushort> a, int row, ArrayView<int> rows, int at)
+    private static TensorWindow FindWindow(GemmArguments<ushort> a, int row)
     {
         var (first, y, x) = (row, 0, 0);
         if (!a.IsPointwise)
@@ -61,8 +60,7 @@ internal static class TensorGemmKernel<TTile> where TTile : struct, ITensorTile
             x = (pixel % a.OutputWidth * a.Stride) - a.PadLeft;
         }
 
-        rows[at] = row < a.Rows ? first : -1;
-        rows[at + 1] = (x << 16) | (y & 0xFFFF);
+        return new TensorWindow { FirstPixel = row < a.Rows ? first : -1, Origin = (x << 16) | (y & 0xFFFF) };
     }
 
     /// <summary>Half of a tile: finished and stored, or added to the splits' sums as it is.</summary>

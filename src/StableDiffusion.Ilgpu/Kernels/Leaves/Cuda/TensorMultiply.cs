@@ -31,10 +31,7 @@ internal static class TensorMultiply<TTile> where TTile : struct, ITensorTile
     /// <param name="widthRatio">The same of the widths.</param>
     /// <param name="circular">Not 0 where the window sees the source again beyond its edges.</param>
     /// <param name="shared">Offset of shared memory for stages; a multiple of 16.</param>
-    /// <param name="rows">
-    /// Offset of shared memory that holds, for each row of the tile, the first source pixel of its item (-1 for rows that are not there), then the
-    /// window's first y (lower 16 bits) and x (upper). Written, with a barrier behind it.
-    /// </param>
+    /// <param name="rows">Offset of shared memory that holds a <see cref="TensorWindow"/> for each row of the tile; written, with a barrier behind it.</param>
     public static void Run(
         int text, int height, int width, int sourceWidth, uint heightRatio, uint widthRatio, int circular, uint shared, uint rows) =>
         throw new NotSupportedException();
@@ -55,6 +52,16 @@ internal static class TensorMultiply<TTile> where TTile : struct, ITensorTile
     }
 }
 
+/// <summary>Where an output pixel's window begins.</summary>
+internal struct TensorWindow
+{
+    /// <summary>The first source pixel of its item; -1 where there is no such output pixel.</summary>
+    public int FirstPixel;
+
+    /// <summary>y in the lower 16 bits, x in the upper; both may be negative.</summary>
+    public int Origin;
+}
+
 /// <summary>Registers what kernels with PTX need.</summary>
 internal static class TensorTexts
 {
@@ -64,7 +71,7 @@ internal static class TensorTexts
     internal static void Bind()
     {
         PtxCode.AllowAddressOf<ushort>();
-        PtxCode.AllowAddressOf<int>();
+        PtxCode.AllowAddressOf<TensorWindow>();
         PtxCode.AllowAddressOf<Float4>();
         TensorMultiply<SquareTile>.Bind();
         TensorMultiply<WideTile>.Bind();
