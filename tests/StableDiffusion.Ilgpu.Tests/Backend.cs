@@ -1,8 +1,5 @@
 using System.Runtime.Intrinsics;
-using ILGPU.Runtime.Cuda;
-using ILGPU.Runtime.OpenCL;
 using StableDiffusion.Ilgpu.Compilation;
-using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 
 namespace StableDiffusion.Ilgpu.Tests;
@@ -10,6 +7,9 @@ namespace StableDiffusion.Ilgpu.Tests;
 /// <summary>A device, its kernels, and the type that activations and weights are stored as. Tests name it by its text.</summary>
 internal sealed record Backend(LeafKind Leaf, bool Half)
 {
+    /// <summary>Multiplications and additions of a case that is interpreted within about a second.</summary>
+    public const double InterpretedFlops = 2e7;
+
     private static readonly LeafKind[] Processor = [LeafKind.Simd512, LeafKind.Simd256, LeafKind.Simd128, LeafKind.Portable];
 
     private static readonly LeafKind[] OpenCl = [LeafKind.Vector, LeafKind.WideVector, LeafKind.Gpu, LeafKind.Portable];
@@ -44,7 +44,7 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
 
     /// <summary>What users get on each device, with both types.</summary>
     public static IEnumerable<string> BestNames =>
-        All.Where(b => b.Leaf == BestLeaf(b.Device)).Select(b => b.ToString()).Where(IsWanted);
+        All.Where(b => b.Leaf == BackendProfile.LeafOf(b.Device)).Select(b => b.ToString()).Where(IsWanted);
 
     public string StorageName => Half ? "fp16" : "fp32";
 
@@ -52,18 +52,12 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
 
     public override string ToString() => IsInterpreted ? $"ptx {Leaf} {StorageName}" : Device.Kind == DeviceKind.Cpu ? $"{Leaf} {StorageName}" : $"{Device.Id} {Leaf} {StorageName}";
 
-    private static LeafKind BestLeaf(ComputeDevice device) => device.Kind == DeviceKind.Cpu ? BackendProfile.Best
-        : device is { Kind: DeviceKind.OpenCl, Hardware: Hardware.Processor } ? BackendProfile.VectorLeaf(OpenClDevices.VectorWidth((CLDevice)device.Driver!))
-        : HasTensorCores(device) ? LeafKind.Tensor : LeafKind.Gpu;
-
     /// <summary>Where a device's time is short, SD_TEST_BACKENDS leaves theories those backends alone whose names contain it.</summary>
     private static bool IsWanted(string name) =>
         Environment.GetEnvironmentVariable("SD_TEST_BACKENDS") is not { } wanted || name.Contains(wanted, StringComparison.OrdinalIgnoreCase);
 
-    private static bool HasTensorCores(ComputeDevice device) => device.Driver is CudaDevice { Architecture.Major: >= 8 };
-
     /// <summary>Tensor cores only take fp16: with fp32 storage, their backend has the kernels of any GPU.</summary>
-    private static Backend[] OfCuda(ComputeDevice device) => HasTensorCores(device)
+    private static Backend[] OfCuda(ComputeDevice device) => BackendProfile.LeafOf(device) == LeafKind.Tensor
         ? [new Backend(LeafKind.Gpu, Half: true) { Device = device }, .. BothTypes(LeafKind.Tensor, device)] : BothTypes(LeafKind.Gpu, device);
 
     private static Backend[] BothTypes(LeafKind leaf, ComputeDevice device) =>

@@ -52,18 +52,19 @@ internal static unsafe class Matrices
         };
     }
 
-    /// <summary>D = A · B + C with A of 16 x k fp16 values, B of k x 8, C and D of 16 x 8 fp32 values: exact products, sums in the order of k.</summary>
+    /// <summary>D = A · B + C with A of 16 x k fp16 values, k being 16 or 8, B of k x 8, C and D of 16 x 8 fp32 values: exact products, sums in the order of k.</summary>
     private static Execute Multiply(PtxDecoder d)
     {
         string[] form = [.. d.Statement.Parts.Skip(1)];
-        if (!form.SequenceEqual(["sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32"]))
+        var depth = form.Contains("m16n8k8") ? 8 : 16;
+        if (!form.SequenceEqual(["sync", "aligned", $"m16n8k{depth}", "row", "col", "f32", "f16", "f16", "f32"]))
         {
             throw d.Fail("this form is not interpreted");
         }
 
         d.Expect(4);
         var targets = d.Vector(0).Select(n => d.Target(n, 32)).ToArray();
-        var (a, b, c) = (Sources(d, 1, 4), Sources(d, 2, 2), Sources(d, 3, 4));
+        var (a, b, c) = (Sources(d, 1, depth / 4), Sources(d, 2, depth / 8), Sources(d, 3, 4));
         return (warp, mask) =>
         {
             RequireWhole(mask);
@@ -79,14 +80,18 @@ internal static unsafe class Matrices
             for (var lane = 0; lane < Warp.Size; lane++)
             {
                 var (group, pair) = (lane / 4, lane % 4 * 2);
-                for (var r = 0; r < 4; r++)
+                for (var r = 0; r < a.Length; r++)
                 {
                     var (value, at) = (warp.Get<uint>(a[r], lane), ((group + (8 * (r & 1))) * 16) + pair + (8 * (r >> 1)));
                     (left[at], left[at + 1]) = (Low(value), High(value));
+                }
+
+                for (var r = 0; r < c.Length; r++)
+                {
                     sums[((group + (8 * (r >> 1))) * 8) + pair + (r & 1)] = warp.Get<float>(c[r], lane);
                 }
 
-                for (var r = 0; r < 2; r++)
+                for (var r = 0; r < b.Length; r++)
                 {
                     var (value, k) = (warp.Get<uint>(b[r], lane), pair + (8 * r));
                     (right[(k * 8) + group], right[((k + 1) * 8) + group]) = (Low(value), High(value));
@@ -96,7 +101,7 @@ internal static unsafe class Matrices
             for (var row = 0; row < 16; row++)
             {
                 var sum = Vector256.Create<float>(sums.Slice(row * 8, 8));
-                for (var k = 0; k < 16; k++)
+                for (var k = 0; k < depth; k++)
                 {
                     // The product of two fp16 values is exact in fp32.
                     sum += Vector256.Create(left[(row * 16) + k]) * Vector256.Create<float>(right.Slice(k * 8, 8));

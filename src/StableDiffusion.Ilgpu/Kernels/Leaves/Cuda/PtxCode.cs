@@ -40,7 +40,10 @@ internal static class PtxCode
     /// <param name="text">
     /// The PTX. Registers declared outside of braces are seen by the kernel's later texts as well.
     /// </param>
-    public static void Bind(MethodInfo placeholder, string text)
+    public static void Bind(MethodInfo placeholder, string text) => Bind(placeholder, () => text);
+
+    /// <summary>The same with a text that is written when a kernel is compiled that needs it.</summary>
+    public static void Bind(MethodInfo placeholder, Func<string> text)
     {
         Type[] types = [.. placeholder.GetParameters().Skip(1).Select(p => p.ParameterType)];
         var emit = typeof(CudaAsm).GetMethods()
@@ -52,7 +55,7 @@ internal static class PtxCode
 
         RemappedIntrinsics.AddRemapping(placeholder, (ref InvocationContext context) =>
         {
-            context.Arguments[0] = context.Builder.CreatePrimitiveValue(context.Location, text);
+            context.Arguments[0] = context.Builder.CreatePrimitiveValue(context.Location, text());
             context.Method = emit;
         });
     }

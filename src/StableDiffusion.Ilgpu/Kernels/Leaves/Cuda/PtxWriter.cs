@@ -14,5 +14,8 @@ internal sealed class PtxWriter
     public static string Vector(string name, int first, int count) =>
         $"{{{string.Join(",", Enumerable.Range(first, count).Select(i => name + i))}}}";
 
+    /// <summary>Names in a vector operand.</summary>
+    public static int Count(string vector) => vector.Count(c => c == ',') + 1;
+
     public override string ToString() => text.ToString();
 }
