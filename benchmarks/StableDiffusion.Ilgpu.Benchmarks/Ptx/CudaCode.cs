@@ -45,8 +45,16 @@ internal sealed class CudaCode : IDisposable
             {
                 kernels.AttentionFor(new AttentionArguments<ushort>
                 {
-                    Items = 1, Heads = 1, HeadSize = size, Queries = queries, Keys = queries, Causal = causal,
-                    QueryPitch = size, KeyPitch = size, ValuePitch = size, TargetPitch = size,
+                    Items = 1,
+                    Heads = 1,
+                    HeadSize = size,
+                    Queries = queries,
+                    Keys = queries,
+                    Causal = causal,
+                    QueryPitch = size,
+                    KeyPitch = size,
+                    ValuePitch = size,
+                    TargetPitch = size,
                 });
             }
         }
