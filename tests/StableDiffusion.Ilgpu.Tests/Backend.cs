@@ -9,6 +9,9 @@ namespace StableDiffusion.Ilgpu.Tests;
 /// <summary>A device, its kernels, and the type that activations and weights are stored as. Tests name it by its text.</summary>
 internal sealed record Backend(LeafKind Leaf, bool Half)
 {
+    /// <summary>Multiplications and additions of a case that is interpreted within about a second.</summary>
+    public const double InterpretedFlops = 2e7;
+
     private static readonly LeafKind[] Processor = [LeafKind.Simd512, LeafKind.Simd256, LeafKind.Simd128, LeafKind.Portable];
 
     private static readonly LeafKind[] OpenCl = [LeafKind.Vector, LeafKind.WideVector, LeafKind.Gpu, LeafKind.Portable];

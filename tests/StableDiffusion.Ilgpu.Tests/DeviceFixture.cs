@@ -23,10 +23,12 @@ public sealed class DeviceFixture : IDisposable
     private const int Multiprocessors = 4;
 
     private readonly Dictionary<(Backend Backend, Type Type), object> kernels = [];
-    private readonly PtxKernelLoader interpreter = new();
 
     /// <summary>Two groups at least, so that tiles are shared out on any machine.</summary>
     internal DeviceSession Device { get; } = DeviceSession.OpenCpu(Math.Max(2, Environment.ProcessorCount));
+
+    /// <summary>Compiles the kernels of interpreted backends.</summary>
+    internal PtxKernelLoader Interpreter { get; } = new();
 
     /// <summary>The device of a backend, opened when it is first asked for.</summary>
     internal DeviceSession DeviceOf(Backend backend) => backend.Device.Kind == DeviceKind.Cpu ? Device : OpenDevices.Get(backend.Device);
@@ -48,14 +50,14 @@ public sealed class DeviceFixture : IDisposable
 
     private object Interpret(Backend backend) => (backend.Leaf, backend.Half) switch
     {
-        (LeafKind.Tensor, true) => new CudaKernels(interpreter, Multiprocessors),
-        (_, true) => new GpuKernels<ushort, HalfFormat>(interpreter, Multiprocessors),
-        _ => new GpuKernels<float, FloatFormat>(interpreter, Multiprocessors),
+        (LeafKind.Tensor, true) => new CudaKernels(Interpreter, Multiprocessors),
+        (_, true) => new GpuKernels<ushort, HalfFormat>(Interpreter, Multiprocessors),
+        _ => new GpuKernels<float, FloatFormat>(Interpreter, Multiprocessors),
     };
 
     public void Dispose()
     {
-        interpreter.Dispose();
+        Interpreter.Dispose();
         var alive = Device.LiveBuffers;
         Device.Dispose();
         alive += OpenDevices.CloseAll();

@@ -14,6 +14,8 @@ public sealed class OpReferenceTests(DeviceFixture fixture)
 
     public static MatrixTheoryData<string, string> Cases => new(ReferenceOps.Names, Backend.Names);
 
+    public static MatrixTheoryData<string, string> Interpreted => new(ReferenceOps.Names, Backend.Interpreted.Select(b => b.ToString()));
+
     [Theory]
     [MemberData(nameof(Names))]
     public void Naive_reference_is_right(string name)
@@ -42,6 +44,21 @@ public sealed class OpReferenceTests(DeviceFixture fixture)
         else
         {
             Check<float>(ReferenceOps.Load(name), target);
+        }
+    }
+
+    /// <summary>The kernels for NVIDIA's GPUs.</summary>
+    [Theory]
+    [MemberData(nameof(Interpreted))]
+    public void Result_of_interpreted_kernels_is_the_stored_one(string name, string backend)
+    {
+        if (ReferenceOps.Load(name).Case.Flops is var flops && flops > Backend.InterpretedFlops)
+        {
+            ReferenceData.LeaveOut($"ops {name}, {backend}", $"{flops} multiplications and additions, more than {Backend.InterpretedFlops}, would be interpreted too long");
+        }
+        else
+        {
+            Result_is_the_stored_one(name, backend);
         }
     }
 

@@ -8,10 +8,7 @@ namespace StableDiffusion.Ilgpu.Tests.EachBackend;
 [Collection(SharedDevice.Name)]
 public sealed class OpTests(DeviceFixture fixture)
 {
-    /// <summary>Multiplications and additions of a case that is interpreted within about a second.</summary>
-    private const double InterpretedFlops = 3e6;
-
-    private static IEnumerable<OpCase> InterpretedCases => OpCases.All.Where(c => c.Flops <= InterpretedFlops);
+    private static IEnumerable<OpCase> InterpretedCases => OpCases.All.Where(c => c.Flops <= Backend.InterpretedFlops);
 
     public static MatrixTheoryData<string, string> Cases => new(OpCases.All.Select(c => c.Name), Backend.Names);
 
@@ -23,7 +20,7 @@ public sealed class OpTests(DeviceFixture fixture)
         TestContext.Current.TestOutputHelper?.WriteLine(
             $"fastest leaf: {BackendProfile.Best}; backends: {string.Join(", ", Backend.Names)}");
         TestContext.Current.TestOutputHelper?.WriteLine(
-            $"{string.Join(", ", Backend.Interpreted)}: the {InterpretedCases.Count()} of {OpCases.All.Count} cases with at most {InterpretedFlops} multiplications and additions");
+            $"{string.Join(", ", Backend.Interpreted)}: the {InterpretedCases.Count()} of {OpCases.All.Count} cases with at most {Backend.InterpretedFlops} multiplications and additions");
         foreach (var missing in Backend.LeftOut)
         {
             TestContext.Current.TestOutputHelper?.WriteLine($"left out: {missing}");
@@ -51,7 +48,15 @@ public sealed class OpTests(DeviceFixture fixture)
     /// <summary>The kernels for NVIDIA's GPUs.</summary>
     [Theory]
     [MemberData(nameof(Interpreted))]
-    public void Result_of_interpreted_kernels_is_right(string name, string backend) => Result_is_right(name, backend);
+    public void Result_of_interpreted_kernels_is_right(string name, string backend)
+    {
+        fixture.Interpreter.TakeStatistics();
+        Result_is_right(name, backend);
+        foreach (var (kernel, statistics) in fixture.Interpreter.TakeStatistics())
+        {
+            TestContext.Current.TestOutputHelper?.WriteLine($"{name}, {backend}, {kernel}: {statistics}");
+        }
+    }
 
     private void Check<T>(OpCase op, Backend backend) where T : unmanaged
     {

@@ -16,10 +16,10 @@ internal sealed class PtxKernelLoader(string architecture = "SM_80", CopyLanding
     private const int MostSharedBytes = 163 * 1024;
 
     private readonly PtxCompiler compiler = new(architecture);
-    private readonly Dictionary<string, PtxStatistics> statistics = [];
+    private Dictionary<string, PtxStatistics> statistics = [];
 
-    /// <summary>What the launches of each kernel executed so far, by the names they were loaded with.</summary>
-    public IReadOnlyDictionary<string, PtxStatistics> Statistics => statistics;
+    /// <summary>What the launches of each kernel executed since this was asked for last, by the names they were loaded with.</summary>
+    public IReadOnlyDictionary<string, PtxStatistics> TakeStatistics() => Interlocked.Exchange(ref statistics, []);
 
     public Action<AcceleratorStream, KernelConfig, TArguments> Load<TArguments>(
         string name, Action<TArguments> kernel, KernelSpecialization specialization = default, int dynamicBytes = 0)
@@ -37,7 +37,6 @@ internal sealed class PtxKernelLoader(string architecture = "SM_80", CopyLanding
                 throw new PtxException($"{name}: {e.Message}");
             }
 
-            statistics.TryAdd(name, new PtxStatistics());
         }
 
         return (_, config, arguments) =>
@@ -62,17 +61,26 @@ internal sealed class PtxKernelLoader(string architecture = "SM_80", CopyLanding
             };
             try
             {
-                var executed = launch.Run();
-                lock (statistics)
-                {
-                    statistics[name].Add(executed);
-                }
+                Record(name, launch.Run());
             }
             catch (PtxException e)
             {
                 throw new PtxException($"{name}: {e.Message}");
             }
         };
+    }
+
+    private void Record(string name, PtxStatistics executed)
+    {
+        lock (compiler)
+        {
+            if (!statistics.TryGetValue(name, out var sum))
+            {
+                statistics.Add(name, sum = new PtxStatistics());
+            }
+
+            sum.Add(executed);
+        }
     }
 
     public void Dispose() => compiler.Dispose();

@@ -218,7 +218,10 @@ internal static class GpuGemmKernel<T, TFormat>
     private static float LoadSource(GemmArguments<T> a, int pixel, int channel) =>
         pixel < 0 ? 0f : default(TFormat).Load(a.Arena, a.Source + ((long)pixel * a.SourcePitch) + channel);
 
-    /// <summary>Depths k … k + count of some panels, [depth, panels * 32]; zeros where the last tile has fewer panels.</summary>
+    /// <summary>
+    /// Depths k … k + count of some panels, [depth, panels * 32]; zeros where the last tile has fewer panels, and up to a multiple of what is unrolled: a
+    /// NaN left there by another kernel would outlive the source's zeros.
+    /// </summary>
     private static void LoadWeights(GemmArguments<T> a, int firstPanel, int panels, int k, int count, ArrayView<float> target)
     {
         const int Step = GpuGemmTiling.WorkItems / Tile.Columns;
@@ -227,7 +230,7 @@ internal static class GpuGemmKernel<T, TFormat>
         {
             var depth = firstPanel + panel < a.Panels ? count : 0;
             var packed = ((((long)(firstPanel + panel) * a.Depth) + k) * Tile.Columns) + column;
-            for (var row = first; row < count; row += 4 * Step)
+            for (var row = first; row < Tile.RoundUp(count, Unrolled); row += 4 * Step)
             {
                 var value0 = LoadWeight(a, packed, row, depth);
                 var value1 = LoadWeight(a, packed, row + Step, depth);

@@ -19,7 +19,7 @@ internal static class TensorGemmTiling
     private const int UsualItems = 2;
 
     /// <summary>A split has at least so many blocks: filling its stages and adding its sums cost the time of some.</summary>
-    private const int FewestBlocks = 8;
+    private const int FewestBlocks = 16;
 
     private const int MostSplits = 16;
 
