@@ -20,7 +20,7 @@ internal sealed class BenchmarkModel : IDisposable
         Pictures = pictures;
         model = LoadedModel.Open(SourceOf(name));
         Session = cores is { } count ? DeviceSession.OpenCpu(count) : BackendProfile.Open(device);
-        var kernels = BackendProfile.HalfKernels(Session);
+        var kernels = BackendProfile.HalfKernels(Session, BackendProfile.LeafOf(device));
         kernels.Warm(CancellationToken.None);
         this.kernels = kernels;
         Workspace = new Workspace<ushort>(Session);

@@ -40,7 +40,7 @@ internal sealed record MachinePeak(double Gflops, double CopyGBps, string Title 
         }
 
         using var session = BackendProfile.Open(device);
-        return session.HasTensorCores ? TensorPeak.Measure(session) : Measure();
+        return BackendProfile.LeafOf(device) == LeafKind.Tensor ? TensorPeak.Measure(session) : Measure();
     }
 
     /// <summary>The best of short bursts, each on all cores at once: other load can only make a burst slower.</summary>

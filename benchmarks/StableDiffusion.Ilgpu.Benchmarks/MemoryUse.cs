@@ -4,7 +4,9 @@ using StableDiffusion.Ilgpu.Weights;
 namespace StableDiffusion.Ilgpu.Benchmarks;
 
 /// <summary>Memory of a process that does nothing but load a model from fp16 files and make one batch of pictures, and the time of that.</summary>
-/// <param name="PeakResidentBytes">The largest resident set that it ever had, pages of mapped files included.</param>
+/// <param name="PeakResidentBytes">
+/// The largest resident set that it ever had, pages of mapped files included; a GPU's own memory is no part of it.
+/// </param>
 /// <param name="ArenaBytes">The arena that all its programs share.</param>
 /// <param name="DeviceBytes">The most that was allocated on the device at a time, without what its driver takes.</param>
 /// <param name="LoadSeconds">Of loading model and kernels.</param>

@@ -10,20 +10,24 @@ internal static class StartCommand
 {
     private const double BarSeconds = 5;
 
+    /// <summary>Variables that say where drivers keep the kernels that they have compiled.</summary>
+    private static readonly string[] KernelCaches = ["POCL_CACHE_DIR", "CUDA_CACHE_PATH"];
+
     public static Command Create()
     {
-        var runs = SharedOptions.Runs();
+        var (device, runs) = (SharedOptions.Device(), SharedOptions.Runs());
+        var cold = new Option<bool>("--cold") { Description = "Empty the driver's cache of compiled kernels before each run (PoCL's or CUDA's)" };
         var command = new Command("start", "Time the command line with the bundled model, from start to written picture (build it first).")
         {
-            runs,
+            device, runs, cold,
         };
-        command.SetAction(parsed => Run(parsed.GetValue(runs)));
+        command.SetAction(parsed => Run(ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(runs), parsed.GetValue(cold)));
         return command;
     }
 
-    private static void Run(int runs)
+    private static void Run(ComputeDevice device, int runs, bool cold)
     {
-        var circumstances = Circumstances.Collect(ComputeDevice.Default);
+        var circumstances = Circumstances.Collect(device);
         SharedOptions.Progress("the machine's peak");
         var peak = MachinePeak.Measure();
         var folder = Directory.CreateTempSubdirectory("sdilgpu-start-");
@@ -32,9 +36,9 @@ internal static class StartCommand
             // The first run warms the system's file cache and does not count.
             SharedOptions.Progress($"{runs + 1} runs");
             ChildProcess[] timed = [.. Enumerable.Range(0, runs + 1)
-                .Select(i => RunOnce(Path.Combine(folder.FullName, $"{i}.png")))
+                .Select(i => RunOnce(device, Path.Combine(folder.FullName, $"{i}.png"), cold ? Path.Combine(folder.FullName, $"cache{i}") : null))
                 .Skip(1)];
-            Print(circumstances, peak, timed);
+            Print(circumstances, peak, timed, cold);
         }
         finally
         {
@@ -42,18 +46,28 @@ internal static class StartCommand
         }
     }
 
-    private static ChildProcess RunOnce(string picture)
+    private static ChildProcess RunOnce(ComputeDevice device, string picture, string? cache)
     {
+        Dictionary<string, string> environment = [];
+        if (cache is not null)
+        {
+            Directory.CreateDirectory(cache);
+            foreach (var variable in KernelCaches)
+            {
+                environment.Add(variable, cache);
+            }
+        }
+
         string[] arguments =
         [
             "run", "-c", "Release", "--no-build", "--project", "src/StableDiffusion.Ilgpu.Cli", "--",
-            "txt2img", "-p", "a red apple", "-v", "-o", picture,
+            "txt2img", "-p", "a red apple", "--device", device.Id, "-v", "-o", picture,
         ];
-        var child = ChildProcess.Run("dotnet", arguments, Repository.Root).Succeeded("sdilgpu txt2img");
+        var child = ChildProcess.Run("dotnet", arguments, Repository.Root, environment).Succeeded("sdilgpu txt2img");
         return File.Exists(picture) ? child : throw new StableDiffusionException($"{picture} was not written: {child.Output}");
     }
 
-    private static void Print(Circumstances circumstances, MachinePeak peak, ChildProcess[] timed)
+    private static void Print(Circumstances circumstances, MachinePeak peak, ChildProcess[] timed, bool cold)
     {
         var seconds = Median.Of(timed.Select(t => t.Time.TotalSeconds));
         foreach (var line in circumstances.Lines())
@@ -61,7 +75,7 @@ internal static class StartCommand
             Console.Out.WriteLine($"- {line}");
         }
 
-        Console.Out.WriteLine("- sizes: bundled model, its own size and default steps");
+        Console.Out.WriteLine("- sizes: bundled model, its own size and default steps" + (cold ? "; the driver's cache of kernels empty before each run" : ""));
         Console.Out.WriteLine($"- FMA peak: {peak.Gflops:0.0} GFLOP/s; copy: {peak.CopyGBps:0.0} GB/s");
         Console.Out.WriteLine();
         var all = string.Join(", ", timed.Select(t => $"{t.Time.TotalSeconds:0.00}"));

@@ -1,7 +1,5 @@
 using System.Runtime.Intrinsics;
-using ILGPU.Runtime.OpenCL;
 using StableDiffusion.Ilgpu.Compilation;
-using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 
 namespace StableDiffusion.Ilgpu.Tests;
@@ -25,7 +23,7 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
     public static IReadOnlyList<Backend> All { get; } =
     [
         .. Processor.Where(leaf => Missing(leaf) is null).SelectMany(leaf => BothTypes(leaf, ComputeDevice.Processor)),
-        .. ComputeDevice.All.Where(d => d.Kind == DeviceKind.Cuda).SelectMany(device => BothTypes(LeafKind.Gpu, device)),
+        .. ComputeDevice.All.Where(d => d.Kind == DeviceKind.Cuda).SelectMany(OfCuda),
         .. ComputeDevice.All.Where(d => d.Kind == DeviceKind.OpenCl).SelectMany(device => OpenCl.SelectMany(leaf => BothTypes(leaf, device))),
     ];
 
@@ -46,7 +44,7 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
 
     /// <summary>What users get on each device, with both types.</summary>
     public static IEnumerable<string> BestNames =>
-        All.Where(b => b.Leaf == BestLeaf(b.Device)).Select(b => b.ToString()).Where(IsWanted);
+        All.Where(b => b.Leaf == BackendProfile.LeafOf(b.Device)).Select(b => b.ToString()).Where(IsWanted);
 
     public string StorageName => Half ? "fp16" : "fp32";
 
@@ -54,13 +52,13 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
 
     public override string ToString() => IsInterpreted ? $"ptx {Leaf} {StorageName}" : Device.Kind == DeviceKind.Cpu ? $"{Leaf} {StorageName}" : $"{Device.Id} {Leaf} {StorageName}";
 
-    private static LeafKind BestLeaf(ComputeDevice device) => device.Kind == DeviceKind.Cpu ? BackendProfile.Best
-        : device is { Kind: DeviceKind.OpenCl, Hardware: Hardware.Processor } ? BackendProfile.VectorLeaf(OpenClDevices.VectorWidth((CLDevice)device.Driver!))
-        : LeafKind.Gpu;
-
     /// <summary>Where a device's time is short, SD_TEST_BACKENDS leaves theories those backends alone whose names contain it.</summary>
     private static bool IsWanted(string name) =>
         Environment.GetEnvironmentVariable("SD_TEST_BACKENDS") is not { } wanted || name.Contains(wanted, StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>Tensor cores only take fp16: with fp32 storage, their backend has the kernels of any GPU.</summary>
+    private static Backend[] OfCuda(ComputeDevice device) => BackendProfile.LeafOf(device) == LeafKind.Tensor
+        ? [new Backend(LeafKind.Gpu, Half: true) { Device = device }, .. BothTypes(LeafKind.Tensor, device)] : BothTypes(LeafKind.Gpu, device);
 
     private static Backend[] BothTypes(LeafKind leaf, ComputeDevice device) =>
         [new Backend(leaf, Half: true) { Device = device }, new Backend(leaf, Half: false) { Device = device }];

@@ -2,6 +2,7 @@ using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
+using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 using StableDiffusion.Ilgpu.Tests.Ptx;
 using Xunit;
 
@@ -51,7 +52,7 @@ public sealed class DeviceFixture : IDisposable
     private object Interpret(Backend backend) => (backend.Leaf, backend.Half) switch
     {
         (LeafKind.Tensor, true) => new CudaKernels(Interpreter, Multiprocessors),
-        (_, true) => new GpuKernels<ushort, HalfFormat>(Interpreter, Multiprocessors),
+        (_, true) => new GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(Interpreter, Multiprocessors),
         _ => new GpuKernels<float, FloatFormat>(Interpreter, Multiprocessors),
     };
 

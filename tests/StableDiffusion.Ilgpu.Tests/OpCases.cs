@@ -258,7 +258,7 @@ internal static class OpCases
         {
             (1, 1, 1, 32, 32), (2, 3, 5, 64, 32), (1, 7, 1, 24, 8), (2, 3, 3, 320, 32), (3, 5, 5, 10, 2), (1, 33, 31, 32, 32),
             (2, 16, 33, 48, 4),
-            (1, 50, 41, 20, 4), (2, 64, 64, 8, 4), (1, 46, 56, 96, 32), (1, 1, 2577, 3, 1),
+            (1, 50, 41, 20, 4), (2, 64, 64, 8, 4), (1, 46, 56, 96, 32), (1, 1, 2577, 3, 1), (2, 5, 27, 160, 2), (1, 9, 8, 80, 80),
         })
         {
             yield return Case($"group norm {n}x{h}x{w}x{c}, {groups} groups, Silu",
@@ -304,15 +304,25 @@ internal static class OpCases
             };
         }
 
-        yield return Case("affine function", g => X(g, 2, 3, 5, 33).Affine(-1.5, 0.25));
-        yield return Case("sum", g => X(g, 2, 3, 5, 33) + X(g, 2, 3, 5, 33, "y"));
-        yield return Case("sum with a row an item", g => X(g, 2, 3, 5, 33) + X(g, 2, 1, 1, 33, "y"));
-        yield return Case("sum with one row", g => X(g, 2, 3, 5, 33) + X(g, 1, 1, 1, 33, "y"));
-        yield return Case("geglu 17x70", g => X(g, 1, 1, 17, 70).Geglu());
-        yield return Case("concatenation of inputs", g => X(g, 2, 3, 5, 3).Concat(X(g, 2, 3, 5, 31, "y")));
-        foreach (var (h, w, th, tw) in new[] { (3, 4, 6, 8), (1, 7, 2, 14), (3, 2, 5, 3), (4, 5, 3, 2), (1, 1, 9, 1) })
+        // Odd widths, and such as GPUs move eight values of at a time.
+        foreach (var c in new[] { 33, 72 })
         {
-            yield return Case($"resize {h}x{w} to {th}x{tw}", g => X(g, 2, h, w, 5).Resize(th, tw));
+            yield return Case($"affine function of {c}", g => X(g, 2, 3, 5, c).Affine(-1.5, 0.25));
+            yield return Case($"sum of {c}", g => X(g, 2, 3, 5, c) + X(g, 2, 3, 5, c, "y"));
+            yield return Case($"sum of {c} with a row an item", g => X(g, 2, 3, 5, c) + X(g, 2, 1, 1, c, "y"));
+            yield return Case($"sum of {c} with one row", g => X(g, 2, 3, 5, c) + X(g, 1, 1, 1, c, "y"));
+            yield return Case($"silu of {c}", g => X(g, 2, 3, 5, c).Silu());
+            yield return Case($"geglu of {2 * c}", g => X(g, 1, 1, 17, 2 * c).Geglu());
+            yield return Case($"concatenation of inputs of 3 and {c}", g => X(g, 2, 3, 5, 3).Concat(X(g, 2, 3, 5, c, "y")));
+            yield return Case($"concatenation of inputs of 8 and {c}", g => X(g, 2, 3, 5, 8).Concat(X(g, 2, 3, 5, c, "y")));
+        }
+
+        foreach (var (h, w, th, tw, c) in new[]
+        {
+            (3, 4, 6, 8, 5), (1, 7, 2, 14, 5), (3, 2, 5, 3, 5), (4, 5, 3, 2, 5), (1, 1, 9, 1, 5), (3, 4, 6, 8, 16), (4, 5, 3, 2, 24),
+        })
+        {
+            yield return Case($"resize {h}x{w}x{c} to {th}x{tw}", g => X(g, 2, h, w, c).Resize(th, tw));
         }
 
         yield return Case("token embedding", g =>

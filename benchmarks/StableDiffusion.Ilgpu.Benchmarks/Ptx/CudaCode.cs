@@ -21,7 +21,7 @@ internal sealed class CudaCode : IDisposable
     private readonly DeviceSession session = DeviceSession.OpenCpu(1);
 
     /// <param name="architecture">As NVIDIA names it, for example <c>sm_90</c>.</param>
-    /// <exception cref="StableDiffusionException">ILGPU does not know it.</exception>
+    /// <exception cref="StableDiffusionException">ILGPU does not know it, or it is older than 8.0.</exception>
     public CudaCode(string architecture)
     {
         loader = new PtxLoader(architecture);

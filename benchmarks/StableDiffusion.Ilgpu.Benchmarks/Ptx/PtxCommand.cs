@@ -150,18 +150,22 @@ internal static class PtxCommand
         void Print(string title, Graph graph)
         {
             var launches = code.Launches(graph, ShownMultiprocessors).Where(l => l.Rate == Rate.Step).ToArray();
-            var all = launches.DistinctBy(l => l.Asked).Sum(l => l.Asked.Flops);
+
+            // Where several launches do what the graph asks for, the operations are the first one's: sums of parts come after it.
+            var first = launches.DistinctBy(l => l.Asked).ToHashSet();
             var table = new MarkdownTable($"{title}, {ShownMultiprocessors} multiprocessors", "launches", "groups, least", "most", "GFLOP", "of all");
-            foreach (var group in launches.GroupBy(l => l.Kernel.Name).OrderByDescending(g => g.Sum(l => l.Asked.Flops)))
+            foreach (var group in launches.GroupBy(l => l.Kernel.Name).OrderByDescending(Flops))
             {
-                var flops = group.Sum(l => l.Asked.Flops);
+                var flops = Flops(group);
                 table.Add(
                     group.Key, $"{group.Count()}", $"{group.Min(l => l.Groups)}", $"{group.Max(l => l.Groups)}",
-                    flops > 0 ? $"{flops / 1e9:0.0}" : "", flops > 0 ? $"{flops / all:0.0 %}" : "");
+                    flops > 0 ? $"{flops / 1e9:0.0}" : "", flops > 0 ? $"{flops / Flops(launches):0.0 %}" : "");
             }
 
             Console.Out.WriteLine(table);
             Console.Out.WriteLine($"on tensor cores: {CudaLaunch.TensorShare(launches):0.00 %} of the operations, in {launches.Length} launches\n");
+
+            double Flops(IEnumerable<CudaLaunch> some) => some.Where(first.Contains).Sum(l => l.Asked.Flops);
         }
     }
 }

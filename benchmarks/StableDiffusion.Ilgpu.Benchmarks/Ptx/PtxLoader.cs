@@ -1,30 +1,25 @@
 using System.Reflection;
 using ILGPU;
-using ILGPU.Backends.EntryPoints;
-using ILGPU.Backends.PTX;
 using ILGPU.Runtime;
 using ILGPU.Runtime.Cuda;
 using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Tests.Ptx;
 
 namespace StableDiffusion.Ilgpu.Benchmarks.Ptx;
 
 /// <summary>Compiles kernels to PTX without a GPU. Their launches compute nothing: they only say which kernel was meant.</summary>
 internal sealed class PtxLoader : IKernelLoader, IDisposable
 {
-    private readonly Context context;
-    private readonly PTXBackend backend;
+    private readonly PtxCompiler compiler;
     private readonly Dictionary<(string Name, MethodInfo Method), PtxKernel> kernels = [];
 
     /// <param name="architecture">As NVIDIA names it, for example <c>sm_90</c>.</param>
-    /// <exception cref="StableDiffusionException">ILGPU does not know it.</exception>
+    /// <exception cref="StableDiffusionException">ILGPU does not know it, or it is older than 8.0.</exception>
     public PtxLoader(string architecture)
     {
-        var field = typeof(CudaArchitecture).GetField(architecture.ToUpperInvariant(), BindingFlags.Public | BindingFlags.Static)
-            ?? throw new StableDiffusionException($"architecture '{architecture}' is not known; valid: for example sm_80, sm_86, sm_89, sm_90");
-        context = Context.Create(builder => builder.Optimize(OptimizationLevel.O2).Inlining(InliningMode.Aggressive));
-
-        // No libdevice: no kernel needs it.
-        backend = new PTXBackend(context, (CudaArchitecture)field.GetValue(null)!, CudaInstructionSet.ISA_78, nvvmAPI: null!);
+        var field = typeof(CudaArchitecture).GetField(architecture.ToUpperInvariant(), BindingFlags.Public | BindingFlags.Static);
+        compiler = field?.GetValue(null) is CudaArchitecture { Major: >= 8 } ? new PtxCompiler(field.Name)
+            : throw new StableDiffusionException($"architecture '{architecture}' is not known, or has not what the kernels need; valid: for example sm_80, sm_86, sm_89, sm_90");
     }
 
     /// <summary>All that were asked for so far; several sets' kernels of one name are one.</summary>
@@ -39,18 +34,13 @@ internal sealed class PtxLoader : IKernelLoader, IDisposable
     {
         if (!kernels.TryGetValue((name, kernel.Method), out var compiled))
         {
-            var entry = EntryPointDescription.FromExplicitlyGroupedKernel(kernel.Method);
-            var code = ((PTXCompiledKernel)backend.Compile(entry, specialization)).PTXAssembly;
-            compiled = new PtxKernel(name, specialization.MaxNumThreadsPerGroup ?? 0, dynamicBytes, code);
+            compiled = new PtxKernel(
+                name, specialization.MaxNumThreadsPerGroup ?? 0, dynamicBytes, compiler.Compile(kernel.Method, specialization));
             kernels.Add((name, kernel.Method), compiled);
         }
 
         return (_, shape, _) => Launched?.Invoke(compiled, shape);
     }
 
-    public void Dispose()
-    {
-        backend.Dispose();
-        context.Dispose();
-    }
+    public void Dispose() => compiler.Dispose();
 }

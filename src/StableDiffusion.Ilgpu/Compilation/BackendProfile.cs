@@ -1,7 +1,11 @@
+using ILGPU;
 using ILGPU.Runtime;
+using ILGPU.Runtime.Cuda;
+using ILGPU.Runtime.OpenCL;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
+using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 using StableDiffusion.Ilgpu.Kernels.Leaves.OpenCl;
 using StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 
@@ -29,6 +33,9 @@ internal enum LeafKind
 /// <summary>The one place that knows which leaf serves which device.</summary>
 internal static class BackendProfile
 {
+    /// <summary>The compute capability from which on NVIDIA's GPUs have what the kernels for tensor cores use.</summary>
+    private const int TensorCores = 8;
+
     /// <summary>The fastest leaf of this machine's processor.</summary>
     public static LeafKind Best => CpuSimd.Width switch
     {
@@ -39,27 +46,41 @@ internal static class BackendProfile
 
     /// <summary>Opens a device so that any of its leaves can be compiled.</summary>
     public static DeviceSession Open(ComputeDevice device) =>
-        DeviceSession.Open(device, device.Kind == DeviceKind.OpenCl ? ClVectorCode.Register : null);
+        DeviceSession.Open(device, device.Kind == DeviceKind.OpenCl ? RegisterOpenCl : null);
 
     /// <summary>The leaf that a device runs fastest with: SIMD leaves are real .NET code, so only the CPU accelerator can use them.</summary>
-    public static LeafKind LeafOf(DeviceSession device) => device.Accelerator.AcceleratorType switch
+    public static LeafKind LeafOf(ComputeDevice device) => device switch
     {
-        AcceleratorType.CPU => Best,
-        AcceleratorType.OpenCL when device.IsProcessor => VectorLeaf(device.VectorWidth),
-        AcceleratorType.Cuda when device.HasTensorCores => LeafKind.Tensor,
+        { Kind: DeviceKind.Cpu } => Best,
+        { Hardware: Hardware.Processor, Driver: CLDevice driver } => OpenClDevices.VectorWidth(driver) >= 16 ? LeafKind.WideVector : LeafKind.Vector,
+        { Driver: CudaDevice { Architecture.Major: >= TensorCores } } => LeafKind.Tensor,
         _ => LeafKind.Gpu,
     };
 
-    /// <summary>The leaf for an OpenCL processor whose vectors have so many values.</summary>
-    public static LeafKind VectorLeaf(int width) => width >= 16 ? LeafKind.WideVector : LeafKind.Vector;
+    public static KernelSet<ushort> HalfKernels(DeviceSession device, LeafKind leaf) => leaf switch
+    {
+        LeafKind.Tensor => new CudaKernels(new DeviceKernelLoader(device.Accelerator), device.Groups),
+        LeafKind.Gpu => HalfGpuKernels(device, device.Groups),
+        _ => Kernels<ushort, HalfFormat, SimdHalfFormat>(device, leaf),
+    };
 
-    /// <summary>The kernels that a device runs fastest with.</summary>
-    public static KernelSet<ushort> HalfKernels(DeviceSession device) => HalfKernels(device, LeafOf(device));
+    public static KernelSet<float> FloatKernels(DeviceSession device, LeafKind leaf) => leaf is LeafKind.Gpu or LeafKind.Tensor
+        ? FloatGpuKernels(device, device.Groups) : Kernels<float, FloatFormat, SimdFloatFormat>(device, leaf);
 
-    public static KernelSet<ushort> HalfKernels(DeviceSession device, LeafKind leaf) => leaf == LeafKind.Tensor
-        ? new CudaKernels(new DeviceKernelLoader(device.Accelerator), device.Groups) : Kernels<ushort, HalfFormat, SimdHalfFormat>(device, leaf);
+    /// <summary>The kernels for GPUs, with tiles chosen for so many multiprocessors.</summary>
+    public static KernelSet<ushort> HalfGpuKernels(DeviceSession device, int multiprocessors) =>
+        device.Accelerator.AcceleratorType == AcceleratorType.Cuda
+            ? new GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(new DeviceKernelLoader(device.Accelerator), multiprocessors)
+            : new GpuKernels<ushort, GpuHalfFormat<ClHalfConversion>>(new DeviceKernelLoader(device.Accelerator), multiprocessors);
 
-    public static KernelSet<float> FloatKernels(DeviceSession device, LeafKind leaf) => Kernels<float, FloatFormat, SimdFloatFormat>(device, leaf);
+    public static KernelSet<float> FloatGpuKernels(DeviceSession device, int multiprocessors) =>
+        new GpuKernels<float, FloatFormat>(new DeviceKernelLoader(device.Accelerator), multiprocessors);
+
+    private static void RegisterOpenCl(Context.Builder builder)
+    {
+        ClVectorCode.Register(builder);
+        ClHalfBitsCode.Register(builder);
+    }
 
     private static KernelSet<T> Kernels<T, TFormat, TSimdFormat>(DeviceSession device, LeafKind leaf)
         where T : unmanaged
@@ -71,7 +92,6 @@ internal static class BackendProfile
             LeafKind.Simd128 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd128>>(device.Accelerator, device.Groups, "simd128", 2 * Simd128.Count),
             LeafKind.Vector => new LeafKernels<T, ClVectorLeaf<T, TFormat, ClSums6>>(device.Accelerator, device.Groups, "vector", ClSums6.Columns),
             LeafKind.WideVector => new LeafKernels<T, ClVectorLeaf<T, TFormat, ClSums8>>(device.Accelerator, device.Groups, "vector512", ClSums8.Columns),
-            LeafKind.Gpu or LeafKind.Tensor => new GpuKernels<T, TFormat>(new DeviceKernelLoader(device.Accelerator), device.Groups),
             _ => new LeafKernels<T, PortableLeaf<T, TFormat>>(device.Accelerator, device.Groups, "portable", Tile.Columns),
         };
 }

@@ -1,7 +1,6 @@
 using ILGPU;
 using ILGPU.Runtime;
 using ILGPU.Runtime.CPU;
-using ILGPU.Runtime.Cuda;
 using ILGPU.Runtime.OpenCL;
 
 namespace StableDiffusion.Ilgpu.Devices;
@@ -19,8 +18,7 @@ internal sealed class DeviceSession : IDisposable
         this.context = context;
         Accelerator = accelerator;
         IsProcessor = hardware == Hardware.Processor;
-        (LargestBuffer, VectorWidth) = accelerator is CLAccelerator { Device: CLDevice device }
-            ? (OpenClDevices.LargestBuffer(device), OpenClDevices.VectorWidth(device)) : (long.MaxValue, 1);
+        LargestBuffer = accelerator is CLAccelerator { Device: CLDevice device } ? OpenClDevices.LargestBuffer(device) : long.MaxValue;
     }
 
     public Accelerator Accelerator { get; }
@@ -33,14 +31,8 @@ internal sealed class DeviceSession : IDisposable
     /// <summary>Whether a processor computes: the CPU accelerator, or an OpenCL driver for processors.</summary>
     public bool IsProcessor { get; }
 
-    /// <summary>Whether the device has <c>mma.sync</c> and <c>cp.async</c>: NVIDIA's GPUs since compute capability 8.0.</summary>
-    public bool HasTensorCores => Accelerator is CudaAccelerator { Architecture.Major: >= 8 };
-
     /// <summary>Bytes that one buffer may have.</summary>
     public long LargestBuffer { get; }
-
-    /// <summary>fp32 values of an OpenCL device's own vectors; 1 for other devices.</summary>
-    public int VectorWidth { get; }
 
     /// <summary>Groups that run at the same time: kernels are launched with so many, and each takes tiles until none is left.</summary>
     public int Groups => Accelerator.NumMultiprocessors;

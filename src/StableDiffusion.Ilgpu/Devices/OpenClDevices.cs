@@ -72,11 +72,11 @@ internal static class OpenClDevices
         : device.GetDeviceInfo<int>(HostUnifiedMemory, out var shared) == CLError.CL_SUCCESS && shared != 0 ? Hardware.IntegratedGpu
         : Hardware.Gpu;
 
-    /// <summary>Bytes of the largest buffer that the driver gives.</summary>
     /// <summary>fp32 values of the device's own vectors; 1 where it does not say.</summary>
     public static int VectorWidth(CLDevice device) =>
         device.GetDeviceInfo<int>(NativeVectorWidthFloat, out var width) == CLError.CL_SUCCESS ? Math.Max(1, width) : 1;
 
+    /// <summary>Bytes of the largest buffer that the driver gives.</summary>
     public static long LargestBuffer(CLDevice device) => device.GetDeviceInfo<long>(CLDeviceInfoType.CL_DEVICE_MAX_MEM_ALLOC_SIZE);
 
     private static Found Look()

@@ -14,7 +14,7 @@ namespace StableDiffusion.Ilgpu.Kernels;
 /// </summary>
 internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors) : KernelSet<T>
     where T : unmanaged
-    where TFormat : struct, IFormat<T>
+    where TFormat : struct, IGpuFormat<T>
 {
     private readonly Dictionary<string, Delegate> compiled = [];
 

@@ -88,7 +88,7 @@ public sealed class StableDiffusionPipeline : IDisposable
         {
             loaded = LoadedModel.Open(options);
             opening.Wait();
-            pipeline = new StableDiffusionPipeline(target, loaded, session!, BackendProfile.HalfKernels(session!));
+            pipeline = new StableDiffusionPipeline(target, loaded, session!, BackendProfile.HalfKernels(session!, BackendProfile.LeafOf(target)));
             compiling = Dedicated.Start(() => pipeline.CompileKernels(stop.Token));
             pipeline.engine.Prepare(loaded.UNetConfig.SampleSize, cancellationToken);
             compiling.Wait();

@@ -1,6 +1,5 @@
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Kernels;
-using StableDiffusion.Ilgpu.Kernels.Leaves;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.EachBackend;
@@ -11,6 +10,10 @@ namespace StableDiffusion.Ilgpu.Tests.EachBackend;
 [Collection(SharedDevice.Name)]
 public sealed class GpuTileTests(DeviceFixture fixture)
 {
+    /// <summary>Multiprocessors that any tiles keep busy, and more than any tiles would.</summary>
+    private const int Few = 0;
+    private const int Many = int.MaxValue / 2;
+
     [Fact]
     public void Large_and_small_tiles_give_the_same_bits()
     {
@@ -22,19 +25,18 @@ public sealed class GpuTileTests(DeviceFixture fixture)
 
         foreach (var backend in backends)
         {
-            var compared = backend.Half ? Compare<ushort, HalfFormat>(backend) : Compare<float, FloatFormat>(backend);
+            var device = fixture.DeviceOf(backend);
+            var compared = backend.Half
+                ? Compare(backend, BackendProfile.HalfGpuKernels(device, Few), BackendProfile.HalfGpuKernels(device, Many))
+                : Compare(backend, BackendProfile.FloatGpuKernels(device, Few), BackendProfile.FloatGpuKernels(device, Many));
             TestContext.Current.TestOutputHelper?.WriteLine($"{backend}: {compared} results are the same with large and with small tiles");
             Assert.NotEqual(0, compared);
         }
     }
 
-    private int Compare<T, TFormat>(Backend backend)
-        where T : unmanaged
-        where TFormat : struct, IFormat<T>
+    private int Compare<T>(Backend backend, KernelSet<T> large, KernelSet<T> small) where T : unmanaged
     {
         var device = fixture.DeviceOf(backend);
-        var loader = new DeviceKernelLoader(device.Accelerator);
-        var (large, small) = (new GpuKernels<T, TFormat>(loader, 0), new GpuKernels<T, TFormat>(loader, int.MaxValue / 2));
         var compared = 0;
         foreach (var op in OpCases.All)
         {

@@ -45,7 +45,7 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
             Assert.All(results, other => Assert.True(other.AsSpan().SequenceEqual(results[0]), $"{run}: the result depends on the group's size, or on when copies land"));
         }
 
-        foreach (var (name, executed) in late.Statistics)
+        foreach (var (name, executed) in late.TakeStatistics())
         {
             TestContext.Current.TestOutputHelper?.WriteLine($"{name}: {executed}");
             Assert.True(name.Contains("attention", StringComparison.Ordinal) && executed.Products > 0, $"{name} multiplies on no tensor core");
@@ -82,7 +82,7 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
         var comparisons = new Comparisons();
         comparisons.Report(run.ToString(), error, Limit);
         comparisons.Verify();
-        Assert.All(loader.Statistics.Values, executed => Assert.Equal(0, executed.Products));
+        Assert.All(loader.TakeStatistics().Values, executed => Assert.Equal(0, executed.Products));
     }
 
     [Fact]

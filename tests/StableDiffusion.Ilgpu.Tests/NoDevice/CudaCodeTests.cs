@@ -1,4 +1,5 @@
 using StableDiffusion.Ilgpu.Benchmarks.Ptx;
+using StableDiffusion.Ilgpu.Graphs;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.NoDevice;
@@ -30,6 +31,25 @@ public sealed class CudaCodeTests
         var launches = code.Launches(CudaModels.UNet("sd15", 512, 1), 108);
         Assert.True(launches.Count > 400, $"{launches.Count} launches");
         Assert.All(launches, l => Assert.True(l.Groups > 0 && l.GroupSize > 0, $"{l.Kernel.Name} of {l.Asked.Value}: no groups"));
+    }
+
+    /// <summary>What is left: the first and the last convolutions, with four or three channels.</summary>
+    [Theory]
+    [InlineData("sm_80", 108)]
+    [InlineData("sm_90", 132)]
+    public void Contractions_run_on_tensor_cores(string architecture, int multiprocessors)
+    {
+        using var code = new CudaCode(architecture);
+        foreach (var (what, graph) in new[]
+        {
+            ("SD 1.5, 512x512", CudaModels.UNet("sd15", 512, 1)), ("SD 2.1, 768x768", CudaModels.UNet("sd21", 768, 1)),
+            ("decoder, 512x512", CudaModels.Decoder("sd15", 512)),
+        })
+        {
+            var share = CudaLaunch.TensorShare([.. code.Launches(graph, multiprocessors).Where(l => l.Asked.Value.Op is Contraction)]);
+            TestContext.Current.TestOutputHelper?.WriteLine($"{architecture}, {what}: {share:0.00 %} of the contractions' operations");
+            Assert.True(share > 0.99, $"{what}: only {share:0.00 %}");
+        }
     }
 
     [Fact]

@@ -3,6 +3,7 @@ using System.Text.RegularExpressions;
 using StableDiffusion.Ilgpu.Kernels.Attention;
 using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
+using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 using StableDiffusion.Ilgpu.Kernels.Norms;
 using StableDiffusion.Ilgpu.Kernels.Pointwise;
 using StableDiffusion.Ilgpu.Tests.Ptx;
@@ -19,6 +20,12 @@ public sealed class GpuCodeTests
         typeof(GpuPointwiseKernels<,>), typeof(GpuLatentKernels<,>),
     ];
 
+    /// <summary>Kernels that are bound by memory.</summary>
+    private static readonly Type[] Streaming = [typeof(GpuGroupNormKernels<,>), typeof(GpuLayerNormKernel<,>), typeof(GpuPointwiseKernels<,>)];
+
+    /// <summary>Those among them with too little work to matter.</summary>
+    private static readonly string[] Small = ["Merge", "TokenEmbedding", "TimestepEmbedding"];
+
     [Theory]
     [InlineData("SM_80")]
     [InlineData("SM_90")]
@@ -26,7 +33,7 @@ public sealed class GpuCodeTests
     {
         using var compiler = new PtxCompiler(architecture);
         var compiled = 0;
-        foreach (var (element, format) in new[] { (typeof(ushort), typeof(HalfFormat)), (typeof(float), typeof(FloatFormat)) })
+        foreach (var (element, format) in new[] { (typeof(ushort), typeof(GpuHalfFormat<CudaHalfConversion>)), (typeof(float), typeof(FloatFormat)) })
         {
             foreach (var kernel in Kernels.SelectMany(type => EntryPoints(type.MakeGenericType(element, format))))
             {
@@ -37,6 +44,18 @@ public sealed class GpuCodeTests
                 Assert.DoesNotContain(".local", code, StringComparison.Ordinal);
                 Assert.DoesNotContain("atom", code, StringComparison.Ordinal);
                 Assert.DoesNotContain(".f64", code, StringComparison.Ordinal);
+
+                if (Streaming.Contains(kernel.DeclaringType.GetGenericTypeDefinition()) && !Small.Contains(kernel.Name))
+                {
+                    Assert.Matches(@"ld\.global\.v4\.", code);
+                    Assert.Matches(@"st\.global\.v4\.", code);
+                }
+
+                // What touches fp16 has the instructions for it.
+                if (element == typeof(ushort) && kernel.Name is not ("Merge" or "Blend"))
+                {
+                    Assert.Matches(@"cvt\.(f32\.f16|rn\.f16\.f32)", code);
+                }
 
                 // What every device has.
                 Assert.InRange(SharedBytes(code), 0, 32 * 1024);

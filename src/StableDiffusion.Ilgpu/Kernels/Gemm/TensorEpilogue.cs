@@ -28,16 +28,16 @@ internal static class TensorEpilogue
         var target = a.Target + ((long)row * a.TargetPitch) + column;
         if (t.Vectors != 0 && column + 8 <= a.Columns)
         {
-            HalfVectors.Store(a.Arena, target, Finish(a, values, gates, itemBias, residual));
+            default(GpuHalfFormat<CudaHalfConversion>).StoreChunk(a.Arena, target, Finish(a, values, gates, itemBias, residual));
             return;
         }
 
         // Too few columns, or such as do not lie at multiples of eight.
         for (var i = 0; i < IntrinsicMath.Min(8, a.Columns - column); i++)
         {
-            var value = PortableRows<ushort, HalfFormat>.FinishValue(
+            var value = PortableRows<ushort, GpuHalfFormat<CudaHalfConversion>>.FinishValue(
                 a.Epilogue, Float8.Get(values, i), Float8.Get(gates, i), a.Arena, itemBias + i, a.Arena, residual + i);
-            default(HalfFormat).Store(a.Arena, target + i, value);
+            default(GpuHalfFormat<CudaHalfConversion>).Store(a.Arena, target + i, value);
         }
     }
 
@@ -45,7 +45,7 @@ internal static class TensorEpilogue
     {
         if (a.Epilogue.HasItemBias != 0)
         {
-            values = Float8.Add(values, HalfVectors.Load(a.Arena, itemBias));
+            values = Float8.Add(values, default(GpuHalfFormat<CudaHalfConversion>).LoadChunk(a.Arena, itemBias));
         }
 
         if (a.Epilogue.Geglu != 0)
@@ -55,7 +55,7 @@ internal static class TensorEpilogue
 
         if (a.Epilogue.HasResidual != 0 && a.Epilogue.ActivatesSum != 0)
         {
-            values = Float8.Add(values, HalfVectors.Load(a.Arena, residual));
+            values = Float8.Add(values, default(GpuHalfFormat<CudaHalfConversion>).LoadChunk(a.Arena, residual));
         }
 
         if (a.Epilogue.Activation != (int)Activation.None && (a.Epilogue.Geglu == 0 || a.Epilogue.ActivatesSum != 0))
@@ -65,7 +65,7 @@ internal static class TensorEpilogue
 
         if (a.Epilogue.HasResidual != 0 && a.Epilogue.ActivatesSum == 0)
         {
-            values = Float8.Add(values, HalfVectors.Load(a.Arena, residual));
+            values = Float8.Add(values, default(GpuHalfFormat<CudaHalfConversion>).LoadChunk(a.Arena, residual));
         }
 
         return values;

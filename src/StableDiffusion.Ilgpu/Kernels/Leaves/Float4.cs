@@ -18,18 +18,38 @@ internal struct Float4
         return sums;
     }
 
-    public static Float4 Multiply(Float4 values, float factor)
+    public static Float4 Multiply(Float4 values, float factor) => Multiply(values, Fill(factor));
+
+    public static Float4 Multiply(Float4 values, Float4 factors)
     {
-        values.X *= factor;
-        values.Y *= factor;
-        values.Z *= factor;
-        values.W *= factor;
+        values.X *= factors.X;
+        values.Y *= factors.Y;
+        values.Z *= factors.Z;
+        values.W *= factors.W;
         return values;
     }
 
-    public static Float4 Multiply(Float4 a, Float4 b) => new() { X = a.X * b.X, Y = a.Y * b.Y, Z = a.Z * b.Z, W = a.W * b.W };
-
     public static float Get(Float4 values, int index) => index switch { 0 => values.X, 1 => values.Y, 2 => values.Z, _ => values.W };
+
+    public static Float4 Add(Float4 left, Float4 right)
+    {
+        left.X += right.X;
+        left.Y += right.Y;
+        left.Z += right.Z;
+        left.W += right.W;
+        return left;
+    }
+
+    public static Float4 Subtract(Float4 left, Float4 right)
+    {
+        left.X -= right.X;
+        left.Y -= right.Y;
+        left.Z -= right.Z;
+        left.W -= right.W;
+        return left;
+    }
+
+    public static Float4 Fill(float value) => new() { X = value, Y = value, Z = value, W = value };
 }
 
 /// <summary>Four rows of four values.</summary>

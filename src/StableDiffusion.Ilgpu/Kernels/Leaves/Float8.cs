@@ -1,10 +1,14 @@
 namespace StableDiffusion.Ilgpu.Kernels.Leaves;
 
-/// <summary>Eight values: four, and four that lie elsewhere.</summary>
+/// <summary>Eight values, of two fours that need not be neighbours.</summary>
 internal struct Float8
 {
+    public const int Length = 8;
+
     public Float4 Low;
     public Float4 High;
+
+    public readonly float Sum => Low.X + Low.Y + Low.Z + Low.W + (High.X + High.Y + High.Z + High.W);
 
     /// <summary>sums + factor * values.</summary>
     public static Float8 MultiplyAdd(Float8 sums, float factor, Float8 values)
@@ -14,14 +18,16 @@ internal struct Float8
         return sums;
     }
 
-    public static Float8 Add(Float8 a, Float8 b) => MultiplyAdd(a, 1f, b);
+    public static Float8 Multiply(Float8 values, Float8 factors) =>
+        new() { Low = Float4.Multiply(values.Low, factors.Low), High = Float4.Multiply(values.High, factors.High) };
 
-    public static Float8 Multiply(Float8 a, Float8 b)
-    {
-        a.Low = Float4.Multiply(a.Low, b.Low);
-        a.High = Float4.Multiply(a.High, b.High);
-        return a;
-    }
+    public static Float8 Add(Float8 left, Float8 right) =>
+        new() { Low = Float4.Add(left.Low, right.Low), High = Float4.Add(left.High, right.High) };
+
+    public static Float8 Subtract(Float8 left, Float8 right) =>
+        new() { Low = Float4.Subtract(left.Low, right.Low), High = Float4.Subtract(left.High, right.High) };
+
+    public static Float8 Fill(float value) => new() { Low = Float4.Fill(value), High = Float4.Fill(value) };
 
     public static float Get(Float8 values, int index) => Float4.Get(index < 4 ? values.Low : values.High, index % 4);
 }

@@ -10,7 +10,20 @@ internal interface IFormat<T> where T : unmanaged
     void Store(ArrayView<T> target, long index, float value);
 }
 
-/// <summary>fp16 as bit patterns, converted by integer arithmetic: no device needs to know the type.</summary>
+/// <summary>A format of the kernels for GPUs, whose work-items move eight neighbouring values at once.</summary>
+internal interface IGpuFormat<T> : IFormat<T> where T : unmanaged
+{
+    /// <summary>Eight values. The index is a multiple of 8, and the view starts at a multiple of 16 bytes.</summary>
+    Float8 LoadChunk(ArrayView<T> source, long index);
+
+    /// <summary>As <see cref="LoadChunk"/>.</summary>
+    void StoreChunk(ArrayView<T> target, long index, Float8 values);
+}
+
+/// <summary>
+/// fp16 as bit patterns, converted by integer arithmetic: no device needs to know the type. Infinities and what is no number are not kept: the
+/// first are read as 65536, and the second written as the first.
+/// </summary>
 internal struct HalfFormat : IFormat<ushort>
 {
     public readonly float Load(ArrayView<ushort> source, long index)
@@ -32,9 +45,22 @@ internal struct HalfFormat : IFormat<ushort>
     }
 }
 
-internal struct FloatFormat : IFormat<float>
+internal struct FloatFormat : IGpuFormat<float>
 {
     public readonly float Load(ArrayView<float> source, long index) => source[index];
 
     public readonly void Store(ArrayView<float> target, long index, float value) => target[index] = value;
+
+    public readonly Float8 LoadChunk(ArrayView<float> source, long index)
+    {
+        var vectors = source.Cast<Float4>();
+        return new Float8 { Low = vectors[index >> 2], High = vectors[(index >> 2) + 1] };
+    }
+
+    public readonly void StoreChunk(ArrayView<float> target, long index, Float8 values)
+    {
+        var vectors = target.Cast<Float4>();
+        vectors[index >> 2] = values.Low;
+        vectors[(index >> 2) + 1] = values.High;
+    }
 }

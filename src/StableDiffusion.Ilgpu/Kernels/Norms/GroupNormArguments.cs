@@ -1,4 +1,5 @@
 using ILGPU;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
 
 namespace StableDiffusion.Ilgpu.Kernels.Norms;
 
@@ -42,6 +43,9 @@ internal struct GroupNormArguments<T> where T : unmanaged
     public readonly int Parts => (Rows + PartRows - 1) / PartRows;
 
     public readonly bool NeedsMerge => Parts > FewParts;
+
+    /// <summary>Whether all rows are aligned and whole for work-items that move eight values at a time.</summary>
+    public readonly bool IsChunked => ((Source | Target | (long)(SourcePitch | TargetPitch | Channels)) & (Float8.Length - 1)) == 0;
 
     public readonly int TilesPerItem => (Rows + TileRows - 1) / TileRows;
 

@@ -1,4 +1,5 @@
 using ILGPU;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
 
 namespace StableDiffusion.Ilgpu.Kernels.Norms;
 
@@ -38,5 +39,40 @@ internal static class GroupReduction
 
         Group.Barrier();
         return sum;
+    }
+
+    /// <summary>
+    /// Work-items have eight columns each, those of chunk i modulo <paramref name="chunks"/>: the sums of these columns over all work-items. Shared
+    /// memory holds all values.
+    /// </summary>
+    public static Float8 SumOfChunk(ArrayView<Float4> shared, int workItems, int chunks, Float8 value)
+    {
+        var columns = chunks * Float8.Length;
+        var rows = workItems / chunks;
+        var strips = workItems / columns;
+        shared[2 * Group.IdxX] = value.Low;
+        shared[(2 * Group.IdxX) + 1] = value.High;
+        Group.Barrier();
+
+        // First each work-item sums a strip of rows in one column, then the strips.
+        var values = shared.Cast<float>();
+        var sum = 0f;
+        for (var i = 0; i < rows / strips; i++)
+        {
+            sum += values[(((Group.IdxX / columns * (rows / strips)) + i) * columns) + (Group.IdxX % columns)];
+        }
+
+        Group.Barrier();
+        values[Group.IdxX] = sum;
+        Group.Barrier();
+        Float8 sums = default;
+        for (var i = 0; i < strips; i++)
+        {
+            var at = ((i * columns) / 4) + (Group.IdxX % chunks * 2);
+            sums = Float8.Add(sums, new Float8 { Low = shared[at], High = shared[at + 1] });
+        }
+
+        Group.Barrier();
+        return sums;
     }
 }

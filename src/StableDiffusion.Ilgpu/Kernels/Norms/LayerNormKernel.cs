@@ -21,6 +21,9 @@ internal struct LayerNormArguments<T> where T : unmanaged
     public int Channels;
     public float Epsilon;
 
+    /// <summary>Whether all rows are aligned and whole for work-items that move eight values at a time.</summary>
+    public readonly bool IsChunked => ((Source | Target | (long)(SourcePitch | TargetPitch | Channels)) & (Float8.Length - 1)) == 0;
+
     public readonly int Tiles => (Rows + TileRows - 1) / TileRows;
 }
 

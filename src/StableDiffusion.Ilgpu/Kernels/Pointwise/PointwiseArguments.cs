@@ -1,4 +1,5 @@
 using ILGPU;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
 
 namespace StableDiffusion.Ilgpu.Kernels.Pointwise;
 
@@ -37,6 +38,18 @@ internal struct PointwiseArguments<T> where T : unmanaged
     public int Width;
     public int SourceHeight;
     public int SourceWidth;
+
+    /// <summary>Whether all rows are aligned and whole for work-items that move eight values at a time.</summary>
+    public readonly bool IsChunked =>
+        ((Source | Target | Other | (long)(SourcePitch | TargetPitch | OtherPitch | Columns)) & (Float8.Length - 1)) == 0;
+
+    /// <summary>The row that a resize's target row is read from, by nearest neighbour: source index floor(i * in / out).</summary>
+    public readonly long SourceRow(long row)
+    {
+        var x = row % Width * SourceWidth / Width;
+        var y = row / Width % Height * SourceHeight / Height;
+        return (((row / Width / Height * SourceHeight) + y) * SourceWidth) + x;
+    }
 
     public readonly int Tiles => (Rows + TileRows - 1) / TileRows;
 }

@@ -41,15 +41,9 @@ internal static class PointwiseElements<T, TFormat>
         Store(a, row, column, default(TFormat).Load(a.Arena, source) * gate);
     }
 
-    /// <summary>Nearest neighbour: source index floor(i * in / out).</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Resize(PointwiseArguments<T> a, long row, int column)
-    {
-        var x = row % a.Width * a.SourceWidth / a.Width;
-        var y = row / a.Width % a.Height * a.SourceHeight / a.Height;
-        var from = (((row / a.Width / a.Height * a.SourceHeight) + y) * a.SourceWidth) + x;
-        a.Arena[a.Target + (row * a.TargetPitch) + column] = a.Arena[a.Source + (from * a.SourcePitch) + column];
-    }
+    public static void Resize(PointwiseArguments<T> a, long row, int column) =>
+        a.Arena[a.Target + (row * a.TargetPitch) + column] = a.Arena[a.Source + (a.SourceRow(row) * a.SourcePitch) + column];
 
     /// <summary>target row r = token row of id r + position row r mod Length.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -69,7 +69,6 @@ internal static class TensorTexts
         TensorMultiply<SquareTile>.Bind();
         TensorMultiply<WideTile>.Bind();
         TensorMultiply<SmallTile>.Bind();
-        HalfVectors.Bind();
         TensorAttention.Bind();
     }
 }

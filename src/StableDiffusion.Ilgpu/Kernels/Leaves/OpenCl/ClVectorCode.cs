@@ -51,7 +51,7 @@ internal static class ClVectorCode
 
     private const string MultiplyTransposedParameters = "gfloat* a, int aPitch, gfloat* b, gfloat* c, int rows, int depth";
 
-    private static void Register(Context.Builder builder, Type calls, Type texts)
+    internal static void Register(Context.Builder builder, Type calls, Type texts)
     {
         foreach (var call in calls.GetMethods().Where(m => m.IsDefined(typeof(IntrinsicImplementationAttribute), false)))
         {
@@ -160,7 +160,7 @@ internal static class ClBlock
         generator.Builder.Append(block.Append(text).Append("\n}\n"));
     }
 
-    private static string Text(CLCodeGenerator generator, ValueReference node) => generator.Load(node.Resolve()) switch
+    internal static string Text(CLCodeGenerator generator, ValueReference node) => generator.Load(node.Resolve()) switch
     {
         VariableAllocator.ConstantVariable constant => constant.Value.BasicValueType == BasicValueType.Float32
             ? $"{constant.Value.Float32Value:R}f" : $"{constant.Value.Int32Value}",

@@ -1,0 +1,60 @@
+using ILGPU;
+
+namespace StableDiffusion.Ilgpu.Kernels.Leaves;
+
+/// <summary>
+/// How a kind of device converts fp16 bit patterns: exactly, and to the nearest value, of two the even one, subnormal values included; what is too
+/// large becomes infinite.
+/// </summary>
+internal interface IHalfConversion
+{
+    /// <param name="bits">The pattern, in the lower 16 bits; the others are zero.</param>
+    float Widen(int bits);
+
+    /// <returns>The pattern, in the lower 16 bits; the others are zero.</returns>
+    int Narrow(float value);
+}
+
+/// <summary>fp16 as bit patterns, for the kernels for GPUs. They compute in fp32: the conversion is all that a device may do natively.</summary>
+internal struct GpuHalfFormat<TConversion> : IGpuFormat<ushort> where TConversion : struct, IHalfConversion
+{
+    public readonly float Load(ArrayView<ushort> source, long index) => default(TConversion).Widen(source[index]);
+
+    public readonly void Store(ArrayView<ushort> target, long index, float value) => target[index] = (ushort)default(TConversion).Narrow(value);
+
+    public readonly Float8 LoadChunk(ArrayView<ushort> source, long index)
+    {
+        var pairs = source.Cast<Pairs>()[index >> 3];
+        return new Float8 { Low = Widen(pairs.First, pairs.Second), High = Widen(pairs.Third, pairs.Fourth) };
+    }
+
+    public readonly void StoreChunk(ArrayView<ushort> target, long index, Float8 values)
+    {
+        target.Cast<Pairs>()[index >> 3] = new Pairs
+        {
+            First = Narrow(values.Low.X, values.Low.Y),
+            Second = Narrow(values.Low.Z, values.Low.W),
+            Third = Narrow(values.High.X, values.High.Y),
+            Fourth = Narrow(values.High.Z, values.High.W),
+        };
+    }
+
+    private static Float4 Widen(int first, int second) => new()
+    {
+        X = default(TConversion).Widen(first & 0xFFFF),
+        Y = default(TConversion).Widen(first >>> 16),
+        Z = default(TConversion).Widen(second & 0xFFFF),
+        W = default(TConversion).Widen(second >>> 16),
+    };
+
+    private static int Narrow(float lower, float upper) => default(TConversion).Narrow(lower) | (default(TConversion).Narrow(upper) << 16);
+
+    /// <summary>Eight values as a device moves them: 16 bytes.</summary>
+    private struct Pairs
+    {
+        public int First;
+        public int Second;
+        public int Third;
+        public int Fourth;
+    }
+}
