@@ -96,10 +96,11 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
         ptx.Line($"setp.gt.f32 p, y, {LargeLogit}; vote.sync.any.pred p, p, 0xffffffff; @!p bra {label};");
         for (var row = 0; row < rowTiles * 2; row++)
         {
-            ptx.Line($"mov.f32 shift{row}, none;");
+            // Each row by itself: its result may not depend on which others are in the warp.
+            ptx.Line($"abs.f32 x, shift{row}; setp.gt.f32 p, x, {LargeLogit}; selp.f32 x, next{row}, none, p; selp.f32 shift{row}, none, shift{row}, p;");
             foreach (var (score, _) in ScoresOf(row, tiles))
             {
-                ptx.Line($"sub.f32 s{score}, s{score}, next{row};");
+                ptx.Line($"sub.f32 s{score}, s{score}, x;");
             }
         }
 
