@@ -1,5 +1,4 @@
 using ScottPlot;
-using ScottPlot.Plottables;
 using ScottPlot.TickGenerators;
 using StableDiffusion.Ilgpu.Benchmarks.Serving;
 
@@ -39,9 +38,14 @@ internal static class ComparisonChart
             plot.Add.Bars(bars).LegendText = results[i].Name;
         }
 
-        plot.Add.Plottable(new ErrorBar(
-            [.. places.Select(p => p.X)], [.. places.Select(p => Seconds(p.Series.Median))], null, null,
-            [.. places.Select(p => Seconds(p.Series.Median - p.Series.Min))], [.. places.Select(p => Seconds(p.Series.Max - p.Series.Median))]));
+        foreach (var (x, series) in places)
+        {
+            var whisker = plot.Add.Line(x, Seconds(series.Min), x, Seconds(series.Max));
+            whisker.Color = Colors.Black;
+            whisker.MarkerSize = 5;
+            whisker.MarkerShape = MarkerShape.HorizontalBar;
+        }
+
         plot.Axes.Bottom.TickGenerator = new NumericManual(
             [.. Work.All.Select((w, group) => new Tick((group * (results.Count + 1)) + ((results.Count - 1) / 2.0), w.Title))]);
         plot.Axes.Margins(bottom: 0, top: 0.3);

@@ -78,7 +78,15 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
         {
             var item = new GemmArguments<ushort>
             {
-                OutputPixels = pixels, Rows = pixels, Channels = 1280, Kernel = 3, Depth = 9 * 1280, Columns = 1280, Panels = 40, Height = 8, Width = 8,
+                OutputPixels = pixels,
+                Rows = pixels,
+                Channels = 1280,
+                Kernel = 3,
+                Depth = 9 * 1280,
+                Columns = 1280,
+                Panels = 40,
+                Height = 8,
+                Width = 8,
             };
             int[] splits = [.. new[] { 1, 2, 3, 16 }.Select(n => TensorGemmTiling.Complete(item with { Rows = n * pixels }, 132).Splits)];
             TestContext.Current.TestOutputHelper?.WriteLine($"{pixels} pixels: {splits[0]} splits");
