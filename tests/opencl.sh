@@ -35,6 +35,11 @@ folders=$folder$'\n'$dotnet
 export PATH="$dotnet:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" DOTNET_ROOT=$dotnet HOME=/root TMPDIR=/tmp
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
 unset XDG_CACHE_HOME OCL_ICD_VENDORS OCL_ICD_FILENAMES
+
+# Kernels that PoCL kept from earlier runs were found to compute wrong results once; here all are compiled anew.
+cache=$(mktemp -d "$root/tmp/pocl.XXXXXX")
+trap 'rm -rf "$cache"' EXIT
+export POCL_CACHE_DIR=${cache#"$root"}
 programs=$project/bin/Release/net10.0
 
 # Without a device its tests would skip, and all would seem well.
