@@ -43,7 +43,7 @@ internal static class TensorPeak
         loader.Load<Arguments>("tensor peak", Run, new KernelSpecialization(GroupSize, GroupsPerMultiprocessor));
 
     [ModuleInitializer]
-    internal static void Register() => PtxCode.Bind(typeof(TensorPeak).GetMethod(nameof(Multiply))!, Text());
+    internal static void Register() => PtxCode.Bind(typeof(TensorPeak).GetMethod(nameof(Multiply))!, Text);
 
     /// <summary>Stands for the text.</summary>
     public static void Multiply(int text, int rounds, long target) => throw new NotSupportedException();

@@ -38,11 +38,8 @@ internal static class PtxCode
     /// <c>%0</c>, <c>%1</c> … in order. A percent sign of PTX itself is written twice.
     /// </param>
     /// <param name="text">
-    /// The PTX. Registers declared outside of braces are seen by the kernel's later texts as well.
+    /// Writes the PTX, when a kernel is compiled that needs it. Registers declared outside of braces are seen by the kernel's later texts as well.
     /// </param>
-    public static void Bind(MethodInfo placeholder, string text) => Bind(placeholder, () => text);
-
-    /// <summary>The same with a text that is written when a kernel is compiled that needs it.</summary>
     public static void Bind(MethodInfo placeholder, Func<string> text)
     {
         Type[] types = [.. placeholder.GetParameters().Skip(1).Select(p => p.ParameterType)];

@@ -46,9 +46,9 @@ internal static class TensorMultiply<TTile> where TTile : struct, ITensorTile
     {
         var text = new TensorMultiplyText(TensorTileShape.Of<TTile>());
         var type = typeof(TensorMultiply<TTile>);
-        PtxCode.Bind(type.GetMethod(nameof(Begin))!, text.Begin());
-        PtxCode.Bind(type.GetMethod(nameof(Run))!, text.Run());
-        PtxCode.Bind(type.GetMethod(nameof(StoreSums))!, text.StoreSums());
+        PtxCode.Bind(type.GetMethod(nameof(Begin))!, text.Begin);
+        PtxCode.Bind(type.GetMethod(nameof(Run))!, text.Run);
+        PtxCode.Bind(type.GetMethod(nameof(StoreSums))!, text.StoreSums);
     }
 }
 
