@@ -123,7 +123,7 @@ public sealed class ArithmeticTests
     [InlineData("frobnicate.b32 d,a,b;", "this instruction is not interpreted")]
     [InlineData("add.rz.f32 d,a,b;", "the modifier .rz is not interpreted")]
     [InlineData("add.cc.u32 d,a,b;", "the modifier .cc is not interpreted")]
-    [InlineData("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {a,b,c,d},{a,b},{a},{a,b,c,d};", "this form is not interpreted")]
+    [InlineData("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {a,b,c,d},{a,b},{a},{a,b,c,d};", "this form is not interpreted")]
     [InlineData("ld.b32 d,[base];", "the generic address space is not interpreted")]
     [InlineData("atom.global.add.u32 d,[base],1;", "this instruction is not interpreted")]
     [InlineData("add.s32 d,a,e;", "e is neither declared nor a number")]
