@@ -12,9 +12,12 @@ internal static class MemoryCommand
     public static Command Create()
     {
         var folder = new Argument<string>("folder");
-        var (size, device, pictures) = (SharedOptions.Size(), SharedOptions.Device(), SharedOptions.Pictures());
+        var (size, device, pictures, offload) = (SharedOptions.Size(), SharedOptions.Device(), SharedOptions.Pictures(), SharedOptions.Offload());
         var steps = new Option<int>("--steps") { DefaultValueFactory = _ => 1 };
-        var command = new Command(Name, "Load a model, make a batch of pictures and print the memory that it took.") { folder, size, device, pictures, steps };
+        var command = new Command(Name, "Load a model, make a batch of pictures and print the memory that it took.")
+        {
+            folder, size, device, pictures, steps, offload,
+        };
         command.Hidden = true;
         command.SetAction(parsed =>
         {
@@ -28,7 +31,8 @@ internal static class MemoryCommand
                 BatchSize = parsed.GetValue(pictures),
             };
             var start = Stopwatch.GetTimestamp();
-            using var pipeline = StableDiffusionPipeline.Load(parsed.GetValue(folder), ComputeDevice.Find(parsed.GetValue(device)!));
+            using var pipeline = StableDiffusionPipeline.Load(
+                new ModelOptions { Model = parsed.GetValue(folder), Offload = parsed.GetValue(offload) }, ComputeDevice.Find(parsed.GetValue(device)!));
             var load = Stopwatch.GetElapsedTime(start).TotalSeconds;
             pipeline.Generate(request);
             var (resident, allocated) = (MemoryUse.PeakOfThisProcess(), pipeline.PeakDeviceBytes);

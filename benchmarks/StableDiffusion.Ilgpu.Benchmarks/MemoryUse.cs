@@ -24,7 +24,7 @@ internal sealed record MemoryUse(long PeakResidentBytes, long ArenaBytes, long D
         var child = ChildProcess.RunSelf(
         [
             MemoryCommand.Name, model, "--size", $"{subject.Size}", "--device", subject.Device.Id, "--batch", $"{subject.Pictures}",
-            "--steps", $"{subject.PictureSteps}",
+            "--steps", $"{subject.PictureSteps}", .. subject.Offload ? ["--offload"] : Array.Empty<string>(),
         ]);
         return JsonSerializer.Deserialize<MemoryUse>(child.Succeeded("the memory measurement").Output)!;
     }

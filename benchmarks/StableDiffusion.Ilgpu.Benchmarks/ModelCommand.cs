@@ -11,7 +11,7 @@ internal static class ModelCommand
     public static Command Create()
     {
         var (name, size, device, runs) = (SharedOptions.Model(), SharedOptions.Size(), SharedOptions.Device(), SharedOptions.Runs());
-        var pictures = SharedOptions.Pictures();
+        var (pictures, offload) = (SharedOptions.Pictures(), SharedOptions.Offload());
         var steps = new Option<int>("--picture-steps")
         {
             Description = "Steps of the pictures whose memory is measured; with more than one their time is taken as well",
@@ -26,13 +26,13 @@ internal static class ModelCommand
         var memoryOnly = new Option<bool>("--memory-only") { Description = "Measure nothing but the memory of a generation" };
         var command = new Command("model", "Time a model's UNet step and VAE decode, and measure a generation's memory.")
         {
-            name, size, device, pictures, runs, steps, json, markdown, folder, memoryOnly,
+            name, size, device, pictures, runs, steps, json, markdown, folder, offload, memoryOnly,
         };
         command.SetAction(parsed =>
         {
             var subject = new ModelSubject(
                 parsed.GetValue(name)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(pictures),
-                parsed.GetValue(steps));
+                parsed.GetValue(steps), parsed.GetValue(offload));
             if (parsed.GetValue(memoryOnly))
             {
                 PrintMemory(subject, parsed.GetValue(folder));
@@ -81,6 +81,6 @@ internal static class ModelCommand
             Console.Out.WriteLine($"- {line}");
         }
 
-        Console.Out.WriteLine($"{subject}, with decode, from fp16 files: {MemoryUse.Measure(subject, folder)}");
+        Console.Out.WriteLine($"{subject}, with decode, from fp16 files{(subject.Offload ? ", with offload" : "")}: {MemoryUse.Measure(subject, folder)}");
     }
 }

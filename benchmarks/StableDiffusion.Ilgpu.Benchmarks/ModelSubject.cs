@@ -8,7 +8,8 @@ namespace StableDiffusion.Ilgpu.Benchmarks;
 /// <param name="Device">Where it runs.</param>
 /// <param name="Pictures">Pictures drawn at a time.</param>
 /// <param name="PictureSteps">Steps of the whole pictures.</param>
-internal sealed record ModelSubject(string Model, int Size, ComputeDevice Device, int Pictures, int PictureSteps)
+/// <param name="Offload">Whether the models take turns on the device where whole pictures are drawn.</param>
+internal sealed record ModelSubject(string Model, int Size, ComputeDevice Device, int Pictures, int PictureSteps, bool Offload)
 {
     /// <summary>Batch items of a UNet step, with guidance.</summary>
     public int UNetItems => BenchmarkInputs.Items * Pictures;

@@ -29,6 +29,11 @@ internal static class SharedOptions
         DefaultValueFactory = _ => "cpu",
     };
 
+    public static Option<bool> Offload() => new("--offload")
+    {
+        Description = "Measure the memory with the models taking turns on the device; changes nothing but that",
+    };
+
     public static Option<int> Runs()
     {
         var option = new Option<int>("--runs") { Description = "Runs that the median is taken of", DefaultValueFactory = _ => 3 };

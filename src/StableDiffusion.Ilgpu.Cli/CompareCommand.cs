@@ -25,10 +25,11 @@ internal static class CompareCommand
         var seed = SharedOptions.Number<long>("--seed", "Seed [default: 42]", "-s");
         var steps = SharedOptions.Number<int>("--steps", $"Steps of the picture [default: {DefaultSteps}]");
         var (width, height) = (SharedOptions.Width(), SharedOptions.Height());
+        var offload = SharedOptions.Offload();
         var json = new Option<string?>("--json") { Description = "File for the results as JSON", HelpName = "file" };
         var command = new Command("compare", "Run a model on several devices and compare results and times.")
         {
-            devices, prompt, seed, steps, width, height, json, SharedOptions.Verbose(),
+            devices, prompt, seed, steps, width, height, offload, json, SharedOptions.Verbose(),
         };
         models.AddTo(command);
         additions.AddFilesTo(command);
@@ -51,7 +52,7 @@ internal static class CompareCommand
                 PngWriter.CheckWritable(file);
             }
 
-            var model = additions.Read(parsed, models.Read(parsed), models.OpenCache(parsed));
+            var model = additions.Read(parsed, models.Read(parsed) with { Offload = parsed.GetValue(offload) }, models.OpenCache(parsed));
             ComparedComponent[] rows =
             [
                 .. DeviceComparison.Run(model, targets, request, d => context.Error.WriteLine($"… {d}"), context.Cancellation),

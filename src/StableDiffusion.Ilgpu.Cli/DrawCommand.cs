@@ -25,6 +25,7 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
     };
 
     private readonly Option<string> device = SharedOptions.Device();
+    private readonly Option<bool> offload = SharedOptions.Offload();
     private readonly Option<bool> verbose = SharedOptions.Verbose("Print where the time went, and the trace of an unexpected error");
 
     public static Command TextToImage(CommandContext context) =>
@@ -37,7 +38,7 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
     {
         var command = new Command(name, description)
         {
-            output, device, verbose,
+            output, device, offload, verbose,
         };
         pictures?.AddTo(command);
         requests.AddTo(command);
@@ -68,14 +69,21 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
         ComputeDevice.Find(target);
         var jobs = ReadJobs(parsed, request, prompts, files);
         List<string> times = [];
-        ProgressDisplay.Run(context, display =>
+        try
         {
-            // LoRAs are merged when a model is loaded: one loading for all prompts that name the same ones.
-            foreach (var same in jobs.GroupBy(j => string.Join('\n', j.Model.Loras)))
+            ProgressDisplay.Run(context, display =>
             {
-                times.AddRange(Generate([.. same], count, target, watch, repeated, display, parsed.GetValue(verbose)));
-            }
-        });
+                // LoRAs are merged when a model is loaded: one loading for all prompts that name the same ones.
+                foreach (var same in jobs.GroupBy(j => string.Join('\n', j.Model.Loras)))
+                {
+                    times.AddRange(Generate([.. same], count, target, watch, repeated, display, parsed.GetValue(verbose)));
+                }
+            });
+        }
+        catch (StableDiffusionException e) when (e.IsOutOfMemory)
+        {
+            throw new StableDiffusionException($"{e.Message}; {MemoryAdvice.For(request, parsed.GetValue(offload))}", e);
+        }
 
         // Below the bar's place: a line that the terminal has to break would leave parts of the bar behind.
         foreach (var line in times.Where(_ => parsed.GetValue(verbose)))
@@ -87,7 +95,7 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
     private PromptJob[] ReadJobs(
         ParseResult parsed, GenerationRequest request, IReadOnlyList<(string? Line, string Prompt)> prompts, string[] files)
     {
-        var (model, cache) = (models.Read(parsed), models.OpenCache(parsed));
+        var (model, cache) = (models.Read(parsed) with { Offload = parsed.GetValue(offload) }, models.OpenCache(parsed));
 
         // What is wrong without any prompt is not said to be a line's fault.
         additions.Read(parsed, model, cache, request.NegativePrompt);

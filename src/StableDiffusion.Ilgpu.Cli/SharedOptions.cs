@@ -32,6 +32,12 @@ internal static class SharedOptions
         DefaultValueFactory = _ => "auto",
     };
 
+    public static Option<bool> Offload() => new("--offload", "--offload-to-cpu", "--medvram")
+    {
+        Description = "For devices with little memory: text encoder, UNet and autoencoder take turns in it. The same pictures; each turn takes "
+            + "as long as reading that part from its file",
+    };
+
     public static Option<bool> Verbose(string description = "Print the trace of an unexpected error") =>
         new(VerboseName, "-v") { Description = description };
 

@@ -37,4 +37,11 @@ public sealed record ModelOptions
 
     /// <summary>A TAESD file that decodes only previews (<see cref="PreviewMethod.TinyAutoencoder"/>).</summary>
     public string? PreviewTaesd { get; init; }
+
+    /// <summary>
+    /// For devices with little memory: text encoder, UNet and autoencoder take turns in it, each read from its file when it is needed and
+    /// dropped when another one is. The pictures are the same; each change of turns takes as long as loading that part. Only previews that a
+    /// network decodes (<see cref="PreviewMethod"/>) keep it beside the UNet while it draws.
+    /// </summary>
+    public bool Offload { get; init; }
 }

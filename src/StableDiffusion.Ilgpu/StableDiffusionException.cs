@@ -15,6 +15,9 @@ public sealed class StableDiffusionException : Exception
     /// <summary>Creates the error with its one-line message and what caused it.</summary>
     public StableDiffusionException(string message, Exception inner) : base(OneLine(message), inner) { }
 
+    /// <summary>Whether a device had too little memory: those who know the options can say which help.</summary>
+    internal bool IsOutOfMemory { get; init; }
+
     /// <summary>Messages quote foreign files: what comes from them must neither break the line, steer a terminal nor fill it.</summary>
     private static string OneLine(string message)
     {

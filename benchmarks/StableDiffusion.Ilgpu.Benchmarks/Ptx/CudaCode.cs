@@ -106,6 +106,42 @@ internal sealed class CudaCode : IDisposable
         return found;
     }
 
+    /// <summary>
+    /// Bytes that weights, arena and scratch memory of a generation's graphs take on a device of so many multiprocessors: all graphs side by
+    /// side, and one at a time. Not counted are latents, the schedule's table and what a picture is read from, some megabytes at most.
+    /// </summary>
+    public (long Together, long InTurns) GenerationBytes(IEnumerable<Graph> graphs, int multiprocessors)
+    {
+        var (all, largest) = (0L, 0L);
+        using var shared = new Workspace<ushort>(session);
+        foreach (var graph in graphs)
+        {
+            using var own = new Workspace<ushort>(session);
+            using var weights = new WeightStore<ushort>(session, new NoWeights());
+            FusionRules.Apply(graph, FusionOptions.All);
+            weights.Reserve(graph.Values.Select(v => v.Op));
+            var placement = Placement.Create(graph, FusionOptions.All);
+            var arena = ArenaPlan.Create(placement, sizeof(ushort));
+            foreach (var workspace in new[] { own, shared })
+            {
+                workspace.Reserve(arena.Bytes);
+                var builder = new LaunchBuilder<ushort>(
+                    FusionOptions.All, new CudaKernels(loader, multiprocessors), weights, workspace, placement, arena);
+                foreach (var rate in Enum.GetValues<Rate>())
+                {
+                    workspace.Reserve(launches: placement.Launches(rate).SelectMany(builder.Build).Count());
+                }
+            }
+
+            (all, largest) = (all + weights.Bytes, Math.Max(largest, weights.Bytes + Bytes(own)));
+        }
+
+        return (all + Bytes(shared), largest);
+
+        static long Bytes(Workspace<ushort> workspace) => workspace.Arena.LengthInBytes + workspace.Scratch.LengthInBytes
+            + workspace.Moments.LengthInBytes + workspace.Counters.LengthInBytes;
+    }
+
     public void Dispose()
     {
         session.Dispose();

@@ -23,6 +23,15 @@ internal static class CudaModels
         return model.RecordUNet(2 * pictures, latent, latent);
     }
 
+    /// <summary>What one picture with guidance takes.</summary>
+    public static IEnumerable<Graph> Generation(string name, int size)
+    {
+        using var model = Open(name);
+        yield return model.RecordText(2);
+        yield return UNet(name, size, 1);
+        yield return Decoder(name, size);
+    }
+
     /// <summary>The autoencoder's decoder for one picture of a size.</summary>
     public static Graph Decoder(string name, int size)
     {

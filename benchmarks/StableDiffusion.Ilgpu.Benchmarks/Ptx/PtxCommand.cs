@@ -63,6 +63,7 @@ internal static class PtxCommand
             if (architecture == architectures[^1])
             {
                 PrintLaunches(code);
+                PrintMemory(code);
             }
         }
 
@@ -72,6 +73,14 @@ internal static class PtxCommand
         }
 
         return problems.Count > 0 ? 1 : 0;
+    }
+
+    private static void PrintMemory(CudaCode code)
+    {
+        var (together, inTurns) = code.GenerationBytes(CudaModels.Generation("sd15", 512), ShownMultiprocessors);
+        Console.Out.WriteLine();
+        Console.Out.WriteLine(
+            $"weights, arena and scratch memory of sd15 at 512x512 on {ShownMultiprocessors} multiprocessors: {together:N0} bytes, with --offload {inTurns:N0}");
     }
 
     private static MarkdownTable Table(CudaCode code, Ptxas? ptxas, string folder, List<string> problems)

@@ -60,6 +60,9 @@ internal sealed class CompiledGraph<T> where T : unmanaged
         return ArenaPlan.Create(Placement.Create(graph, fusion), Unsafe.SizeOf<T>()).Bytes;
     }
 
+    /// <summary>Bytes that a graph's weights take on a device, but for what fills up panels and cache lines.</summary>
+    public static long MeasureWeights(Graph graph) => graph.Weights.Sum(w => w.Shape.Aggregate(1L, (a, b) => a * b)) * Unsafe.SizeOf<T>();
+
     public Graph Graph { get; }
 
     public ComputeProgram<T> Prompt { get; }

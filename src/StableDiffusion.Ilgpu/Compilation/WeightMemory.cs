@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using ILGPU;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
@@ -12,6 +13,9 @@ internal sealed class WeightMemory<T>(DeviceSession device) : IDisposable where 
 
     private readonly List<DeviceBuffer<T>> blocks = [];
     private readonly Dictionary<string, ArrayView<T>> ranges = [];
+
+    /// <summary>Bytes that are allocated.</summary>
+    public long Bytes => blocks.Sum(b => b.Length) * Unsafe.SizeOf<T>();
 
     public ArrayView<T> this[string key] => ranges[key];
 

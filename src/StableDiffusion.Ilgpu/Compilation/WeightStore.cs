@@ -24,6 +24,9 @@ internal sealed class WeightStore<T>(DeviceSession device, IWeightSource source)
     /// <summary>Whether values are packed into memory of the processor first and copied to the device's then.</summary>
     public bool IsStaged { get; init; } = !device.IsHost;
 
+    /// <summary>Bytes of device memory that they take.</summary>
+    public long Bytes => values.Bytes + vectors.Bytes;
+
     /// <summary>Reads and packs whatever these operations need and the store has not yet.</summary>
     public void Prepare(IEnumerable<Op> ops, int threads, CancellationToken cancellationToken = default)
     {

@@ -53,15 +53,21 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
         return counter;
     }
 
-    public void Dispose()
+    /// <summary>Frees the memory and forgets what was reserved: when no program is left that has reserved any.</summary>
+    public void Clear()
     {
-        arena.Dispose();
-        scratch.Dispose();
-        moments.Dispose();
-        counters.Dispose();
+        lock (arena)
+        {
+            arena.Clear();
+            scratch.Clear();
+            moments.Clear();
+            counters.Clear();
+        }
     }
 
-    private sealed class Growing<TElement>(DeviceSession device) : IDisposable where TElement : unmanaged
+    public void Dispose() => Clear();
+
+    private sealed class Growing<TElement>(DeviceSession device) where TElement : unmanaged
     {
         private DeviceBuffer<TElement>? buffer;
 
@@ -84,10 +90,11 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
             }
         }
 
-        public void Dispose()
+        public void Clear()
         {
             buffer?.Dispose();
             buffer = null;
+            Count = 1;
         }
     }
 }

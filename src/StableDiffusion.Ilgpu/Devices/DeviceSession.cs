@@ -47,8 +47,11 @@ internal sealed class DeviceSession : IDisposable
     /// Bytes that plans may still take: on the processor, whose memory others need too, half of what the machine has left. What else uses a
     /// GPU is not seen.
     /// </summary>
-    public long FreeBytes => IsProcessor ? SystemMemory.Available / 2
-        : Math.Max(0, Accelerator.MemorySize - Interlocked.Read(ref allocatedBytes));
+    public long FreeBytes => FreeBytesAfter(0);
+
+    /// <summary>The same after so many bytes more have been freed; negative where they are going to be allocated.</summary>
+    public long FreeBytesAfter(long freed) => Math.Max(
+        0, IsProcessor ? (SystemMemory.Available + freed) / 2 : Accelerator.MemorySize - Interlocked.Read(ref allocatedBytes) + freed);
 
     /// <summary>Opens a device.</summary>
     /// <param name="device">One of this machine.</param>
@@ -136,8 +139,10 @@ internal sealed class DeviceSession : IDisposable
 
     private StableDiffusionException OutOfMemory(long bytes, Exception? inner = null)
     {
-        var message = $"{Accelerator.Name}: out of memory: {Mebibytes(bytes)} more were needed" + (IsHost ? "" : $", of {Mebibytes(Accelerator.MemorySize)}");
-        return inner is null ? new StableDiffusionException(message) : new StableDiffusionException(message, inner);
+        var message = $"{Accelerator.Name}: out of memory: {Mebibytes(bytes)} more were needed beside the {Mebibytes(Interlocked.Read(ref allocatedBytes))} in use"
+            + (IsHost ? "" : $", of {Mebibytes(Accelerator.MemorySize)}");
+        return inner is null ? new StableDiffusionException(message) { IsOutOfMemory = true }
+            : new StableDiffusionException(message, inner) { IsOutOfMemory = true };
     }
 
     private static string Mebibytes(long bytes) => $"{bytes / 1048576.0:0} MiB";

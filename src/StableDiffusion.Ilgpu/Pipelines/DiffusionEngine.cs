@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Runtime.ExceptionServices;
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
@@ -12,7 +11,7 @@ namespace StableDiffusion.Ilgpu;
 
 /// <summary>
 /// The three models of a pipeline on a device, with activations stored as <typeparamref name="T"/>. Programs are compiled for each size when
-/// it is first asked for and kept; weights and working memory are shared.
+/// it is first asked for and kept, with offload as long as its model is on the device; weights and working memory are shared.
 /// </summary>
 internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
 {
@@ -21,29 +20,55 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     private readonly KernelSet<T> kernels;
     private readonly FusionOptions fusion;
     private readonly Workspace<T> workspace;
-    private readonly ConcurrentDictionary<string, WeightStore<T>> weights = [];
-    private readonly ConcurrentDictionary<string, CompiledGraph<T>> compiled = [];
+    private readonly CompiledParts<T> parts;
 
-    public DiffusionEngine(LoadedModel model, DeviceSession device, KernelSet<T> kernels, FusionOptions fusion)
+    /// <param name="model">The three models.</param>
+    /// <param name="device">Where they run.</param>
+    /// <param name="kernels">Compiled for it.</param>
+    /// <param name="fusion">How graphs are compiled.</param>
+    /// <param name="offload">The models take turns on the device: each is loaded when it is needed, in place of the one before.</param>
+    public DiffusionEngine(LoadedModel model, DeviceSession device, KernelSet<T> kernels, FusionOptions fusion, bool offload = false)
     {
         (this.model, this.device, this.kernels, this.fusion) = (model, device, kernels, fusion);
         workspace = new Workspace<T>(device);
+        parts = new CompiledParts<T>(device, kernels, fusion, workspace, offload);
     }
 
     /// <summary>Bytes of the arena that all programs so far share.</summary>
     public long ArenaBytes => workspace.ArenaBytes;
 
-    /// <summary>Bytes that the arena may grow to: what the device has left, and what the arena takes now, in one buffer.</summary>
-    public long ArenaBudget => Math.Min(device.FreeBytes + workspace.AllocatedArenaBytes, device.LargestBuffer);
+    /// <summary>
+    /// Bytes that the arena may grow to: what the device has left, and what the arena takes now, in one buffer. With offload, as it is when
+    /// the part has come and the others have left.
+    /// </summary>
+    /// <param name="part">The part that is needed next.</param>
+    public long ArenaBudget(ModelPart part) => parts.ArenaBudget(part, () => part switch
+    {
+        ModelPart.TextEncoder => model.RecordText(1),
+        ModelPart.UNet => model.RecordUNet(1, model.UNetConfig.SampleSize, model.UNetConfig.SampleSize),
+        _ => model.RecordDecoder(1, 1),
+    });
 
     /// <summary>
     /// Loads and compiles what pictures of this size need, the three models side by side: reading, packing, recording and compiling take
-    /// turns on all cores, and nothing waits for what it does not need. The first error stops the others.
+    /// turns on all cores, and nothing waits for what it does not need. The first error stops the others. With offload only the text encoder,
+    /// which every picture begins with, is loaded; the others are opened and checked.
     /// </summary>
     /// <param name="size">Height and width of the latent.</param>
     /// <param name="cancellationToken">Stops the loading.</param>
     public void Prepare(int size, CancellationToken cancellationToken)
     {
+        if (parts.TakeTurns)
+        {
+            foreach (var part in Enum.GetValues<ModelPart>())
+            {
+                model.OpenWeights(part).Dispose();
+            }
+
+            Text(2, cancellationToken: cancellationToken);
+            return;
+        }
+
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var token = stop.Token;
         Func<CompiledGraph<T>>[] models =
@@ -89,8 +114,8 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         Get(ModelPart.Vae, $"decoder {height} {width} {circular}", () => model.RecordDecoder(height, width, circular), cancellationToken);
 
     /// <summary>For pictures of so many pixels.</summary>
-    public CompiledGraph<T> Encoder(int height, int width, bool circular = false, CancellationToken cancellationToken = default) => Get(
-        "encoder", model.OpenEncoderWeights, $"encoder {height} {width} {circular}", () => model.RecordEncoder(height, width, circular),
+    public CompiledGraph<T> Encoder(int height, int width, bool circular = false, CancellationToken cancellationToken = default) => parts.Get(
+        ModelPart.Vae, "encoder", model.OpenEncoderWeights, $"encoder {height} {width} {circular}", () => model.RecordEncoder(height, width, circular),
         cancellationToken);
 
     /// <summary>Bytes of arena that a UNet call needs.</summary>
@@ -117,9 +142,24 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     public float[] Sample(SamplingRun run, CancellationToken cancellationToken = default)
     {
         var halves = run.Guidance is null ? 1 : 2;
-        var (channels, pixels) = (model.VaeConfig.LatentChannels, run.Height * run.Width);
         var tokens = run.Context.Distinct[0].Length / halves / model.TextConfig.Hidden;
         var graph = UNet(halves * run.Pictures, run.Height, run.Width, run.Circular, tokens, cancellationToken);
+        parts.IsHeld = true;
+        try
+        {
+            return Walk(graph, run, cancellationToken);
+        }
+        finally
+        {
+            parts.IsHeld = false;
+        }
+    }
+
+    /// <summary>Takes the steps. Whoever watches may need other models meanwhile.</summary>
+    private float[] Walk(CompiledGraph<T> graph, SamplingRun run, CancellationToken cancellationToken)
+    {
+        var halves = run.Guidance is null ? 1 : 2;
+        var (channels, pixels) = (model.VaeConfig.LatentChannels, run.Height * run.Width);
         float[] Last(float[] first) => Layout.ToChannelsLast(first, channels, pixels);
         float[] Draw() => Last(run.Draw());
 
@@ -194,8 +234,8 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     public byte[] DecodePreviewToBytes(ReadOnlySpan<float> latent, int height, int width, CancellationToken cancellationToken = default)
     {
         var taesd = model.PreviewTaesd ?? throw new InvalidOperationException("the model was opened without a TAESD for previews");
-        var graph = Get(
-            "preview", () => taesd.OpenWeights(), $"preview {height} {width}", () => TinyAutoencoder.RecordDecoder(taesd.Config, 1, height, width),
+        var graph = parts.Get(
+            ModelPart.Vae, "preview", () => taesd.OpenWeights(), $"preview {height} {width}", () => TinyAutoencoder.RecordDecoder(taesd.Config, 1, height, width),
             cancellationToken);
         Run(graph, latent, height, width, scale: 1, cancellationToken);
         return graph.ReadBytes("out", kernels);
@@ -203,11 +243,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
 
     public void Dispose()
     {
-        foreach (var store in weights.Values)
-        {
-            store.Dispose();
-        }
-
+        parts.Dispose();
         workspace.Dispose();
     }
 
@@ -260,23 +296,5 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     }
 
     private CompiledGraph<T> Get(ModelPart part, string key, Func<Graph> record, CancellationToken cancellationToken) =>
-        Get(part.ToString(), () => model.OpenWeights(part), key, record, cancellationToken);
-
-    /// <summary>Graphs of different weights may be asked for at the same time.</summary>
-    /// <param name="store">Which weights; opened when they are first needed.</param>
-    /// <param name="open">Opens them.</param>
-    /// <param name="key">Which graph.</param>
-    /// <param name="record">Records it.</param>
-    /// <param name="cancellationToken">Stops the loading.</param>
-    private CompiledGraph<T> Get(
-        string store, Func<IWeightSource> open, string key, Func<Graph> record, CancellationToken cancellationToken)
-    {
-        if (!compiled.TryGetValue(key, out var graph))
-        {
-            var stored = weights.GetOrAdd(store, _ => new WeightStore<T>(device, open()));
-            compiled[key] = graph = CompiledGraph<T>.Compile(record(), fusion, device, kernels, stored, workspace, cancellationToken);
-        }
-
-        return graph;
-    }
+        parts.Get(part, part.ToString(), () => model.OpenWeights(part), key, record, cancellationToken);
 }

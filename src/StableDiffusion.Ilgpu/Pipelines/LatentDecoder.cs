@@ -1,4 +1,5 @@
 using StableDiffusion.Ilgpu.Imaging;
+using StableDiffusion.Ilgpu.Weights;
 
 namespace StableDiffusion.Ilgpu;
 
@@ -12,7 +13,7 @@ internal sealed class LatentDecoder<T>(DiffusionEngine<T> engine, LoadedModel mo
     /// <summary>A latent, channels first, to the bytes of a picture: rows of R, G, B.</summary>
     public byte[] Decode(ReadOnlySpan<float> latent, int height, int width, CancellationToken cancellationToken)
     {
-        if (!VaeTiles.AreNeeded(request, height, width, () => engine.MeasureDecoder(height, width), engine.ArenaBudget))
+        if (!VaeTiles.AreNeeded(request, height, width, () => engine.MeasureDecoder(height, width), engine.ArenaBudget(ModelPart.Vae)))
         {
             return engine.DecodeToBytes(latent, height, width, request.Circular, cancellationToken);
         }

@@ -21,10 +21,10 @@ public sealed class StableDiffusionPipeline : IDisposable
     private readonly KernelSet<ushort> kernels;
     private readonly DiffusionEngine<ushort> engine;
 
-    private StableDiffusionPipeline(ComputeDevice device, LoadedModel model, DeviceSession session, KernelSet<ushort> kernels)
+    private StableDiffusionPipeline(ComputeDevice device, LoadedModel model, DeviceSession session, KernelSet<ushort> kernels, bool offload)
     {
         (Device, this.model, this.session, this.kernels) = (device, model, session, kernels);
-        engine = new DiffusionEngine<ushort>(model, session, kernels, FusionOptions.All);
+        engine = new DiffusionEngine<ushort>(model, session, kernels, FusionOptions.All, offload);
     }
 
     /// <summary>The device that everything runs on.</summary>
@@ -88,7 +88,8 @@ public sealed class StableDiffusionPipeline : IDisposable
         {
             loaded = LoadedModel.Open(options);
             opening.Wait();
-            pipeline = new StableDiffusionPipeline(target, loaded, session!, BackendProfile.HalfKernels(session!, BackendProfile.LeafOf(target)));
+            pipeline = new StableDiffusionPipeline(
+                target, loaded, session!, BackendProfile.HalfKernels(session!, BackendProfile.LeafOf(target)), options.Offload);
             compiling = Dedicated.Start(() => pipeline.CompileKernels(stop.Token));
             pipeline.engine.Prepare(loaded.UNetConfig.SampleSize, cancellationToken);
             compiling.Wait();
@@ -162,19 +163,24 @@ public sealed class StableDiffusionPipeline : IDisposable
         GenerationRequest.CheckSize("width", width);
         GenerationRequest.CheckSize("height", height);
         var (rows, columns) = (height / model.VaeConfig.PixelsPerLatent, width / model.VaeConfig.PixelsPerLatent);
-        CompiledGraph<ushort>[] graphs = [engine.Text(2), engine.UNet(2, rows, columns), engine.Decoder(rows, columns)];
-        foreach (var graph in graphs.Where(_ => timed))
-        {
-            graph.ClearInputs();
-            foreach (var program in graph.Programs)
-            {
-                // The first run pays for first calls and first touches of memory.
-                program.Run();
-                program.Run(timed: true);
-            }
-        }
+        Func<CompiledGraph<ushort>>[] graphs = [() => engine.Text(2), () => engine.UNet(2, rows, columns), () => engine.Decoder(rows, columns)];
+        return [.. graphs.SelectMany(graph => Rows(graph()))];
 
-        return [.. graphs.SelectMany(g => g.Programs).SelectMany(p => p.Rows(sizeof(ushort)))];
+        List<PlanRow> Rows(CompiledGraph<ushort> graph)
+        {
+            if (timed)
+            {
+                graph.ClearInputs();
+                foreach (var program in graph.Programs)
+                {
+                    // The first run pays for first calls and first touches of memory.
+                    program.Run();
+                    program.Run(timed: true);
+                }
+            }
+
+            return [.. graph.Programs.SelectMany(p => p.Rows(sizeof(ushort)))];
+        }
     }
 
     /// <summary>Runs the models one by one on the inputs of another device's run, or of a first one, and makes the request's picture.</summary>
@@ -241,7 +247,8 @@ public sealed class StableDiffusionPipeline : IDisposable
         Timings.Sampling += Stopwatch.GetElapsedTime(start);
 
         var batchSize = BatchPlan.Choose(
-            request.BatchCount, request.BatchSize, finalRows * finalColumns, session.IsProcessor ? DeviceKind.Cpu : Device.Kind, engine.ArenaBudget,
+            request.BatchCount, request.BatchSize, finalRows * finalColumns, session.IsProcessor ? DeviceKind.Cpu : Device.Kind,
+            engine.ArenaBudget(ModelPart.UNet),
             pictures => engine.MeasureUNet(guided ? 2 * pictures : pictures, finalRows, finalColumns));
         var decoder = new LatentDecoder<ushort>(engine, model, request);
         var previews = new PreviewDecoder(engine, model, request, decoder);

@@ -87,7 +87,8 @@ public sealed class OpenClDeviceTests
             }
         });
         buffers.ForEach(b => b.Dispose());
-        Assert.Matches(@"^.+: out of memory: \d+ MiB more were needed, of \d+ MiB$", tooMany.Message);
+        Assert.Matches(@"^.+: out of memory: \d+ MiB more were needed beside the \d+ MiB in use, of \d+ MiB$", tooMany.Message);
+        Assert.Equal((false, true), (tooLarge.IsOutOfMemory, tooMany.IsOutOfMemory));
         Assert.Equal(alive, device.LiveBuffers);
         TestContext.Current.TestOutputHelper?.WriteLine($"{tooLarge.Message}; {tooMany.Message}");
     }

@@ -90,7 +90,7 @@ public sealed class CliTests
         string[] options =
         [
             "-m, --model", "-p, --prompt", "-n, --negative-prompt", "-W, --width", "-H, --height", "--steps", "--cfg-scale", "-s, --seed",
-            "-b, --batch-count", "--sampling-method", "--scheduler", "--eta", "-o, --output", "--device", "-v, --verbose", "--rng",
+            "-b, --batch-count", "--sampling-method", "--scheduler", "--eta", "-o, --output", "--device", "--offload", "-v, --verbose", "--rng",
             "[default: euler_a]", "[default: discrete]", "[default: 20]", "[default: 7]", "[default: 42]", "[default: output.png]",
         ];
         Assert.All(options, option => Assert.Contains(option, help.Output, StringComparison.Ordinal));
@@ -120,6 +120,20 @@ public sealed class CliTests
         var png = PngFile.Read(folder["a.png"]);
         Assert.True(png.Pixels.Distinct().Count() > 1, "the picture is empty");
         Assert.StartsWith("Steps: 2, Sampler: Euler a, ", png.Text("parameters"), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--offload")]
+    [InlineData("--offload-to-cpu")]
+    [InlineData("--medvram")]
+    public void Models_that_take_turns_draw_the_same_file(string option)
+    {
+        using var folder = new TemporaryFolder();
+        string[] arguments = ["txt2img", "-p", "a red apple", "--steps", "2", "-o"];
+        Assert.Equal((0, ""), Result(CliRun.InProcess([.. arguments, folder["a.png"]])));
+        Assert.Equal((0, ""), Result(CliRun.InProcess([.. arguments, folder["b.png"], option])));
+        Assert.Equal(File.ReadAllBytes(folder["a.png"]), File.ReadAllBytes(folder["b.png"]));
+        static (int, string) Result(CliRun run) => (run.Exit, run.Error);
     }
 
     [Theory]
