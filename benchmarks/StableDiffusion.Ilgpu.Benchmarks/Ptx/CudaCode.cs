@@ -77,10 +77,7 @@ internal sealed class CudaCode : IDisposable
     {
         using var workspace = new Workspace<ushort>(session);
         using var weights = new WeightStore<ushort>(session, new NoWeights());
-        FusionRules.Apply(graph, FusionOptions.All);
-        weights.Reserve(graph.Values.Select(v => v.Op));
-        var placement = Placement.Create(graph, FusionOptions.All);
-        var arena = ArenaPlan.Create(placement, sizeof(ushort));
+        var (placement, arena) = Plan(graph, weights);
         workspace.Reserve(arena.Bytes);
         var builder = new LaunchBuilder<ushort>(
             FusionOptions.All, new CudaKernels(loader, multiprocessors), weights, workspace, placement, arena);
@@ -106,6 +103,15 @@ internal sealed class CudaCode : IDisposable
         return found;
     }
 
+    /// <summary>What compiling a graph decides before its launches are bound; its weights get memory and no values.</summary>
+    private static (Placement Placement, ArenaPlan Arena) Plan(Graph graph, WeightStore<ushort> weights)
+    {
+        FusionRules.Apply(graph, FusionOptions.All);
+        weights.Reserve(graph.Values.Select(v => v.Op));
+        var placement = Placement.Create(graph, FusionOptions.All);
+        return (placement, ArenaPlan.Create(placement, sizeof(ushort)));
+    }
+
     /// <summary>
     /// Bytes that weights, arena and scratch memory of a generation's graphs take on a device of so many multiprocessors: all graphs side by
     /// side, and one at a time. Not counted are latents, the schedule's table and what a picture is read from, some megabytes at most.
@@ -118,10 +124,7 @@ internal sealed class CudaCode : IDisposable
         {
             using var own = new Workspace<ushort>(session);
             using var weights = new WeightStore<ushort>(session, new NoWeights());
-            FusionRules.Apply(graph, FusionOptions.All);
-            weights.Reserve(graph.Values.Select(v => v.Op));
-            var placement = Placement.Create(graph, FusionOptions.All);
-            var arena = ArenaPlan.Create(placement, sizeof(ushort));
+            var (placement, arena) = Plan(graph, weights);
             foreach (var workspace in new[] { own, shared })
             {
                 workspace.Reserve(arena.Bytes);

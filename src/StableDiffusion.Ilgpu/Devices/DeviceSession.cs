@@ -44,12 +44,9 @@ internal sealed class DeviceSession : IDisposable
     public long PeakBytes => Interlocked.Read(ref peakBytes);
 
     /// <summary>
-    /// Bytes that plans may still take: on the processor, whose memory others need too, half of what the machine has left. What else uses a
-    /// GPU is not seen.
+    /// Bytes that plans may still take when so many more have been freed (negative where they are going to be allocated): on the processor,
+    /// whose memory others need too, half of what the machine has left. What else uses a GPU is not seen.
     /// </summary>
-    public long FreeBytes => FreeBytesAfter(0);
-
-    /// <summary>The same after so many bytes more have been freed; negative where they are going to be allocated.</summary>
     public long FreeBytesAfter(long freed) => Math.Max(
         0, IsProcessor ? (SystemMemory.Available + freed) / 2 : Accelerator.MemorySize - Interlocked.Read(ref allocatedBytes) + freed);
 

@@ -87,7 +87,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors) : GpuKerne
     /// </summary>
     private Launcher<AttentionArguments<ushort>> Tensor<THead>(in AttentionArguments<ushort> attention)
         where THead : struct, ITensorHead =>
-        attention.Causal == 0 && attention.Items * attention.Heads * ((attention.Queries + 127) / 128) >= multiprocessors
+        attention.Causal == 0 && attention.Items * attention.Heads * TensorAttentionKernel.Blocks(attention, TensorAttention<THead, TwoRowTiles>.Shape.Queries) >= multiprocessors
             ? Tensor<THead, TwoRowTiles>()
             : Tensor<THead, OneRowTile>();
 

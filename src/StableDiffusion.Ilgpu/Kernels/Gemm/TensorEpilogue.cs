@@ -17,10 +17,10 @@ internal static class TensorEpilogue
     {
         var a = t.Gemm;
         var column = a.Epilogue.Geglu != 0 ? (packed / Tile.Columns * 16) + (packed % 16) : packed;
-        values = Float8.Add(values, LoadBias(a.Bias, packed));
+        values = Float8.Add(values, default(FloatFormat).LoadChunk(a.Bias, packed));
         if (a.Epilogue.Geglu != 0)
         {
-            gates = Float8.Add(gates, LoadBias(a.Bias, packed + 16));
+            gates = Float8.Add(gates, default(FloatFormat).LoadChunk(a.Bias, packed + 16));
         }
 
         var itemBias = a.ItemBias + ((long)(row / a.OutputPixels) * a.ItemBiasPitch) + column;
@@ -50,7 +50,7 @@ internal static class TensorEpilogue
 
         if (a.Epilogue.Geglu != 0)
         {
-            values = Float8.Multiply(values, Activate(gates, (int)Activation.Gelu));
+            values = Float8.Multiply(values, ChunkMath.Gelu(gates));
         }
 
         if (a.Epilogue.HasResidual != 0 && a.Epilogue.ActivatesSum != 0)
@@ -60,7 +60,7 @@ internal static class TensorEpilogue
 
         if (a.Epilogue.Activation != (int)Activation.None && (a.Epilogue.Geglu == 0 || a.Epilogue.ActivatesSum != 0))
         {
-            values = Activate(values, a.Epilogue.Activation);
+            values = ChunkMath.Activate(values, a.Epilogue.Activation);
         }
 
         if (a.Epilogue.HasResidual != 0 && a.Epilogue.ActivatesSum == 0)
@@ -70,21 +70,4 @@ internal static class TensorEpilogue
 
         return values;
     }
-
-    private static Float8 LoadBias(ArrayView<float> bias, int packed)
-    {
-        var vectors = bias.Cast<Float4>();
-        return new Float8 { Low = vectors[packed / 4], High = vectors[(packed / 4) + 1] };
-    }
-
-    private static Float8 Activate(Float8 values, int activation) =>
-        new() { Low = Activate(values.Low, activation), High = Activate(values.High, activation) };
-
-    private static Float4 Activate(Float4 values, int activation) => new()
-    {
-        X = PointwiseMath.Activate(values.X, activation),
-        Y = PointwiseMath.Activate(values.Y, activation),
-        Z = PointwiseMath.Activate(values.Z, activation),
-        W = PointwiseMath.Activate(values.W, activation),
-    };
 }
