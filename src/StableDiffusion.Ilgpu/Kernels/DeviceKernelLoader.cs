@@ -11,7 +11,7 @@ internal sealed class DeviceKernelLoader(Accelerator accelerator) : IKernelLoade
         string name, Action<TArguments> kernel, KernelSpecialization specialization = default, int dynamicBytes = 0)
         where TArguments : struct
     {
-        var launcher = KernelLoading.Load(accelerator, name, () => accelerator.LoadKernel(kernel, specialization));
+        var launcher = KernelLoading.Load<Action<AcceleratorStream, KernelConfig, TArguments>>(accelerator, name, kernel, specialization);
         if (accelerator is CudaAccelerator cuda && dynamicBytes > CudaDriver.OrdinarySharedBytes)
         {
             CudaDriver.AllowSharedBytes(cuda, (CudaKernel)launcher.GetKernel(), dynamicBytes, name);

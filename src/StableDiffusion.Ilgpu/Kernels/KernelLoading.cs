@@ -1,5 +1,8 @@
 using System.Diagnostics;
 using ILGPU;
+using ILGPU.Backends;
+using ILGPU.Backends.EntryPoints;
+using ILGPU.Backends.OpenCL;
 using ILGPU.Runtime;
 
 namespace StableDiffusion.Ilgpu.Kernels;
@@ -7,16 +10,26 @@ namespace StableDiffusion.Ilgpu.Kernels;
 /// <summary>Compiles kernels for a device, and says in one line why that fails.</summary>
 internal static class KernelLoading
 {
+    /// <summary>Compiles a kernel that is launched with explicit groups; the result keeps it alive, which ILGPU does not.</summary>
+    /// <typeparam name="TLauncher">An action of stream, <see cref="KernelConfig"/> and the kernel's parameters.</typeparam>
     /// <param name="accelerator">The device.</param>
     /// <param name="name">The kernel's name, for people to read.</param>
-    /// <param name="load">Compiles it.</param>
+    /// <param name="kernel">The kernel.</param>
+    /// <param name="specialization">The work-items of its groups, where registers are to be shared out for so many.</param>
     /// <exception cref="StableDiffusionException">ILGPU or the driver's compiler rejects the kernel.</exception>
-    public static T Load<T>(Accelerator accelerator, string name, Func<T> load)
+    public static TLauncher Load<TLauncher>(Accelerator accelerator, string name, Delegate kernel, KernelSpecialization specialization = default)
+        where TLauncher : Delegate
     {
         using var messages = new TraceMessages();
         try
         {
-            return load();
+            var compiled = accelerator.GetBackend().Compile(EntryPointDescription.FromExplicitlyGroupedKernel(kernel.Method), specialization);
+            if (compiled is CLCompiledKernel openCl)
+            {
+                OpenClSource.MakeCanonical(openCl);
+            }
+
+            return accelerator.LoadKernel(compiled).CreateLauncherDelegate<TLauncher>();
         }
         catch (Exception e) when (e is AcceleratorException or InternalCompilerException or NotSupportedException)
         {

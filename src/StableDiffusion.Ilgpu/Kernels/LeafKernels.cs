@@ -71,7 +71,9 @@ internal sealed class LeafKernels<T, TLeaf>(Accelerator accelerator, int groups,
         {
             if (!compiled.TryGetValue(name, out var launcher))
             {
-                var (load, config) = (KernelLoading.Load(accelerator, name, () => accelerator.LoadKernel(kernel)), new KernelConfig(groups, 1));
+                var load = KernelLoading.Load<Action<AcceleratorStream, KernelConfig, TArguments, ArrayView<float>, ArrayView<int>>>(
+                    accelerator, name, kernel);
+                var config = new KernelConfig(groups, 1);
                 compiled[name] = launcher = new Launcher<TArguments>(
                     (stream, arguments, scratch, counter) => load(stream, config, arguments, scratch, counter));
             }

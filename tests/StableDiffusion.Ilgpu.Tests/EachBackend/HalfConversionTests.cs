@@ -152,7 +152,7 @@ public sealed class HalfConversionTests
     private static Action<AcceleratorStream, KernelConfig, T1, T2> Load<T1, T2>(DeviceSession device, Action<T1, T2> kernel)
         where T1 : struct
         where T2 : struct =>
-        KernelLoading.Load(device.Accelerator, kernel.Method.Name, () => device.Accelerator.LoadKernel(kernel));
+        KernelLoading.Load<Action<AcceleratorStream, KernelConfig, T1, T2>>(device.Accelerator, kernel.Method.Name, kernel);
 
     private static T[] Download<T>(DeviceSession device, ArrayView<T> view) where T : unmanaged
     {

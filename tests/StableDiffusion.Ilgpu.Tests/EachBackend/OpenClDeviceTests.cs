@@ -1,10 +1,16 @@
+using System.Reflection;
 using ILGPU;
+using ILGPU.Backends;
+using ILGPU.Backends.EntryPoints;
 using ILGPU.Backends.OpenCL;
 using ILGPU.IR;
 using ILGPU.IR.Intrinsics;
 using ILGPU.Runtime;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Kernels.Gemm;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
+using StableDiffusion.Ilgpu.Kernels.Norms;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.EachBackend;
@@ -61,8 +67,7 @@ public sealed class OpenClDeviceTests
         var device = OpenClDevice.Open(name);
         var values = TestValues(300);
         using var buffer = device.Upload<float>(values);
-        var kernel = KernelLoading.Load(
-            device.Accelerator, "scale", () => device.Accelerator.LoadKernel<ArrayView<float>, float>(Scale));
+        var kernel = KernelLoading.Load<Action<AcceleratorStream, KernelConfig, ArrayView<float>, float>>(device.Accelerator, "scale", Scale);
         kernel(device.Stream, new KernelConfig(9, 16), buffer.View.SubView(11, 131), 3);
         device.Stream.Synchronize();
         Assert.Equal([.. values.Select((v, i) => i is >= 11 and < 142 ? 3 * v : v)], Download(device, buffer.View));
@@ -103,12 +108,51 @@ public sealed class OpenClDeviceTests
         using var device = DeviceSession.Open(ComputeDevice.Find(name), builder => builder.GetIntrinsicManager().RegisterMethod(
             typeof(BrokenIntrinsic).GetMethod(nameof(BrokenIntrinsic.Run))!,
             new CLIntrinsic(typeof(BrokenIntrinsic), nameof(BrokenIntrinsic.Generate), IntrinsicImplementationMode.GenerateCode)));
-        var e = Assert.Throws<StableDiffusionException>(() => KernelLoading.Load(
-            device.Accelerator, "broken", () => device.Accelerator.LoadKernel<ArrayView<float>>(RunBroken)));
+        var e = Assert.Throws<StableDiffusionException>(() => KernelLoading.Load<Action<AcceleratorStream, KernelConfig, ArrayView<float>>>(
+            device.Accelerator, "broken", RunBroken));
         TestContext.Current.TestOutputHelper?.WriteLine(e.Message);
         Assert.StartsWith($"{device.Accelerator.Name}: the kernel broken does not compile: ", e.Message, StringComparison.Ordinal);
         Assert.Contains("no_such_function", e.Message, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', e.Message);
+    }
+
+    /// <summary>Drivers keep compiled programs by their text: it must not depend on what a process compiled before.</summary>
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void A_kernels_text_is_the_same_whatever_was_compiled_before(string name)
+    {
+        _ = OpenClDevice.Open(name);
+        MethodInfo[] kernels =
+        [
+            ((Action<GroupNormArguments<float>, ArrayView<float>, ArrayView<int>>)GroupNormKernels<float, PortableLeaf<float, FloatFormat>>.Normalize).Method,
+            ((Action<GemmArguments<float>, ArrayView<float>, ArrayView<int>>)GemmKernel<float, PortableLeaf<float, FloatFormat>>.Run).Method,
+        ];
+        var (first, second) = (Compile(kernels), Compile([.. kernels.Reverse()]).Reverse().ToArray());
+        TestContext.Current.TestOutputHelper?.WriteLine($"as ILGPU writes them, the same: {first.SequenceEqual(second)}");
+        Assert.Equal(first.Select(OpenClSource.Canonical), second.Select(OpenClSource.Canonical));
+
+        string[] Compile(MethodInfo[] inOrder)
+        {
+            using var device = DeviceSession.Open(ComputeDevice.Find(name));
+            return
+            [
+                .. inOrder.Select(k => ((CLCompiledKernel)device.Accelerator.GetBackend().Compile(
+                    EntryPointDescription.FromExplicitlyGroupedKernel(k), default)).Source),
+            ];
+        }
+    }
+
+    [Fact]
+    public void Names_of_OpenCL_are_numbered_by_appearance() => Assert.Equal(
+        "struct _type_1 { int field_1; }; struct _type_1_kernel; void Run_1(_type_2 *_a_1) { L_1: v12 = vload_half8(0x1f_7, 3); Run_1(_type_1 _type_3) }",
+        OpenClSource.Canonical(
+            "struct _type_815 { int field_0; }; struct _type_815_kernel; void Run_4711(_type_9 *_a_33) { L_2210: v12 = vload_half8(0x1f_7, 3); Run_4711(_type_815 _type_1) }"));
+
+    [Fact]
+    public void Without_the_text_of_a_kernel_nothing_is_renamed()
+    {
+        Assert.NotNull(OpenClSource.FindSource(typeof(CLCompiledKernel)));
+        Assert.Null(OpenClSource.FindSource(typeof(string)));
     }
 
     private static void RunBroken(ArrayView<float> values) => BrokenIntrinsic.Run(ref values[0]);
