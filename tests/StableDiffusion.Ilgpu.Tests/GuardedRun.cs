@@ -94,7 +94,11 @@ internal sealed class GuardedRun<T> : IDisposable where T : unmanaged
     {
         if (first)
         {
-            ForEachTarget(launch.Value, row => arena.Expected.Slice(row.Start, row.Count).Fill(Poison));
+            if (!placement.IsInPlace(launch.Value))
+            {
+                ForEachTarget(launch.Value, row => arena.Expected.Slice(row.Start, row.Count).Fill(Poison));
+            }
+
             moments.Fill();
         }
 

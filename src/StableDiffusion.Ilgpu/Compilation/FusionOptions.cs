@@ -15,6 +15,7 @@ internal sealed record FusionOptions
         FuseResidual = false,
         FuseNormSilu = false,
         FoldConcat = false,
+        InPlace = false,
         Winograd = false,
     };
 
@@ -37,6 +38,9 @@ internal sealed record FusionOptions
 
     /// <summary>Producers write straight into their place in a concatenation.</summary>
     public bool FoldConcat { get; init; } = true;
+
+    /// <summary>Group norms and activations overwrite a source that nothing else reads any more.</summary>
+    public bool InPlace { get; init; } = true;
 
     /// <summary>
     /// 3x3 convolutions take a quarter of the multiplications, at the price of a little fp32 accuracy; null where values are stored as

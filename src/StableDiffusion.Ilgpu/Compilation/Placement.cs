@@ -18,9 +18,11 @@ internal readonly record struct ConcatCopy(Value Operand, ValuePlace Target);
 /// <item>A slice is a place in its source.</item>
 /// <item>A concatenation's operands are written straight into its columns where they have no other place (option FoldConcat);
 /// the other ones are copied there.</item>
+/// <item>A group norm or activation that reads its source last of all is written over it (option InPlace): its kernels read each
+/// element, and nothing else of the source by then, before they write it.</item>
 /// <item>Everything else has a root of its own, dense.</item>
 /// </list>
-/// A launch may so read and write the same root, but never the same elements.
+/// Other launches may read and write the same root, but never the same elements.
 /// </summary>
 internal sealed class Placement
 {
@@ -42,7 +44,7 @@ internal sealed class Placement
     {
         var placement = new Placement(graph);
         placement.PlaceConcats(options.FoldConcat);
-        placement.PlaceOthers();
+        placement.PlaceOthers(options.InPlace);
         placement.FindLifetimes();
         return placement;
     }
@@ -53,6 +55,9 @@ internal sealed class Placement
 
     /// <summary>What a concatenation has to copy; nothing where all operands are written in place.</summary>
     public IReadOnlyList<ConcatCopy> Copies(Value concat) => copies.GetValueOrDefault(concat) ?? [];
+
+    /// <summary>Whether a value is written over its source.</summary>
+    public bool IsInPlace(Value value) => value.Op is GroupNorm or Activate or Affine && places[value] == places[value.Inputs[0]];
 
     /// <summary>Backwards, so that a concatenation within another one finds its place in that.</summary>
     private void PlaceConcats(bool fold)
@@ -88,8 +93,10 @@ internal sealed class Placement
         && operand.Rate == concat.Rate
         && operand.Type == concat.Type;
 
-    private void PlaceOthers()
+    private void PlaceOthers(bool inPlace)
     {
+        var positions = graph.Values.Select((v, i) => (v, i)).ToDictionary(p => p.v, p => p.i);
+        var users = graph.FindUsers();
         foreach (var value in graph.Values)
         {
             if (value.Op is Slice slice)
@@ -98,9 +105,19 @@ internal sealed class Placement
             }
             else if (!places.ContainsKey(value))
             {
-                places.Add(value, AddRoot(value));
+                places.Add(value, inPlace && CanOverwrite(value) ? places[value.Inputs[0]] : AddRoot(value));
             }
         }
+
+        // Whatever lies in the source's root must have been read by then: a later slice or concatenation of it counts as a reader.
+        bool CanOverwrite(Value value) =>
+            value.Op is GroupNorm or Activate or Affine
+            && !graph.IsOutput(value)
+            && value.Inputs[0] is var source
+            && source.Rate == value.Rate
+            && source.Type == value.Type
+            && places.Where(p => p.Value.Root == places[source].Root).All(p =>
+                p.Key.Op is not Input && !graph.IsOutput(p.Key) && users[p.Key].All(u => u.Rate == value.Rate && positions[u] <= positions[value]));
     }
 
     private ValuePlace AddRoot(Value value)

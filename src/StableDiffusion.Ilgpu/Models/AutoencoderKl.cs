@@ -94,9 +94,11 @@ internal static class AutoencoderKl
 
     private static Value ResBlock(Scope s, Value x, int channels, AutoencoderKlConfig config)
     {
+        // First, so that the norm may overwrite x.
+        var shortcut = x.C == channels ? x : (s / "conv_shortcut").Conv(x, channels, kernel: 1);
         var h = (s / "conv1").Conv((s / "norm1").GroupNorm(x, config.Groups, Epsilon).Silu(), channels);
         h = (s / "conv2").Conv((s / "norm2").GroupNorm(h, config.Groups, Epsilon).Silu(), channels);
-        return s.Mark(h + (x.C == channels ? x : (s / "conv_shortcut").Conv(x, channels, kernel: 1)));
+        return s.Mark(h + shortcut);
     }
 
     /// <summary>One head over all pixels.</summary>

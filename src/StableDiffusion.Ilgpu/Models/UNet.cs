@@ -85,10 +85,12 @@ internal static class UNet
 
     private static Value ResBlock(Scope s, Value x, Value temb, int channels, UNetConfig config)
     {
+        // First, so that the norm may overwrite x.
+        var shortcut = x.C == channels ? x : (s / "conv_shortcut").Conv(x, channels, kernel: 1);
         var h = (s / "conv1").Conv((s / "norm1").GroupNorm(x, config.Groups, config.Epsilon).Silu(), channels);
         h += (s / "time_emb_proj").Linear(temb.Silu(), channels);
         h = (s / "conv2").Conv((s / "norm2").GroupNorm(h, config.Groups, config.Epsilon).Silu(), channels);
-        return s.Mark(h + (x.C == channels ? x : (s / "conv_shortcut").Conv(x, channels, kernel: 1)));
+        return s.Mark(h + shortcut);
     }
 
     private static Value Transformer(Scope s, Value x, Value context, int heads, UNetConfig config)

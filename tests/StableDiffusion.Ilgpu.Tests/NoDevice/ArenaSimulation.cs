@@ -6,7 +6,7 @@ namespace StableDiffusion.Ilgpu.Tests.NoDevice;
 
 /// <summary>
 /// Runs the programs of a placement on an arena whose bytes hold the name of the value that was written there last: each launch
-/// must find its inputs, before and after it writes its output, and the caller must find the outputs.
+/// must find its inputs, before and after it writes its output (unless that is written over the input), and the caller must find the outputs.
 /// </summary>
 internal sealed class ArenaSimulation
 {
@@ -71,7 +71,10 @@ internal sealed class ArenaSimulation
                 Write(value, placement[value]);
             }
 
-            AssertAllHold(inputs, value);
+            if (!placement.IsInPlace(value))
+            {
+                AssertAllHold(inputs, value);
+            }
         }
     }
 

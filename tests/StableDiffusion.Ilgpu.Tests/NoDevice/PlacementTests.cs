@@ -65,6 +65,32 @@ public sealed class PlacementTests(ITestOutputHelper output)
     }
 
     [Fact]
+    public void The_last_reader_overwrites_its_source()
+    {
+        var (x, slow) = (Input(), Input("slow", Rate.Prompt));
+        var a = x.Silu();
+        var b = a.Silu();
+        var c = b.Affine(2, 1);
+        var norm = (new Scope(graph) / "n").GroupNorm(c, 8, 1e-5);
+        var readOnceMore = norm.Silu();
+        var d = (readOnceMore + norm).Silu();
+        var beforeSlice = d.Silu();
+        var slice = graph.Record(new Slice(0, 16), d.Shape with { C = 16 }, "slice", d);
+        var kept = slow.Silu();
+        var inEachStep = x + kept;
+        var beforeSteps = kept.Silu();
+        var output1 = (inEachStep + beforeSteps).Concat(slice).Concat(beforeSlice);
+        graph.Output("output1", output1);
+        graph.Output("output2", output1.Silu());
+        var placement = Place();
+        Assert.Equal([b, c, norm, d], graph.Values.Where(placement.IsInPlace));
+        Assert.All([b, c, norm], v => Assert.Equal(placement[a], placement[v]));
+        Assert.Equal(placement[d.Inputs[0]], placement[d]);
+        Assert.DoesNotContain(graph.Values, Place(FusionOptions.All with { InPlace = false }).IsInPlace);
+        Simulate(graph, FusionOptions.All, 2);
+    }
+
+    [Fact]
     public void Without_the_option_everything_is_copied()
     {
         var x = Input();
@@ -93,8 +119,8 @@ public sealed class PlacementTests(ITestOutputHelper output)
             [true, true, true, true, true, false, true],
             new[] { p, t, x, forSchedule, forStep, transient, early }.Select(v => placement[v].Root.Persistent));
 
-        // The output of the schedule's program belongs to the timestep too.
-        Assert.Equal([forStep, early], graph.Values.Where(v => placement[v].Root.EntersStep));
+        // What forStep is written over, and the output of the schedule's program, which belongs to the timestep too.
+        Assert.Equal([forStep.Inputs[0], forStep, early], graph.Values.Where(v => placement[v].Root.EntersStep));
         Assert.Equal((0, 2 * forStep.Shape.Count * 2), plan.Snapshot);
         Assert.All([forStep, early], v => Assert.InRange(plan.OffsetOf(placement[v].Root), 0, plan.Snapshot.Length - 1));
     }

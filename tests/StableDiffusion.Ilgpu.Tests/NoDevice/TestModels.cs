@@ -42,7 +42,7 @@ internal static class TestModels
             ("no FoldResize", all with { FoldResize = false }), ("no FuseGeglu", all with { FuseGeglu = false }),
             ("no FuseActivation", all with { FuseActivation = false }), ("no FuseItemBias", all with { FuseItemBias = false }),
             ("no FuseResidual", all with { FuseResidual = false }), ("no FuseNormSilu", all with { FuseNormSilu = false }),
-            ("no FoldConcat", all with { FoldConcat = false }),
+            ("no FoldConcat", all with { FoldConcat = false }), ("no InPlace", all with { InPlace = false }),
         ];
     }
 }
