@@ -36,7 +36,7 @@ export PATH="$dotnet:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
 unset XDG_CACHE_HOME OCL_ICD_VENDORS OCL_ICD_FILENAMES
 
-# Kernels that PoCL kept from earlier runs were found to compute wrong results once; here all are compiled anew.
+# All kernels are compiled anew, so that a run does not depend on earlier ones.
 cache=$(mktemp -d "$root/tmp/pocl.XXXXXX")
 trap 'rm -rf "$cache"' EXIT
 export POCL_CACHE_DIR=${cache#"$root"}
