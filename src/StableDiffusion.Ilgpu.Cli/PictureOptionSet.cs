@@ -5,7 +5,7 @@ namespace StableDiffusion.Ilgpu.Cli;
 /// <summary>The options of a picture to begin with, by the names and with the defaults of stable-diffusion.cpp where it has them.</summary>
 internal sealed class PictureOptionSet
 {
-    private static readonly (string Name, bool Mean)[] Latents = [("sample", false), ("mean", true)];
+    private static readonly (string Name, bool Mean)[] Latents = [("sample", false), (PictureSettingsText.MeanLatent, true)];
 
     private readonly Option<string> image = new("--init-img", "-i")
     {
@@ -18,7 +18,7 @@ internal sealed class PictureOptionSet
         "--strength", "How much is drawn anew, 0 to 1: the share of the steps that run");
 
     private readonly Option<string> resizeMode = SharedOptions.Choice(
-        "--resize-mode", $"How a picture of another size is made to fit: {ResizeModeNames}", NameOf(ResizeMode.Crop),
+        "--resize-mode", $"How a picture of another size is made to fit: {ResizeModeNames}", PictureSettingsText.NameOf(ResizeMode.Crop),
         name => FindResizeMode(name));
 
     private readonly Option<string?> mask = new("--mask")
@@ -58,27 +58,25 @@ internal sealed class PictureOptionSet
         {
             InitImage = InputImage.Load(parsed.GetValue(image)!),
             Strength = (IsGiven(strength) ? null : repeated?.Strength) ?? parsed.GetValue(strength)!.Value,
-            ResizeMode = FindResizeMode(parsed.GetValue(resizeMode)!),
+            ResizeMode = (IsGiven(resizeMode) ? null : repeated?.ResizeMode) ?? FindResizeMode(parsed.GetValue(resizeMode)!),
             Mask = parsed.GetValue(mask) is { } file ? InputImage.Load(file) : null,
             MaskBlur = (IsGiven(maskBlur) ? null : masked?.MaskBlur) ?? parsed.GetValue(maskBlur)!.Value,
             InvertMask = (IsGiven(invertMask) ? null : masked?.InvertMask) ?? parsed.GetValue(invertMask),
-            MeanLatent = FindLatent(parsed.GetValue(latent)!),
+            MeanLatent = (IsGiven(latent) ? null : repeated?.MeanLatent) ?? FindLatent(parsed.GetValue(latent)!),
         };
 
         bool IsGiven(Option option) => parsed.GetResult(option) is { Implicit: false };
     }
 
-    private static string ResizeModeNames => string.Join(", ", Enum.GetValues<ResizeMode>().Select(NameOf));
+    private static string ResizeModeNames => string.Join(", ", Enum.GetValues<ResizeMode>().Select(PictureSettingsText.NameOf));
 
     private static string LatentNames => string.Join(", ", Latents.Select(l => l.Name));
-
-    private static string NameOf(ResizeMode mode) => mode.ToString().ToLowerInvariant();
 
     private static ResizeMode FindResizeMode(string name)
     {
         foreach (var mode in Enum.GetValues<ResizeMode>())
         {
-            if (string.Equals(NameOf(mode), name, StringComparison.OrdinalIgnoreCase))
+            if (string.Equals(PictureSettingsText.NameOf(mode), name, StringComparison.OrdinalIgnoreCase))
             {
                 return mode;
             }

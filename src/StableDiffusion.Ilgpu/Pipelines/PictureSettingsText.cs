@@ -8,11 +8,20 @@ internal static class PictureSettingsText
     /// <summary>The web UI's "Mask mode" for painting a mask's black parts.</summary>
     public const string InvertedMask = "Inpaint not masked";
 
-    /// <summary>Keys in the order of AUTOMATIC1111's web UI; null values for what does not apply.</summary>
+    /// <summary>The value of "Latent" where a picture is begun with the mean of the encoder's distribution.</summary>
+    public const string MeanLatent = "mean";
+
+    public static string NameOf(ResizeMode mode) => mode.ToString().ToLowerInvariant();
+
+    /// <summary>
+    /// Keys in the order of AUTOMATIC1111's web UI, then two that it does not write; null values for what does not apply or is as usual.
+    /// </summary>
     public static (string Key, string? Value)[] Of(GenerationRequest request) =>
     [
         ("Denoising strength", request.InitImage is null ? null : request.Strength.ToString(CultureInfo.InvariantCulture)),
         ("Mask mode", request.Mask is not null && request.InvertMask ? InvertedMask : null),
         ("Mask blur", request.Mask is not null && request.MaskBlur > 0 ? request.MaskBlur.ToString(CultureInfo.InvariantCulture) : null),
+        ("Resize mode", request.InitImage is not null && request.ResizeMode != ResizeMode.Crop ? NameOf(request.ResizeMode) : null),
+        ("Latent", request.InitImage is not null && request.MeanLatent ? MeanLatent : null),
     ];
 }

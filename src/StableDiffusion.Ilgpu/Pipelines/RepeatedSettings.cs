@@ -21,7 +21,8 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
 
     private static readonly string[] HiresKeys = ["Hires upscale", "Hires steps", "Hires upscaler"];
 
-    private const string DenoisingKey = "Denoising strength", BlurKey = "Mask blur", ModeKey = "Mask mode";
+    private const string DenoisingKey = "Denoising strength", BlurKey = "Mask blur", ModeKey = "Mask mode", ResizeKey = "Resize mode",
+        LatentKey = "Latent";
 
     // The web UI's names for the levels of training.
     private static readonly string[] DiscreteNames = ["Automatic", "Uniform"];
@@ -110,13 +111,22 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     /// <summary>Whether the mask's black parts were painted; null where nothing tells.</summary>
     public bool? InvertMask => settings[ModeKey] is { } mode ? Same(mode, PictureSettingsText.InvertedMask) : null;
 
+    /// <summary>How the picture was made to fit; null where nothing tells, or in a way that is not known here.</summary>
+    public ResizeMode? ResizeMode => settings[ResizeKey] is not { } mode ? null
+        : Enum.GetValues<ResizeMode>().Cast<ResizeMode?>().FirstOrDefault(m => Same(mode, PictureSettingsText.NameOf(m!.Value)));
+
+    /// <summary>Whether the mean of the encoder's distribution was begun with; null where nothing tells.</summary>
+    public bool? MeanLatent => settings[LatentKey] is { } latent ? Same(latent, PictureSettingsText.MeanLatent) : null;
+
     /// <summary>Keys of the picture that a request has nothing for.</summary>
     /// <param name="hasPicture">The request begins with a picture.</param>
     /// <param name="hasMask">It has a mask.</param>
     public IEnumerable<string> NotRepeated(bool hasPicture, bool hasMask) => settings.Settings.Select(s => s.Key).Except(
         [
             .. Informative, .. Repeated, .. Hires is null ? [] : HiresKeys.Append(HiresDenoisingKey),
-            .. hasPicture && Strength is not null ? [DenoisingKey] : Array.Empty<string>(), .. hasMask ? [BlurKey, ModeKey] : Array.Empty<string>(),
+            .. hasPicture && Strength is not null ? [DenoisingKey] : Array.Empty<string>(),
+            .. hasPicture && ResizeMode is not null ? [ResizeKey] : Array.Empty<string>(), .. hasPicture ? [LatentKey] : Array.Empty<string>(),
+            .. hasMask ? [BlurKey, ModeKey] : Array.Empty<string>(),
         ],
         StringComparer.OrdinalIgnoreCase);
 

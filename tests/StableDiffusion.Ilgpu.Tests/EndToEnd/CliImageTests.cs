@@ -149,18 +149,21 @@ public sealed class CliImageTests : IDisposable
     [Fact]
     public void A_pictures_strength_and_mask_are_repeated()
     {
-        var picture = Write("picture.png", 64, 64, (x, y) => (byte)(x + y));
-        var mask = Write("mask.png", 64, 64, (x, _) => (byte)(x < 24 ? 255 : 0));
+        var picture = Write("picture.png", 64, 40, (x, y) => (byte)(x + y));
+        var mask = Write("mask.png", 64, 40, (x, _) => (byte)(x < 24 ? 255 : 0));
         string[] begin = ["-i", picture, "--mask", mask];
-        var drawn = Draw("out.png", [.. begin, "--strength", "0.5", "--mask-blur", "2", "--invert-mask"]);
+        string[] fit = ["--width", "64", "--height", "64", "--resize-mode", "pad", "--latent", "mean"];
+        var drawn = Draw("out.png", [.. begin, "--strength", "0.5", "--mask-blur", "2", "--invert-mask", .. fit]);
         Assert.Equal(drawn.Pixels, Draw("again.png", [.. begin, "--from", folder["out.png"]]).Pixels);
         Assert.NotEqual(drawn.Pixels, Draw("stronger.png", [.. begin, "--from", folder["out.png"], "--strength", "1"]).Pixels);
+        Assert.NotEqual(drawn.Pixels, Draw("cut.png", [.. begin, "--from", folder["out.png"], "--resize-mode", "crop"]).Pixels);
+        Assert.NotEqual(drawn.Pixels, Draw("sampled.png", [.. begin, "--from", folder["out.png"], "--latent", "sample"]).Pixels);
 
-        // Without a mask only the strength.
+        // Without a mask only what is not about it.
         var run = CliRun.InProcess("img2img", "-i", picture, "--from", folder["out.png"], "-o", folder["whole.png"]);
         Assert.Equal((0, ""), (run.Exit, run.Error));
         Assert.Contains("not repeated: Mask mode, Mask blur", run.Output, StringComparison.Ordinal);
-        Assert.Contains(", Denoising strength: 0.5", PngFile.Read(folder["whole.png"]).Text("parameters"), StringComparison.Ordinal);
+        Assert.Contains(", Denoising strength: 0.5, Resize mode: pad, Latent: mean", PngFile.Read(folder["whole.png"]).Text("parameters"), StringComparison.Ordinal);
     }
 
     public void Dispose() => folder.Dispose();

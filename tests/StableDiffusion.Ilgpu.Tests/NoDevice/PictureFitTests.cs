@@ -251,6 +251,9 @@ public sealed class PictureFitTests
         request = request with { Mask = Noise(8, 8), MaskBlur = 4 };
         Assert.Equal("p\nDenoising strength: 0.75, Mask blur: 4", Text(request));
         Assert.Equal("p\nDenoising strength: 0.5, Mask mode: Inpaint not masked", Text(request with { MaskBlur = 0, InvertMask = true, Strength = 0.5 }));
+        Assert.Equal(
+            "p\nDenoising strength: 0.75, Resize mode: pad, Latent: mean",
+            Text(request with { Mask = null, ResizeMode = ResizeMode.Pad, MeanLatent = true }));
     }
 
     private static InputImage Noise(int width, int height)

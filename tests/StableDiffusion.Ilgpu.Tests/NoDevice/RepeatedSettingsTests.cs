@@ -77,6 +77,13 @@ public sealed class RepeatedSettingsTests
         Assert.Equal((null, null, null), (Settings().Strength, Settings().MaskBlur, Settings().InvertMask));
         Assert.False(Settings(("Mask mode", "Inpaint masked")).InvertMask);
 
+        var fit = Settings(("Denoising strength", "0.6"), ("Resize mode", "Stretch"), ("Latent", "mean"));
+        Assert.Equal((ResizeMode.Stretch, true), (fit.ResizeMode, fit.MeanLatent));
+        Assert.Empty(fit.NotRepeated(hasPicture: true, hasMask: false));
+        Assert.Equal(["Denoising strength", "Resize mode", "Latent"], fit.NotRepeated(hasPicture: false, hasMask: false));
+        Assert.Equal((null, null), (settings.ResizeMode, settings.MeanLatent));
+        Assert.Equal(["Resize mode"], Settings(("Steps", "9"), ("Seed", "1"), ("Resize mode", "By magic")).NotRepeated(hasPicture: true, hasMask: false));
+
         // Both passes have a strength then.
         var both = Settings([.. picture, ("Hires upscale", "2"), ("Hires upscaler", "Lanczos"), ("Hires denoising strength", "0.3")]);
         Assert.Equal((0.6, 0.3, HiresUpscaler.Lanczos), (both.Strength, both.Hires?.DenoisingStrength, both.Hires?.Upscaler));
