@@ -18,8 +18,7 @@ internal sealed class WeightStore<T>(DeviceSession device, IWeightSource source)
 
     private readonly WeightMemory<T> values = new(device);
     private readonly WeightMemory<float> vectors = new(device);
-
-    private delegate void Filling<TElement>(Span<TElement> values);
+    private readonly WeightStaging staging = new(device);
 
     /// <summary>Whether values are packed into memory of the processor first and copied to the device's then.</summary>
     public bool IsStaged { get; init; } = !device.IsHost;
@@ -42,6 +41,10 @@ internal sealed class WeightStore<T>(DeviceSession device, IWeightSource source)
             values.Forget(missing.Select(i => i.Key));
             vectors.Forget(missing.Select(i => i.Key));
             throw;
+        }
+        finally
+        {
+            staging.Dispose();
         }
     }
 
@@ -93,13 +96,13 @@ internal sealed class WeightStore<T>(DeviceSession device, IWeightSource source)
         var (key, panels, size) = (PanelsKey(op), WeightPacker.Panels(op), WeightPacker.Depth(op) * Tile.Columns);
         return new(key, false, (long)panels * size, () => Divide(
             new WeightRows<T>(source, op.Parts.Select(p => p.Kernel)), panels, size,
-            (rows, first, count) =>
+            (rows, first, count) => Fill(values[key], (long)first * size, count * size, packed =>
             {
-                for (var panel = first; panel < first + count; panel++)
+                for (var panel = 0; panel < count; panel++)
                 {
-                    Fill(values[key], (long)panel * size, size, columns => LoadPanel(op, rows, panel, columns));
+                    LoadPanel(op, rows, first + panel, packed.Slice(panel * size, size));
                 }
-            }));
+            })));
     }
 
     private static void LoadPanel(Contraction op, WeightRows<T> rows, int panel, Span<T> packed)
@@ -172,21 +175,20 @@ internal sealed class WeightStore<T>(DeviceSession device, IWeightSource source)
     /// <summary>Tasks that each load some parts (the first and their number); one for all where the rows cannot be read in parts.</summary>
     private static IEnumerable<Action> Divide(WeightRows<T> rows, int parts, int partSize, Action<WeightRows<T>, int, int> load)
     {
-        if (!rows.AreStored)
-        {
-            return [() =>
-            {
-                using (rows)
-                {
-                    rows.ReadWhole();
-                    load(rows, 0, parts);
-                }
-            }];
-        }
-
         var step = Math.Max(1, WorkValues / partSize);
-        return Enumerable.Range(0, (parts + step - 1) / step).Select<int, Action>(
+        IEnumerable<Action> tasks = Enumerable.Range(0, (parts + step - 1) / step).Select<int, Action>(
             i => () => load(rows, i * step, Math.Min(step, parts - (i * step))));
+        return rows.AreStored ? tasks : [() =>
+        {
+            using (rows)
+            {
+                rows.ReadWhole();
+                foreach (var task in tasks)
+                {
+                    task();
+                }
+            }
+        }];
     }
 
     private unsafe void Fill<TElement>(ArrayView<TElement> target, long first, int count, Filling<TElement> fill) where TElement : unmanaged
@@ -198,15 +200,7 @@ internal sealed class WeightStore<T>(DeviceSession device, IWeightSource source)
             return;
         }
 
-        var staged = ArrayPool<TElement>.Shared.Rent(count);
-        fill(staged.AsSpan(0, count));
-        lock (values)
-        {
-            part.CopyFromCPU(device.Stream, staged.AsSpan(0, count));
-            device.Stream.Synchronize();
-        }
-
-        ArrayPool<TElement>.Shared.Return(staged);
+        staging.Copy(part, fill);
     }
 
     /// <summary>Something that an operation reads, under a name of its own.</summary>

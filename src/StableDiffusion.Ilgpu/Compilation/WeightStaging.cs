@@ -1,0 +1,55 @@
+using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using ILGPU;
+using ILGPU.Runtime;
+using StableDiffusion.Ilgpu.Devices;
+
+namespace StableDiffusion.Ilgpu.Compilation;
+
+/// <summary>
+/// Page-locked memory of the processor on the way to a device: a CUDA driver copies from it straight, and from other memory by way of its own.
+/// Threads fill theirs side by side; one copies at a time.
+/// </summary>
+internal sealed class WeightStaging(DeviceSession device) : IDisposable
+{
+    private readonly ConcurrentBag<PageLockedArray1D<byte>> idle = [];
+    private readonly Lock copying = new();
+
+    /// <summary>Fills memory and copies it.</summary>
+    public void Copy<T>(ArrayView<T> target, Filling<T> fill) where T : unmanaged
+    {
+        var bytes = checked((int)(target.Length * Unsafe.SizeOf<T>()));
+        if (!idle.TryTake(out var memory) || memory.Length < bytes)
+        {
+            memory?.Dispose();
+            memory = device.Accelerator.AllocatePageLocked1D<byte>(bytes, uninitialized: true);
+        }
+
+        try
+        {
+            var values = MemoryMarshal.Cast<byte, T>(memory.Span[..bytes]);
+            fill(values);
+            lock (copying)
+            {
+                target.CopyFromCPU(device.Stream, values);
+                device.Stream.Synchronize();
+            }
+        }
+        finally
+        {
+            idle.Add(memory);
+        }
+    }
+
+    public void Dispose()
+    {
+        while (idle.TryTake(out var memory))
+        {
+            memory.Dispose();
+        }
+    }
+}
+
+/// <summary>Writes every value.</summary>
+internal delegate void Filling<T>(Span<T> values);
