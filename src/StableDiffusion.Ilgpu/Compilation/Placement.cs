@@ -57,7 +57,7 @@ internal sealed class Placement
     public IReadOnlyList<ConcatCopy> Copies(Value concat) => copies.GetValueOrDefault(concat) ?? [];
 
     /// <summary>Whether a value is written over its source.</summary>
-    public bool IsInPlace(Value value) => value.Op is GroupNorm or Activate or Affine && places[value] == places[value.Inputs[0]];
+    public bool IsInPlace(Value value) => MayOverwrite(value.Op) && places[value] == places[value.Inputs[0]];
 
     /// <summary>Backwards, so that a concatenation within another one finds its place in that.</summary>
     private void PlaceConcats(bool fold)
@@ -111,7 +111,7 @@ internal sealed class Placement
 
         // Whatever lies in the source's root must have been read by then: a later slice or concatenation of it counts as a reader.
         bool CanOverwrite(Value value) =>
-            value.Op is GroupNorm or Activate or Affine
+            MayOverwrite(value.Op)
             && !graph.IsOutput(value)
             && value.Inputs[0] is var source
             && source.Rate == value.Rate
@@ -119,6 +119,8 @@ internal sealed class Placement
             && places.Where(p => p.Value.Root == places[source].Root).All(p =>
                 p.Key.Op is not Input && !graph.IsOutput(p.Key) && users[p.Key].All(u => u.Rate == value.Rate && positions[u] <= positions[value]));
     }
+
+    private static bool MayOverwrite(Op op) => op is GroupNorm or Activate or Affine;
 
     private ValuePlace AddRoot(Value value)
     {

@@ -13,6 +13,9 @@ namespace StableDiffusion.Ilgpu.Compilation;
 /// </summary>
 internal sealed class WeightStaging(DeviceSession device) : IDisposable
 {
+    /// <summary>Less is not worth locking: most parts have about as many bytes.</summary>
+    private const int LeastBytes = 1 << 21;
+
     private readonly ConcurrentBag<PageLockedArray1D<byte>> idle = [];
     private readonly Lock copying = new();
 
@@ -23,7 +26,7 @@ internal sealed class WeightStaging(DeviceSession device) : IDisposable
         if (!idle.TryTake(out var memory) || memory.Length < bytes)
         {
             memory?.Dispose();
-            memory = device.Accelerator.AllocatePageLocked1D<byte>(bytes, uninitialized: true);
+            memory = device.Accelerator.AllocatePageLocked1D<byte>(Math.Max(bytes, LeastBytes), uninitialized: true);
         }
 
         try
