@@ -68,6 +68,7 @@ public sealed class OpenClDeviceTests
         var values = TestValues(300);
         using var buffer = device.Upload<float>(values);
         var kernel = KernelLoading.Load<Action<AcceleratorStream, KernelConfig, ArrayView<float>, float>>(device.Accelerator, "scale", Scale);
+        Assert.Same(device.Accelerator, kernel.GetKernel().Accelerator);
         kernel(device.Stream, new KernelConfig(9, 16), buffer.View.SubView(11, 131), 3);
         device.Stream.Synchronize();
         Assert.Equal([.. values.Select((v, i) => i is >= 11 and < 142 ? 3 * v : v)], Download(device, buffer.View));
