@@ -80,7 +80,8 @@ internal sealed class DeviceSession : IDisposable
     /// <summary>The processor, with one group per core. Two threads a warp are the fewest that ILGPU allows; kernels use one.</summary>
     public static DeviceSession OpenCpu(int cores)
     {
-        var context = Context.Create(builder => builder.CPU(new CPUDevice(2, 1, cores)).Optimize(OptimizationLevel.O1));
+        // ILGPU runs kernels as .NET compiled them: what it would optimise is not what runs.
+        var context = Context.Create(builder => builder.CPU(new CPUDevice(2, 1, cores)).Optimize(OptimizationLevel.O0));
         return new DeviceSession(context, context.CreateCPUAccelerator(0), Hardware.Processor);
     }
 
