@@ -1,0 +1,46 @@
+using StableDiffusion.Ilgpu.Compilation;
+using StableDiffusion.Ilgpu.Devices;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.EachBackend;
+
+/// <summary>A model's parts are loaded side by side, and stop one another when one fails.</summary>
+public sealed class PrepareTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    [Theory]
+    [InlineData("text_encoder")]
+    [InlineData("unet")]
+    [InlineData("vae")]
+    public void The_part_that_failed_is_told_and_not_that_others_stopped(string part)
+    {
+        var original = ReferenceData.PathOf("tiny-sd15");
+        foreach (var file in Directory.EnumerateFiles(original, "*", SearchOption.AllDirectories))
+        {
+            var copy = folder[Path.GetRelativePath(original, file)];
+            Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
+            File.Copy(file, copy);
+        }
+
+        // Checked when it is opened, and cut off before it is read.
+        using var model = LoadedModel.Open(folder.Path);
+        var weights = Directory.GetFiles(folder[part], "*.safetensors").Single();
+        using (var stream = new FileStream(weights, FileMode.Open))
+        {
+            stream.SetLength(stream.Length / 2);
+        }
+
+        using var device = DeviceSession.OpenCpu(2);
+        var backend = new Backend(BackendProfile.Best, Half: true);
+        using (var engine = new DiffusionEngine<ushort>(model, device, DeviceFixture.Compile<ushort>(device, backend), FusionOptions.All))
+        {
+            var e = Assert.Throws<StableDiffusionException>(() => engine.Prepare(model.UNetConfig.SampleSize, TestContext.Current.CancellationToken));
+            Assert.Contains(weights, e.Message, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(0, device.LiveBuffers);
+    }
+
+    public void Dispose() => folder.Dispose();
+}
