@@ -30,7 +30,7 @@ for project in src/StableDiffusion.Ilgpu.Cli benchmarks/StableDiffusion.Ilgpu.Be
 done
 find "$root/bin" \( -name '*.pdb' -o -name '*.xml' \) -delete
 
-# For debuggers, disassembly, system traces and coverage, which nothing there asks for: a fifth of the file.
+# For debuggers, disassembly, system traces and coverage, which nothing there asks for: a sixth of the file.
 rm -rf "$root"/bin/{libmscordaccore.so,libmscordbi.so,libcapstone.so,amd64,Microsoft.CodeCoverage}
 
 commit=$(git rev-parse --short=12 HEAD)

@@ -72,18 +72,8 @@ internal sealed class PictureOptionSet
 
     private static string LatentNames => string.Join(", ", Latents.Select(l => l.Name));
 
-    private static ResizeMode FindResizeMode(string name)
-    {
-        foreach (var mode in Enum.GetValues<ResizeMode>())
-        {
-            if (string.Equals(PictureSettingsText.NameOf(mode), name, StringComparison.OrdinalIgnoreCase))
-            {
-                return mode;
-            }
-        }
-
-        throw new StableDiffusionException($"unknown resize mode \"{name}\": choose one of {ResizeModeNames}");
-    }
+    private static ResizeMode FindResizeMode(string name) => PictureSettingsText.FindResizeMode(name)
+        ?? throw new StableDiffusionException($"unknown resize mode \"{name}\": choose one of {ResizeModeNames}");
 
     private static bool FindLatent(string name)
     {

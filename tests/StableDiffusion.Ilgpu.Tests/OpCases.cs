@@ -272,18 +272,12 @@ internal static class OpCases
         });
         foreach (var (n, h, w, c, groups) in new[] { (2, 3, 4, 20, 4), (1, 5, 27, 10, 2), (2, 44, 50, 48, 8), (1, 9, 8, 64, 32) })
         {
-            yield return Case($"group norm {n}x{h}x{w}x{c}, {groups} groups, over its source", g =>
-            {
-                var s = Root(g);
-                return (s / "d").Linear((s / "n").GroupNorm((s / "a").Linear(X(g, n, h, w, 8), c), groups, 1e-5).Silu(), 9);
-            });
+            yield return Case($"group norm {n}x{h}x{w}x{c}, {groups} groups, over its source",
+                g => (Root(g) / "d").Linear((Root(g) / "n").GroupNorm((Root(g) / "a").Linear(X(g, n, h, w, 8), c), groups, 1e-5).Silu(), 9));
         }
 
-        yield return Case("layer norm and activations, each over its source", g =>
-        {
-            var s = Root(g);
-            return (s / "d").Linear((s / "n").LayerNorm(X(g, 2, 3, 5, 27), 1e-5).Silu().Affine(0.75, 0.5).Activate(Activation.Gelu), 9);
-        });
+        yield return Case("activations over a layer norm, each over its source",
+            g => (Root(g) / "d").Linear((Root(g) / "n").LayerNorm(X(g, 2, 3, 5, 27), 1e-5).Silu().Affine(0.75, 0.5).Activate(Activation.Gelu), 9));
         yield return Moved("group norm of values around 100", 1e-4, "fp32 holds 100 + u to 4e-6 of u's size, and so do the means",
             g => (Root(g) / "n").GroupNorm(X(g, 2, 20, 30, 32), 8, 1e-5));
         yield return Moved("group norm of 2200 rows around 100", 1e-4, "as above",

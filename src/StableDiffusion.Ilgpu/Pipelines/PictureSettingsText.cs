@@ -13,6 +13,10 @@ internal static class PictureSettingsText
 
     public static string NameOf(ResizeMode mode) => mode.ToString().ToLowerInvariant();
 
+    /// <summary>The mode of that name, in any case; null if there is none.</summary>
+    public static ResizeMode? FindResizeMode(string name) => Enum.GetValues<ResizeMode>().Cast<ResizeMode?>()
+        .FirstOrDefault(m => string.Equals(name, NameOf(m!.Value), StringComparison.OrdinalIgnoreCase));
+
     /// <summary>
     /// Keys in the order of AUTOMATIC1111's web UI, then two that it does not write; null values for what does not apply or is as usual.
     /// </summary>

@@ -112,8 +112,7 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     public bool? InvertMask => settings[ModeKey] is { } mode ? Same(mode, PictureSettingsText.InvertedMask) : null;
 
     /// <summary>How the picture was made to fit; null where nothing tells, or in a way that is not known here.</summary>
-    public ResizeMode? ResizeMode => settings[ResizeKey] is not { } mode ? null
-        : Enum.GetValues<ResizeMode>().Cast<ResizeMode?>().FirstOrDefault(m => Same(mode, PictureSettingsText.NameOf(m!.Value)));
+    public ResizeMode? ResizeMode => settings[ResizeKey] is { } mode ? PictureSettingsText.FindResizeMode(mode) : null;
 
     /// <summary>Whether the mean of the encoder's distribution was begun with; null where nothing tells.</summary>
     public bool? MeanLatent => settings[LatentKey] is { } latent ? Same(latent, PictureSettingsText.MeanLatent) : null;

@@ -15,13 +15,7 @@ public sealed class PrepareTests : IDisposable
     [InlineData("vae")]
     public void The_part_that_failed_is_told_and_not_that_others_stopped(string part)
     {
-        var original = ReferenceData.PathOf("tiny-sd15");
-        foreach (var file in Directory.EnumerateFiles(original, "*", SearchOption.AllDirectories))
-        {
-            var copy = folder[Path.GetRelativePath(original, file)];
-            Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
-            File.Copy(file, copy);
-        }
+        TemporaryFolder.Copy(ReferenceData.PathOf("tiny-sd15"), folder.Path);
 
         // Checked when it is opened, and cut off before it is read.
         using var model = LoadedModel.Open(folder.Path);

@@ -81,7 +81,7 @@ public sealed class ModelVariantTests : IDisposable
         path = FullSizeNames.WriteSparse(path, Tensors("sd21", 4, true));
         Assert.Equal(PredictionType.Epsilon, Prediction(path, null));
         Assert.Equal(PredictionType.V, Prediction(path, PredictionType.V));
-        CopyConfigs("tiny-sd21", files.Folder);
+        TemporaryFolder.CopyConfigs(ReferenceData.PathOf("tiny-sd21"), files.Folder);
         Assert.Equal(PredictionType.V, Prediction(path, null));
 
         // Of 1.x models there is no published one with v, but others' are.
@@ -126,16 +126,6 @@ public sealed class ModelVariantTests : IDisposable
         Assert.Equal((activation, layers), (model.TextConfig.Activation, model.TextConfig.Layers));
         Assert.Equal(padding, model.Tokenize("")[^1]);
         Assert.Contains("single file", info.Layout, StringComparison.Ordinal);
-    }
-
-    private static void CopyConfigs(string model, string folder)
-    {
-        foreach (var file in Directory.GetFiles(ReferenceData.PathOf(model), "*.json", SearchOption.AllDirectories))
-        {
-            var to = Path.Combine(folder, Path.GetRelativePath(ReferenceData.PathOf(model), file));
-            Directory.CreateDirectory(Path.GetDirectoryName(to)!);
-            File.Copy(file, to, overwrite: true);
-        }
     }
 
     private string Write(string model, int channels, bool withLastLayer = true) =>

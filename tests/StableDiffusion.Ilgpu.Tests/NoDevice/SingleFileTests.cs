@@ -62,12 +62,7 @@ public sealed class SingleFileTests : IDisposable
         var sample = new SingleFileSample(model);
         var path = sample.Write(files.PathOf("model.safetensors"));
         WeightsTestFiles.Refused(() => ModelSource.Open(path), path, "no published ones", "unet: ", "--config");
-        foreach (var file in Directory.GetFiles(ReferenceData.PathOf(model), "*.json", SearchOption.AllDirectories))
-        {
-            var to = files.PathOf(Path.GetRelativePath(ReferenceData.PathOf(model), file));
-            Directory.CreateDirectory(Path.GetDirectoryName(to)!);
-            File.Copy(file, to);
-        }
+        TemporaryFolder.CopyConfigs(ReferenceData.PathOf(model), Path.GetDirectoryName(path)!);
 
         Compare(model, "beside its configurations", new ModelOptions { Model = path });
         var missing = new ModelOptions { ConfigFolder = files.PathOf("none") };
@@ -211,12 +206,7 @@ public sealed class SingleFileTests : IDisposable
     public void A_folder_may_hold_PyTorch_files()
     {
         var model = SingleFileSample.Models.First();
-        foreach (var file in Directory.GetFiles(ReferenceData.PathOf(model), "*.json", SearchOption.AllDirectories))
-        {
-            var to = files.PathOf("folder", Path.GetRelativePath(ReferenceData.PathOf(model), file));
-            Directory.CreateDirectory(Path.GetDirectoryName(to)!);
-            File.Copy(file, to);
-        }
+        TemporaryFolder.CopyConfigs(ReferenceData.PathOf(model), files.PathOf("folder"));
 
         var sample = new SingleFileSample(model);
         const string Diffusers = "diffusion_pytorch_model";

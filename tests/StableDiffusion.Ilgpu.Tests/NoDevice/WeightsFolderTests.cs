@@ -306,14 +306,7 @@ public sealed class WeightsFolderTests : IDisposable
     private string Copy()
     {
         var copy = files.PathOf("copy");
-        var kept = new[] { ".json", ".txt", ".safetensors" };
-        foreach (var file in Directory.GetFiles(Demo, "*", SearchOption.AllDirectories).Where(f => kept.Contains(Path.GetExtension(f))))
-        {
-            var to = Path.Combine(copy, Path.GetRelativePath(Demo, file));
-            Directory.CreateDirectory(Path.GetDirectoryName(to)!);
-            File.Copy(file, to);
-        }
-
+        TemporaryFolder.Copy(Demo, copy, f => Path.GetExtension(f) is ".json" or ".txt" or ".safetensors");
         return copy;
     }
 }
