@@ -4,9 +4,9 @@ using System.Runtime.Intrinsics;
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 
 /// <summary>Four floats (SSE, NEON, or software where hardware intrinsics are off).</summary>
-internal readonly struct Simd128(Vector128<float> v) : ISimd<Simd128>
+internal struct Simd128(Vector128<float> v) : ISimd<Simd128>
 {
-    private readonly Vector128<float> v = v;
+    private Vector128<float> v = v;
 
     public static int Count => 4;
     public static int TileRows => 4;
@@ -43,6 +43,9 @@ internal readonly struct Simd128(Vector128<float> v) : ISimd<Simd128>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd128 MultiplyAdd(Simd128 a, Simd128 b, Simd128 c) => new(Vector128.FusedMultiplyAdd(a.v, b.v, c.v));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void AddProduct(ref Simd128 sum, Simd128 a, Simd128 b) => sum.v = Vector128.FusedMultiplyAdd(a.v, b.v, sum.v);
 
     public static Simd128 operator +(Simd128 a, Simd128 b) => new(a.v + b.v);
     public static Simd128 operator -(Simd128 a, Simd128 b) => new(a.v - b.v);

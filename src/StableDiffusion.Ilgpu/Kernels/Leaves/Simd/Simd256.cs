@@ -4,9 +4,9 @@ using System.Runtime.Intrinsics;
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 
 /// <summary>Eight floats (AVX2).</summary>
-internal readonly struct Simd256(Vector256<float> v) : ISimd<Simd256>
+internal struct Simd256(Vector256<float> v) : ISimd<Simd256>
 {
-    private readonly Vector256<float> v = v;
+    private Vector256<float> v = v;
 
     public static int Count => 8;
     public static int TileRows => 6;
@@ -43,6 +43,9 @@ internal readonly struct Simd256(Vector256<float> v) : ISimd<Simd256>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd256 MultiplyAdd(Simd256 a, Simd256 b, Simd256 c) => new(Vector256.FusedMultiplyAdd(a.v, b.v, c.v));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void AddProduct(ref Simd256 sum, Simd256 a, Simd256 b) => sum.v = Vector256.FusedMultiplyAdd(a.v, b.v, sum.v);
 
     public static Simd256 operator +(Simd256 a, Simd256 b) => new(a.v + b.v);
     public static Simd256 operator -(Simd256 a, Simd256 b) => new(a.v - b.v);

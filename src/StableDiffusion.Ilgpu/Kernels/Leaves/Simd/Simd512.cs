@@ -4,9 +4,9 @@ using System.Runtime.Intrinsics;
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 
 /// <summary>Sixteen floats (AVX-512).</summary>
-internal readonly struct Simd512(Vector512<float> v) : ISimd<Simd512>
+internal struct Simd512(Vector512<float> v) : ISimd<Simd512>
 {
-    private readonly Vector512<float> v = v;
+    private Vector512<float> v = v;
 
     public static int Count => 16;
     public static int TileRows => 8;
@@ -43,6 +43,9 @@ internal readonly struct Simd512(Vector512<float> v) : ISimd<Simd512>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd512 MultiplyAdd(Simd512 a, Simd512 b, Simd512 c) => new(Vector512.FusedMultiplyAdd(a.v, b.v, c.v));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void AddProduct(ref Simd512 sum, Simd512 a, Simd512 b) => sum.v = Vector512.FusedMultiplyAdd(a.v, b.v, sum.v);
 
     public static Simd512 operator +(Simd512 a, Simd512 b) => new(a.v + b.v);
     public static Simd512 operator -(Simd512 a, Simd512 b) => new(a.v - b.v);

@@ -2,30 +2,47 @@ using System.Runtime.CompilerServices;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 
-/// <summary>How the left factor lies in memory: a type, so that its distances are constants where they can be.</summary>
+/// <summary>How the factors lie in memory: a type, so that distances are constants where they can be.</summary>
 internal interface IMultiplyLayout
 {
-    /// <summary>From a row to the next one; <paramref name="pitch"/> is what the caller gave.</summary>
+    /// <summary>From a row of the left factor to the next one; <paramref name="pitch"/> is what the caller gave.</summary>
     static abstract nint Row(nint pitch);
 
-    /// <summary>From a depth to the next one.</summary>
+    /// <summary>From a depth of the left factor to the next one.</summary>
     static abstract nint Step(nint pitch);
+
+    /// <summary>From a depth of the right factor to the next one; <paramref name="block"/> is the columns that are multiplied at once.</summary>
+    static abstract nint PanelPitch(nint block);
 }
 
-/// <summary>Row by row at the fixed pitch <see cref="Tile.SourcePitch"/>.</summary>
+/// <summary>Row by row at the fixed pitch <see cref="Tile.SourcePitch"/>, times a panel as it is.</summary>
 internal readonly struct RowByRow : IMultiplyLayout
 {
     public static nint Row(nint pitch) => Tile.SourcePitch;
 
     public static nint Step(nint pitch) => 1;
+
+    public static nint PanelPitch(nint block) => Tile.Columns;
 }
 
-/// <summary>Column by column at any pitch.</summary>
+/// <summary>Row by row at the fixed pitch <see cref="Tile.SourcePitch"/>, times a panel in blocks of the columns that are multiplied at once.</summary>
+internal readonly struct RowByBlock : IMultiplyLayout
+{
+    public static nint Row(nint pitch) => Tile.SourcePitch;
+
+    public static nint Step(nint pitch) => 1;
+
+    public static nint PanelPitch(nint block) => block;
+}
+
+/// <summary>Column by column at any pitch, times a panel as it is.</summary>
 internal readonly struct ColumnByColumn : IMultiplyLayout
 {
     public static nint Row(nint pitch) => 1;
 
     public static nint Step(nint pitch) => pitch;
+
+    public static nint PanelPitch(nint block) => Tile.Columns;
 }
 
 /// <summary>
@@ -38,20 +55,32 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
 {
     private const MethodImplOptions Block = MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining;
 
-    /// <summary>C (+)= A B with A row by row.</summary>
+    /// <summary>Depths for one turn of the loop: each instruction beside the multiply-adds counts where two threads share a core.</summary>
+    private const int Unrolled = 4;
+
+    /// <summary>C (+)= A B with A row by row, and B at the pitch 32 or 2 * <c>V.Count</c>, in blocks <paramref name="bBlock"/> apart.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Rows(ref float a, ref float b, int bPitch, int bBlock, ref float c, int cPitch, int rows, int depth, bool accumulate) =>
-        Sweep<RowByRow>(ref a, 0, ref b, bPitch, bPitch == Tile.Columns ? 2 * V.Count : bBlock, ref c, cPitch, rows, depth, accumulate);
+    public static void Rows(ref float a, ref float b, int bPitch, int bBlock, ref float c, int cPitch, int rows, int depth, bool accumulate)
+    {
+        if (bPitch == Tile.Columns)
+        {
+            Sweep<RowByRow>(ref a, 0, ref b, 2 * V.Count, ref c, cPitch, rows, depth, accumulate);
+        }
+        else
+        {
+            Sweep<RowByBlock>(ref a, 0, ref b, bBlock, ref c, cPitch, rows, depth, accumulate);
+        }
+    }
 
     /// <summary>C += A^T B with A column by column at <paramref name="aPitch"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Columns(ref float a, int aPitch, ref float b, ref float c, int rows, int depth) =>
-        Sweep<ColumnByColumn>(ref a, aPitch, ref b, Tile.Columns, 2 * V.Count, ref c, Tile.Columns, rows, depth, true);
+        Sweep<ColumnByColumn>(ref a, aPitch, ref b, 2 * V.Count, ref c, Tile.Columns, rows, depth, true);
 
     /// <summary>Column block by column block, so that the part of B that is read again for all rows is as small as it can be.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Sweep<TLayout>(
-        ref float a, nint pitch, ref float b, nint bPitch, nint bBlock, ref float c, int cPitch, int rows, int depth, bool accumulate)
+        ref float a, nint pitch, ref float b, nint bBlock, ref float c, int cPitch, int rows, int depth, bool accumulate)
         where TLayout : struct, IMultiplyLayout
     {
         for (nint column = 0; column < Tile.Columns; column += 2 * V.Count)
@@ -63,17 +92,17 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
                 ref var target = ref Unsafe.Add(ref c, (row * cPitch) + column);
                 if (V.TileRows == 8)
                 {
-                    Block8<TLayout>(ref source, pitch, ref panel, bPitch, ref target, cPitch, depth, accumulate);
+                    Block8<TLayout>(ref source, pitch, ref panel, ref target, cPitch, depth, accumulate);
                     row += 8;
                 }
                 else if (V.TileRows == 6 && rows - row is > 8 or 6 or 5)
                 {
-                    Block6<TLayout>(ref source, pitch, ref panel, bPitch, ref target, cPitch, depth, accumulate);
+                    Block6<TLayout>(ref source, pitch, ref panel, ref target, cPitch, depth, accumulate);
                     row += 6;
                 }
                 else
                 {
-                    Block4<TLayout>(ref source, pitch, ref panel, bPitch, ref target, cPitch, depth, accumulate);
+                    Block4<TLayout>(ref source, pitch, ref panel, ref target, cPitch, depth, accumulate);
                     row += 4;
                 }
             }
@@ -81,190 +110,197 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
     }
 
     [MethodImpl(Block)]
-    private static void Block8<TLayout>(ref float a, nint pitch, ref float b, nint bPitch, ref float c, nint cPitch, int depth, bool accumulate)
+    private static void Block8<TLayout>(ref float a, nint pitch, ref float b, ref float c, nint cPitch, int depth, bool accumulate)
         where TLayout : struct, IMultiplyLayout
     {
         V x0, x1, x2, x3, x4, x5, x6, x7, y0, y1, y2, y3, y4, y5, y6, y7;
         x0 = x1 = x2 = x3 = x4 = x5 = x6 = x7 = y0 = y1 = y2 = y3 = y4 = y5 = y6 = y7 = V.Create(0);
         if (accumulate)
         {
-            x0 = V.Load(ref c);
-            y0 = V.Load(ref c, V.Count);
-            x1 = V.Load(ref c, cPitch);
-            y1 = V.Load(ref c, cPitch + V.Count);
-            x2 = V.Load(ref c, 2 * cPitch);
-            y2 = V.Load(ref c, (2 * cPitch) + V.Count);
-            x3 = V.Load(ref c, 3 * cPitch);
-            y3 = V.Load(ref c, (3 * cPitch) + V.Count);
-            x4 = V.Load(ref c, 4 * cPitch);
-            y4 = V.Load(ref c, (4 * cPitch) + V.Count);
-            x5 = V.Load(ref c, 5 * cPitch);
-            y5 = V.Load(ref c, (5 * cPitch) + V.Count);
-            x6 = V.Load(ref c, 6 * cPitch);
-            y6 = V.Load(ref c, (6 * cPitch) + V.Count);
-            x7 = V.Load(ref c, 7 * cPitch);
-            y7 = V.Load(ref c, (7 * cPitch) + V.Count);
+            LoadRow(ref c, out x0, out y0);
+            LoadRow(ref Unsafe.Add(ref c, cPitch), out x1, out y1);
+            LoadRow(ref Unsafe.Add(ref c, 2 * cPitch), out x2, out y2);
+            LoadRow(ref Unsafe.Add(ref c, 3 * cPitch), out x3, out y3);
+            LoadRow(ref Unsafe.Add(ref c, 4 * cPitch), out x4, out y4);
+            LoadRow(ref Unsafe.Add(ref c, 5 * cPitch), out x5, out y5);
+            LoadRow(ref Unsafe.Add(ref c, 6 * cPitch), out x6, out y6);
+            LoadRow(ref Unsafe.Add(ref c, 7 * cPitch), out x7, out y7);
         }
 
-        for (var k = 0; k < depth; k++)
+        for (; depth >= Unrolled; depth -= Unrolled)
         {
-            var left = V.Load(ref b);
-            var right = V.Load(ref b, V.Count);
-            var value = V.Create(a);
-            x0 = V.MultiplyAdd(value, left, x0);
-            y0 = V.MultiplyAdd(value, right, y0);
-            value = V.Create(Unsafe.Add(ref a, TLayout.Row(pitch)));
-            x1 = V.MultiplyAdd(value, left, x1);
-            y1 = V.MultiplyAdd(value, right, y1);
-            value = V.Create(Unsafe.Add(ref a, 2 * TLayout.Row(pitch)));
-            x2 = V.MultiplyAdd(value, left, x2);
-            y2 = V.MultiplyAdd(value, right, y2);
-            value = V.Create(Unsafe.Add(ref a, 3 * TLayout.Row(pitch)));
-            x3 = V.MultiplyAdd(value, left, x3);
-            y3 = V.MultiplyAdd(value, right, y3);
-            value = V.Create(Unsafe.Add(ref a, 4 * TLayout.Row(pitch)));
-            x4 = V.MultiplyAdd(value, left, x4);
-            y4 = V.MultiplyAdd(value, right, y4);
-            value = V.Create(Unsafe.Add(ref a, 5 * TLayout.Row(pitch)));
-            x5 = V.MultiplyAdd(value, left, x5);
-            y5 = V.MultiplyAdd(value, right, y5);
-            value = V.Create(Unsafe.Add(ref a, 6 * TLayout.Row(pitch)));
-            x6 = V.MultiplyAdd(value, left, x6);
-            y6 = V.MultiplyAdd(value, right, y6);
-            value = V.Create(Unsafe.Add(ref a, 7 * TLayout.Row(pitch)));
-            x7 = V.MultiplyAdd(value, left, x7);
-            y7 = V.MultiplyAdd(value, right, y7);
-            a = ref Unsafe.Add(ref a, TLayout.Step(pitch));
-            b = ref Unsafe.Add(ref b, bPitch);
+            Step8<TLayout>(ref a, pitch, ref b, 0,
+                ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3, ref x4, ref y4, ref x5, ref y5, ref x6, ref y6, ref x7, ref y7);
+            Step8<TLayout>(ref a, pitch, ref b, 1,
+                ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3, ref x4, ref y4, ref x5, ref y5, ref x6, ref y6, ref x7, ref y7);
+            Step8<TLayout>(ref a, pitch, ref b, 2,
+                ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3, ref x4, ref y4, ref x5, ref y5, ref x6, ref y6, ref x7, ref y7);
+            Step8<TLayout>(ref a, pitch, ref b, 3,
+                ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3, ref x4, ref y4, ref x5, ref y5, ref x6, ref y6, ref x7, ref y7);
+            a = ref Unsafe.Add(ref a, Unrolled * TLayout.Step(pitch));
+            b = ref Unsafe.Add(ref b, Unrolled * TLayout.PanelPitch(2 * V.Count));
         }
 
-        V.Store(x0, ref c);
-        V.Store(y0, ref c, V.Count);
-        V.Store(x1, ref c, cPitch);
-        V.Store(y1, ref c, cPitch + V.Count);
-        V.Store(x2, ref c, 2 * cPitch);
-        V.Store(y2, ref c, (2 * cPitch) + V.Count);
-        V.Store(x3, ref c, 3 * cPitch);
-        V.Store(y3, ref c, (3 * cPitch) + V.Count);
-        V.Store(x4, ref c, 4 * cPitch);
-        V.Store(y4, ref c, (4 * cPitch) + V.Count);
-        V.Store(x5, ref c, 5 * cPitch);
-        V.Store(y5, ref c, (5 * cPitch) + V.Count);
-        V.Store(x6, ref c, 6 * cPitch);
-        V.Store(y6, ref c, (6 * cPitch) + V.Count);
-        V.Store(x7, ref c, 7 * cPitch);
-        V.Store(y7, ref c, (7 * cPitch) + V.Count);
+        for (; depth > 0; depth--)
+        {
+            Step8<TLayout>(ref a, pitch, ref b, 0,
+                ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3, ref x4, ref y4, ref x5, ref y5, ref x6, ref y6, ref x7, ref y7);
+            a = ref Unsafe.Add(ref a, TLayout.Step(pitch));
+            b = ref Unsafe.Add(ref b, TLayout.PanelPitch(2 * V.Count));
+        }
+
+        StoreRow(x0, y0, ref c);
+        StoreRow(x1, y1, ref Unsafe.Add(ref c, cPitch));
+        StoreRow(x2, y2, ref Unsafe.Add(ref c, 2 * cPitch));
+        StoreRow(x3, y3, ref Unsafe.Add(ref c, 3 * cPitch));
+        StoreRow(x4, y4, ref Unsafe.Add(ref c, 4 * cPitch));
+        StoreRow(x5, y5, ref Unsafe.Add(ref c, 5 * cPitch));
+        StoreRow(x6, y6, ref Unsafe.Add(ref c, 6 * cPitch));
+        StoreRow(x7, y7, ref Unsafe.Add(ref c, 7 * cPitch));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Step8<TLayout>(
+        ref float a, nint pitch, ref float b, nint k,
+        ref V x0, ref V y0, ref V x1, ref V y1, ref V x2, ref V y2, ref V x3, ref V y3,
+        ref V x4, ref V y4, ref V x5, ref V y5, ref V x6, ref V y6, ref V x7, ref V y7)
+        where TLayout : struct, IMultiplyLayout
+    {
+        var at = k * TLayout.PanelPitch(2 * V.Count);
+        var (left, right) = (V.Load(ref b, at), V.Load(ref b, at + V.Count));
+        AddRow(V.Create(Unsafe.Add(ref a, k * TLayout.Step(pitch))), left, right, ref x0, ref y0);
+        AddRow(V.Create(Unsafe.Add(ref a, TLayout.Row(pitch) + (k * TLayout.Step(pitch)))), left, right, ref x1, ref y1);
+        AddRow(V.Create(Unsafe.Add(ref a, (2 * TLayout.Row(pitch)) + (k * TLayout.Step(pitch)))), left, right, ref x2, ref y2);
+        AddRow(V.Create(Unsafe.Add(ref a, (3 * TLayout.Row(pitch)) + (k * TLayout.Step(pitch)))), left, right, ref x3, ref y3);
+        AddRow(V.Create(Unsafe.Add(ref a, (4 * TLayout.Row(pitch)) + (k * TLayout.Step(pitch)))), left, right, ref x4, ref y4);
+        AddRow(V.Create(Unsafe.Add(ref a, (5 * TLayout.Row(pitch)) + (k * TLayout.Step(pitch)))), left, right, ref x5, ref y5);
+        AddRow(V.Create(Unsafe.Add(ref a, (6 * TLayout.Row(pitch)) + (k * TLayout.Step(pitch)))), left, right, ref x6, ref y6);
+        AddRow(V.Create(Unsafe.Add(ref a, (7 * TLayout.Row(pitch)) + (k * TLayout.Step(pitch)))), left, right, ref x7, ref y7);
     }
 
     /// <summary>For machines with sixteen registers: twelve of them hold sums.</summary>
     [MethodImpl(Block)]
-    private static void Block6<TLayout>(ref float a, nint pitch, ref float b, nint bPitch, ref float c, nint cPitch, int depth, bool accumulate)
+    private static void Block6<TLayout>(ref float a, nint pitch, ref float b, ref float c, nint cPitch, int depth, bool accumulate)
         where TLayout : struct, IMultiplyLayout
     {
         V x0, x1, x2, x3, x4, x5, y0, y1, y2, y3, y4, y5;
         x0 = x1 = x2 = x3 = x4 = x5 = y0 = y1 = y2 = y3 = y4 = y5 = V.Create(0);
         if (accumulate)
         {
-            x0 = V.Load(ref c);
-            y0 = V.Load(ref c, V.Count);
-            x1 = V.Load(ref c, cPitch);
-            y1 = V.Load(ref c, cPitch + V.Count);
-            x2 = V.Load(ref c, 2 * cPitch);
-            y2 = V.Load(ref c, (2 * cPitch) + V.Count);
-            x3 = V.Load(ref c, 3 * cPitch);
-            y3 = V.Load(ref c, (3 * cPitch) + V.Count);
-            x4 = V.Load(ref c, 4 * cPitch);
-            y4 = V.Load(ref c, (4 * cPitch) + V.Count);
-            x5 = V.Load(ref c, 5 * cPitch);
-            y5 = V.Load(ref c, (5 * cPitch) + V.Count);
+            LoadRow(ref c, out x0, out y0);
+            LoadRow(ref Unsafe.Add(ref c, cPitch), out x1, out y1);
+            LoadRow(ref Unsafe.Add(ref c, 2 * cPitch), out x2, out y2);
+            LoadRow(ref Unsafe.Add(ref c, 3 * cPitch), out x3, out y3);
+            LoadRow(ref Unsafe.Add(ref c, 4 * cPitch), out x4, out y4);
+            LoadRow(ref Unsafe.Add(ref c, 5 * cPitch), out x5, out y5);
         }
 
-        for (var k = 0; k < depth; k++)
+        for (; depth >= Unrolled; depth -= Unrolled)
         {
-            var left = V.Load(ref b);
-            var right = V.Load(ref b, V.Count);
-            var value = V.Create(a);
-            x0 = V.MultiplyAdd(value, left, x0);
-            y0 = V.MultiplyAdd(value, right, y0);
-            value = V.Create(Unsafe.Add(ref a, TLayout.Row(pitch)));
-            x1 = V.MultiplyAdd(value, left, x1);
-            y1 = V.MultiplyAdd(value, right, y1);
-            value = V.Create(Unsafe.Add(ref a, 2 * TLayout.Row(pitch)));
-            x2 = V.MultiplyAdd(value, left, x2);
-            y2 = V.MultiplyAdd(value, right, y2);
-            value = V.Create(Unsafe.Add(ref a, 3 * TLayout.Row(pitch)));
-            x3 = V.MultiplyAdd(value, left, x3);
-            y3 = V.MultiplyAdd(value, right, y3);
-            value = V.Create(Unsafe.Add(ref a, 4 * TLayout.Row(pitch)));
-            x4 = V.MultiplyAdd(value, left, x4);
-            y4 = V.MultiplyAdd(value, right, y4);
-            value = V.Create(Unsafe.Add(ref a, 5 * TLayout.Row(pitch)));
-            x5 = V.MultiplyAdd(value, left, x5);
-            y5 = V.MultiplyAdd(value, right, y5);
-            a = ref Unsafe.Add(ref a, TLayout.Step(pitch));
-            b = ref Unsafe.Add(ref b, bPitch);
+            Step6<TLayout>(ref a, pitch, ref b, 0, ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3, ref x4, ref y4, ref x5, ref y5);
+            Step6<TLayout>(ref a, pitch, ref b, 1, ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3, ref x4, ref y4, ref x5, ref y5);
+            Step6<TLayout>(ref a, pitch, ref b, 2, ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3, ref x4, ref y4, ref x5, ref y5);
+            Step6<TLayout>(ref a, pitch, ref b, 3, ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3, ref x4, ref y4, ref x5, ref y5);
+            a = ref Unsafe.Add(ref a, Unrolled * TLayout.Step(pitch));
+            b = ref Unsafe.Add(ref b, Unrolled * TLayout.PanelPitch(2 * V.Count));
         }
 
-        V.Store(x0, ref c);
-        V.Store(y0, ref c, V.Count);
-        V.Store(x1, ref c, cPitch);
-        V.Store(y1, ref c, cPitch + V.Count);
-        V.Store(x2, ref c, 2 * cPitch);
-        V.Store(y2, ref c, (2 * cPitch) + V.Count);
-        V.Store(x3, ref c, 3 * cPitch);
-        V.Store(y3, ref c, (3 * cPitch) + V.Count);
-        V.Store(x4, ref c, 4 * cPitch);
-        V.Store(y4, ref c, (4 * cPitch) + V.Count);
-        V.Store(x5, ref c, 5 * cPitch);
-        V.Store(y5, ref c, (5 * cPitch) + V.Count);
+        for (; depth > 0; depth--)
+        {
+            Step6<TLayout>(ref a, pitch, ref b, 0, ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3, ref x4, ref y4, ref x5, ref y5);
+            a = ref Unsafe.Add(ref a, TLayout.Step(pitch));
+            b = ref Unsafe.Add(ref b, TLayout.PanelPitch(2 * V.Count));
+        }
+
+        StoreRow(x0, y0, ref c);
+        StoreRow(x1, y1, ref Unsafe.Add(ref c, cPitch));
+        StoreRow(x2, y2, ref Unsafe.Add(ref c, 2 * cPitch));
+        StoreRow(x3, y3, ref Unsafe.Add(ref c, 3 * cPitch));
+        StoreRow(x4, y4, ref Unsafe.Add(ref c, 4 * cPitch));
+        StoreRow(x5, y5, ref Unsafe.Add(ref c, 5 * cPitch));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Step6<TLayout>(
+        ref float a, nint pitch, ref float b, nint k,
+        ref V x0, ref V y0, ref V x1, ref V y1, ref V x2, ref V y2, ref V x3, ref V y3, ref V x4, ref V y4, ref V x5, ref V y5)
+        where TLayout : struct, IMultiplyLayout
+    {
+        var at = k * TLayout.PanelPitch(2 * V.Count);
+        var (left, right) = (V.Load(ref b, at), V.Load(ref b, at + V.Count));
+        AddRow(V.Create(Unsafe.Add(ref a, k * TLayout.Step(pitch))), left, right, ref x0, ref y0);
+        AddRow(V.Create(Unsafe.Add(ref a, TLayout.Row(pitch) + (k * TLayout.Step(pitch)))), left, right, ref x1, ref y1);
+        AddRow(V.Create(Unsafe.Add(ref a, (2 * TLayout.Row(pitch)) + (k * TLayout.Step(pitch)))), left, right, ref x2, ref y2);
+        AddRow(V.Create(Unsafe.Add(ref a, (3 * TLayout.Row(pitch)) + (k * TLayout.Step(pitch)))), left, right, ref x3, ref y3);
+        AddRow(V.Create(Unsafe.Add(ref a, (4 * TLayout.Row(pitch)) + (k * TLayout.Step(pitch)))), left, right, ref x4, ref y4);
+        AddRow(V.Create(Unsafe.Add(ref a, (5 * TLayout.Row(pitch)) + (k * TLayout.Step(pitch)))), left, right, ref x5, ref y5);
     }
 
     /// <summary>For what six rows do not divide, and for narrow registers.</summary>
     [MethodImpl(Block)]
-    private static void Block4<TLayout>(ref float a, nint pitch, ref float b, nint bPitch, ref float c, nint cPitch, int depth, bool accumulate)
+    private static void Block4<TLayout>(ref float a, nint pitch, ref float b, ref float c, nint cPitch, int depth, bool accumulate)
         where TLayout : struct, IMultiplyLayout
     {
         V x0, x1, x2, x3, y0, y1, y2, y3;
         x0 = x1 = x2 = x3 = y0 = y1 = y2 = y3 = V.Create(0);
         if (accumulate)
         {
-            x0 = V.Load(ref c);
-            y0 = V.Load(ref c, V.Count);
-            x1 = V.Load(ref c, cPitch);
-            y1 = V.Load(ref c, cPitch + V.Count);
-            x2 = V.Load(ref c, 2 * cPitch);
-            y2 = V.Load(ref c, (2 * cPitch) + V.Count);
-            x3 = V.Load(ref c, 3 * cPitch);
-            y3 = V.Load(ref c, (3 * cPitch) + V.Count);
+            LoadRow(ref c, out x0, out y0);
+            LoadRow(ref Unsafe.Add(ref c, cPitch), out x1, out y1);
+            LoadRow(ref Unsafe.Add(ref c, 2 * cPitch), out x2, out y2);
+            LoadRow(ref Unsafe.Add(ref c, 3 * cPitch), out x3, out y3);
         }
 
-        for (var k = 0; k < depth; k++)
+        for (; depth >= Unrolled; depth -= Unrolled)
         {
-            var left = V.Load(ref b);
-            var right = V.Load(ref b, V.Count);
-            var value = V.Create(a);
-            x0 = V.MultiplyAdd(value, left, x0);
-            y0 = V.MultiplyAdd(value, right, y0);
-            value = V.Create(Unsafe.Add(ref a, TLayout.Row(pitch)));
-            x1 = V.MultiplyAdd(value, left, x1);
-            y1 = V.MultiplyAdd(value, right, y1);
-            value = V.Create(Unsafe.Add(ref a, 2 * TLayout.Row(pitch)));
-            x2 = V.MultiplyAdd(value, left, x2);
-            y2 = V.MultiplyAdd(value, right, y2);
-            value = V.Create(Unsafe.Add(ref a, 3 * TLayout.Row(pitch)));
-            x3 = V.MultiplyAdd(value, left, x3);
-            y3 = V.MultiplyAdd(value, right, y3);
-            a = ref Unsafe.Add(ref a, TLayout.Step(pitch));
-            b = ref Unsafe.Add(ref b, bPitch);
+            Step4<TLayout>(ref a, pitch, ref b, 0, ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3);
+            Step4<TLayout>(ref a, pitch, ref b, 1, ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3);
+            Step4<TLayout>(ref a, pitch, ref b, 2, ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3);
+            Step4<TLayout>(ref a, pitch, ref b, 3, ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3);
+            a = ref Unsafe.Add(ref a, Unrolled * TLayout.Step(pitch));
+            b = ref Unsafe.Add(ref b, Unrolled * TLayout.PanelPitch(2 * V.Count));
         }
 
-        V.Store(x0, ref c);
-        V.Store(y0, ref c, V.Count);
-        V.Store(x1, ref c, cPitch);
-        V.Store(y1, ref c, cPitch + V.Count);
-        V.Store(x2, ref c, 2 * cPitch);
-        V.Store(y2, ref c, (2 * cPitch) + V.Count);
-        V.Store(x3, ref c, 3 * cPitch);
-        V.Store(y3, ref c, (3 * cPitch) + V.Count);
+        for (; depth > 0; depth--)
+        {
+            Step4<TLayout>(ref a, pitch, ref b, 0, ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3);
+            a = ref Unsafe.Add(ref a, TLayout.Step(pitch));
+            b = ref Unsafe.Add(ref b, TLayout.PanelPitch(2 * V.Count));
+        }
+
+        StoreRow(x0, y0, ref c);
+        StoreRow(x1, y1, ref Unsafe.Add(ref c, cPitch));
+        StoreRow(x2, y2, ref Unsafe.Add(ref c, 2 * cPitch));
+        StoreRow(x3, y3, ref Unsafe.Add(ref c, 3 * cPitch));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Step4<TLayout>(
+        ref float a, nint pitch, ref float b, nint k, ref V x0, ref V y0, ref V x1, ref V y1, ref V x2, ref V y2, ref V x3, ref V y3)
+        where TLayout : struct, IMultiplyLayout
+    {
+        var at = k * TLayout.PanelPitch(2 * V.Count);
+        var (left, right) = (V.Load(ref b, at), V.Load(ref b, at + V.Count));
+        AddRow(V.Create(Unsafe.Add(ref a, k * TLayout.Step(pitch))), left, right, ref x0, ref y0);
+        AddRow(V.Create(Unsafe.Add(ref a, TLayout.Row(pitch) + (k * TLayout.Step(pitch)))), left, right, ref x1, ref y1);
+        AddRow(V.Create(Unsafe.Add(ref a, (2 * TLayout.Row(pitch)) + (k * TLayout.Step(pitch)))), left, right, ref x2, ref y2);
+        AddRow(V.Create(Unsafe.Add(ref a, (3 * TLayout.Row(pitch)) + (k * TLayout.Step(pitch)))), left, right, ref x3, ref y3);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void AddRow(V value, V left, V right, ref V x, ref V y)
+    {
+        V.AddProduct(ref x, value, left);
+        V.AddProduct(ref y, value, right);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void LoadRow(ref float source, out V x, out V y) => (x, y) = (V.Load(ref source), V.Load(ref source, V.Count));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void StoreRow(V x, V y, ref float target)
+    {
+        V.Store(x, ref target);
+        V.Store(y, ref target, V.Count);
     }
 }
