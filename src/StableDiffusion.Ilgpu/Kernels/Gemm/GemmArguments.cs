@@ -110,5 +110,5 @@ internal struct GemmArguments<T> where T : unmanaged
     public readonly int PanelColumns => Epilogue.Geglu != 0 ? Tile.Columns / 2 : Tile.Columns;
 
     /// <summary>fp32 scratch values of one group: widened source rows, one widened panel, the sums.</summary>
-    public readonly int Scratch => (TileRows * Tile.SourcePitch) + (Tile.Depth * Tile.Columns) + (TileRows * TilePanels * Tile.Columns);
+    public readonly int Scratch => (TileRows * Tile.SourcePitch) + (Tile.Depth * PanelPitch) + (TileRows * TilePanels * Tile.Columns);
 }

@@ -18,7 +18,7 @@ internal static class GemmKernel<T, TLeaf>
         var leaf = default(TLeaf);
         var source = Grid.IdxX * a.Scratch;
         var panel = source + (a.TileRows * Tile.SourcePitch);
-        var sums = panel + (Tile.Depth * Tile.Columns);
+        var sums = panel + (Tile.Depth * a.PanelPitch);
         var tiles = a.Tiles;
         for (var tile = default(TLeaf).NextTile(counter, -1); tile < tiles; tile = default(TLeaf).NextTile(counter, tile))
         {
@@ -37,11 +37,10 @@ internal static class GemmKernel<T, TLeaf>
                     var packed = (((long)(firstPanel + p) * a.Depth) + k) * Tile.Columns;
                     for (var column = 0; column < Tile.Columns; column += a.PanelPitch)
                     {
-                        leaf.Widen(a.Weights, packed + column, Tile.Columns, scratch, panel + (column * depth), a.PanelPitch, depth, a.PanelPitch);
+                        leaf.Widen(a.Weights, packed + column, Tile.Columns, scratch, panel, a.PanelPitch, depth, a.PanelPitch);
+                        leaf.Multiply(
+                            scratch, source, scratch, panel, a.PanelPitch, scratch, sums + (p * Tile.Columns) + column, pitch, rows, depth, k > 0 ? 1 : 0);
                     }
-
-                    leaf.Multiply(
-                        scratch, source, scratch, panel, a.PanelPitch, a.PanelPitch * depth, scratch, sums + (p * Tile.Columns), pitch, rows, depth, k > 0 ? 1 : 0);
                 }
             }
 

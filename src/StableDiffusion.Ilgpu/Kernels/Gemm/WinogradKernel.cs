@@ -72,9 +72,12 @@ internal static class WinogradKernel<T, TLeaf>
             a.Gemm.Weights, packed, a.Gemm.Channels * Tile.Columns, scratch, panel, a.PanelDistance, a.Gemm.PanelPitch, a.Gemm.PanelPitch * depth, depth);
         for (var i = 0; i < Winograd.Values; i++)
         {
-            leaf.Multiply(
-                scratch, source + (i * a.SourceDistance), scratch, panel + (i * a.PanelDistance), a.Gemm.PanelPitch, a.Gemm.PanelPitch * depth, scratch,
-                sums + (i * a.SumDistance), panels * Tile.Columns, blocks, depth, channel > 0 ? 1 : 0);
+            for (var column = 0; column < Tile.Columns; column += a.Gemm.PanelPitch)
+            {
+                leaf.Multiply(
+                    scratch, source + (i * a.SourceDistance), scratch, panel + (i * a.PanelDistance) + (column * depth), a.Gemm.PanelPitch, scratch,
+                    sums + (i * a.SumDistance) + column, panels * Tile.Columns, blocks, depth, channel > 0 ? 1 : 0);
+            }
         }
     }
 

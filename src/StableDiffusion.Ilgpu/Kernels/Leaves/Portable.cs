@@ -21,16 +21,15 @@ internal static class Portable
     }
 
     public static void Multiply(
-        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, int bPitch, int bBlock, ArrayView<float> c, int cOffset, int cPitch,
+        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, int bPitch, ArrayView<float> c, int cOffset, int cPitch,
         int rows, int depth, int accumulate)
     {
         for (var row = 0; row < rows; row++)
         {
-            for (var column = 0; column < Tile.Columns; column += 4)
+            for (var column = 0; column < bPitch; column += 4)
             {
                 float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
                 var target = cOffset + (row * cPitch) + column;
-                var block = bOffset + (column / bPitch * bBlock) + (column % bPitch);
                 if (accumulate != 0)
                 {
                     s0 = c[target];
@@ -42,7 +41,7 @@ internal static class Portable
                 for (var k = 0; k < depth; k++)
                 {
                     var left = a[aOffset + (row * Tile.SourcePitch) + k];
-                    var right = block + (k * bPitch);
+                    var right = bOffset + column + (k * bPitch);
                     s0 += left * b[right];
                     s1 += left * b[right + 1];
                     s2 += left * b[right + 2];

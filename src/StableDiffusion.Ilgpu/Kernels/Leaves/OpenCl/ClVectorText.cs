@@ -32,12 +32,12 @@ internal static partial class ClVectorText
     {
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $$"""
-            for (int column = 0; column < {{Tile.Columns}}; column += {{16 * vectors}}, b += bPitch == {{Tile.Columns}} ? {{16 * vectors}} : bBlock)
+            for (int column = 0; column < bPitch; column += {{16 * vectors}})
             {
                 for (int row = 0; row < rows;)
                 {
                     gfloat* left = a + row * {{Tile.SourcePitch}};
-                    gfloat* right = b;
+                    gfloat* right = b + column;
                     gfloat* sums = c + row * cPitch + column;
 
             """);

@@ -58,34 +58,34 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
     /// <summary>Depths for one turn of the loop: each instruction beside the multiply-adds counts where two threads share a core.</summary>
     private const int Unrolled = 4;
 
-    /// <summary>C (+)= A B with A row by row, and B at the pitch 32 or 2 * <c>V.Count</c>, in blocks <paramref name="bBlock"/> apart.</summary>
+    /// <summary>C (+)= A B with A row by row, for as many columns as B's pitch: 32, or the 2 * <c>V.Count</c> that are multiplied at once.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Rows(ref float a, ref float b, int bPitch, int bBlock, ref float c, int cPitch, int rows, int depth, bool accumulate)
+    public static void Rows(ref float a, ref float b, int bPitch, ref float c, int cPitch, int rows, int depth, bool accumulate)
     {
         if (bPitch == Tile.Columns)
         {
-            Sweep<RowByRow>(ref a, 0, ref b, 2 * V.Count, ref c, cPitch, rows, depth, accumulate);
+            Sweep<RowByRow>(ref a, 0, ref b, ref c, cPitch, rows, depth, accumulate);
         }
         else
         {
-            Sweep<RowByBlock>(ref a, 0, ref b, bBlock, ref c, cPitch, rows, depth, accumulate);
+            Sweep<RowByBlock>(ref a, 0, ref b, ref c, cPitch, rows, depth, accumulate);
         }
     }
 
     /// <summary>C += A^T B with A column by column at <paramref name="aPitch"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Columns(ref float a, int aPitch, ref float b, ref float c, int rows, int depth) =>
-        Sweep<ColumnByColumn>(ref a, aPitch, ref b, 2 * V.Count, ref c, Tile.Columns, rows, depth, true);
+        Sweep<ColumnByColumn>(ref a, aPitch, ref b, ref c, Tile.Columns, rows, depth, true);
 
     /// <summary>Column block by column block, so that the part of B that is read again for all rows is as small as it can be.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Sweep<TLayout>(
-        ref float a, nint pitch, ref float b, nint bBlock, ref float c, int cPitch, int rows, int depth, bool accumulate)
+        ref float a, nint pitch, ref float b, ref float c, int cPitch, int rows, int depth, bool accumulate)
         where TLayout : struct, IMultiplyLayout
     {
-        for (nint column = 0; column < Tile.Columns; column += 2 * V.Count)
+        for (nint column = 0; column < TLayout.PanelPitch(2 * V.Count); column += 2 * V.Count)
         {
-            ref var panel = ref Unsafe.Add(ref b, column / (2 * V.Count) * bBlock);
+            ref var panel = ref Unsafe.Add(ref b, column);
             for (var row = 0; row < rows;)
             {
                 ref var source = ref Unsafe.Add(ref a, row * TLayout.Row(pitch));

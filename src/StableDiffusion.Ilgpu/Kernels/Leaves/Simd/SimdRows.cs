@@ -64,6 +64,12 @@ internal static class SimdRows<V, T, F>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Widen(ref T source, nint sourcePitch, ref float target, nint targetPitch, int rows, int count)
     {
+        if (count == 2 * V.Count)
+        {
+            WidenPanel(ref source, sourcePitch, ref target, targetPitch, rows);
+            return;
+        }
+
         for (nint row = 0; row < rows; row++)
         {
             ref var from = ref Unsafe.Add(ref source, row * sourcePitch);
@@ -78,6 +84,19 @@ internal static class SimdRows<V, T, F>
             {
                 Unsafe.Add(ref to, i) = F.LoadOne(ref from, i);
             }
+        }
+    }
+
+    /// <summary>The columns that the matrix micro-kernel takes at once.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void WidenPanel(ref T source, nint sourcePitch, ref float target, nint targetPitch, int rows)
+    {
+        for (; rows > 0; rows--)
+        {
+            V.Store(F.Load<V>(ref source, 0), ref target);
+            V.Store(F.Load<V>(ref source, V.Count), ref target, V.Count);
+            source = ref Unsafe.Add(ref source, sourcePitch);
+            target = ref Unsafe.Add(ref target, targetPitch);
         }
     }
 
