@@ -49,7 +49,8 @@ public class LeafBenchmarks
     {
         var epilogue = new Epilogue { HasResidual = 1 };
         return (
-            () => SimdMultiply<V>.Rows(ref source[0], ref panel[0], Tile.Columns, ref sums[0], Tile.Columns, Rows, Tile.Depth, accumulate: false),
+            () => SimdMultiply<V>.Rows(
+                ref source[0], Tile.SourcePitch, ref panel[0], Tile.Columns, ref sums[0], Tile.Columns, Rows, Tile.Depth, accumulate: false),
             () => SimdRows<V, ushort, SimdHalfFormat>.Widen(ref stored[0], Tile.Depth, ref source[0], Tile.SourcePitch, Rows, Tile.Depth),
             () =>
             {

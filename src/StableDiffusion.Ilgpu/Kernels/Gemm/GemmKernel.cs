@@ -39,7 +39,8 @@ internal static class GemmKernel<T, TLeaf>
                     {
                         leaf.Widen(a.Weights, packed + column, Tile.Columns, scratch, panel, a.PanelPitch, depth, a.PanelPitch);
                         leaf.Multiply(
-                            scratch, source, scratch, panel, a.PanelPitch, scratch, sums + (p * Tile.Columns) + column, pitch, rows, depth, k > 0 ? 1 : 0);
+                            scratch, source, Tile.SourcePitch, scratch, panel, a.PanelPitch, scratch, sums + (p * Tile.Columns) + column, pitch, rows, depth,
+                            k > 0 ? 1 : 0);
                     }
                 }
             }

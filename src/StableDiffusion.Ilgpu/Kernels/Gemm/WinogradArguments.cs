@@ -31,7 +31,7 @@ internal struct WinogradArguments<T> where T : unmanaged
     /// From one of the 36 values to the next one, of source, weights and sums, in fp32 values: a little more than they take, so that
     /// the 36 do not fall on the same cache sets.
     /// </summary>
-    public readonly int SourceDistance => (TileBlocks * Tile.SourcePitch) + Skew;
+    public readonly int SourceDistance => (TileBlocks * Winograd.SourcePitch) + Skew;
 
     public readonly int PanelDistance => (TileDepth * Tile.Columns) + Skew;
 
@@ -55,4 +55,10 @@ internal static class Winograd
 
     /// <summary>Products of a block.</summary>
     public const int Values = Side * Side;
+
+    /// <summary>Most channels that are transformed and multiplied at once.</summary>
+    public const int Depth = 160;
+
+    /// <summary>Pitch of the transformed source rows, as <see cref="Tile.SourcePitch"/> of others.</summary>
+    public const int SourcePitch = Depth + 16;
 }

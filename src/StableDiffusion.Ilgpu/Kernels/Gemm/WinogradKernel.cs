@@ -57,7 +57,7 @@ internal static class WinogradKernel<T, TLeaf>
             default(TLeaf).TransformSource(
                 g.Arena, g.Source + ((long)item * g.SourceHeight * g.SourceWidth * g.SourcePitch) + channel, g.SourceWidth * g.SourcePitch, g.SourcePitch,
                 (y * Winograd.Pixels) - 1, (x * Winograd.Pixels) - 1, g.Height, g.Width, a.Enlarged,
-                scratch, target + (b * Tile.SourcePitch), a.SourceDistance, depth);
+                scratch, target + (b * Winograd.SourcePitch), a.SourceDistance, depth);
         }
     }
 
@@ -75,7 +75,7 @@ internal static class WinogradKernel<T, TLeaf>
             for (var column = 0; column < Tile.Columns; column += a.Gemm.PanelPitch)
             {
                 leaf.Multiply(
-                    scratch, source + (i * a.SourceDistance), scratch, panel + (i * a.PanelDistance) + (column * depth), a.Gemm.PanelPitch, scratch,
+                    scratch, source + (i * a.SourceDistance), Winograd.SourcePitch, scratch, panel + (i * a.PanelDistance) + (column * depth), a.Gemm.PanelPitch, scratch,
                     sums + (i * a.SumDistance) + column, panels * Tile.Columns, blocks, depth, channel > 0 ? 1 : 0);
             }
         }

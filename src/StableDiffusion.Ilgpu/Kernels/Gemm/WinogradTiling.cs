@@ -14,10 +14,9 @@ internal static class WinogradTiling
     /// <summary>Channels are transformed by whole registers.</summary>
     private const int ChannelMultiple = 16;
 
-    // What 64 blocks, 5 panels and 160 channels take, 5 MB a group, is as fast as twice that and fits where several cores share a cache.
+    // What 64 blocks, 5 panels and 160 channels take, 4 MB a group, is as fast as twice that and fits where several cores share a cache.
     private const int MostBlocks = 64;
     private const int MostPanels = 5;
-    private const int MostDepth = 160;
 
     public static bool Fits<T>(in GemmArguments<T> a) where T : unmanaged =>
         a.Kernel == 3 && a.Stride == 1 && a.PadLeft == 1 && a.PadTop == 1 && a.OutputPixels == a.Height * a.Width && a.OutputWidth == a.Width
@@ -26,7 +25,7 @@ internal static class WinogradTiling
 
     public static WinogradArguments<T> Choose<T>(in GemmArguments<T> gemm, int groups) where T : unmanaged
     {
-        var a = new WinogradArguments<T> { Gemm = gemm, Enlarged = IsStored(gemm) ? 0 : 1, TileDepth = Math.Min(MostDepth, gemm.Channels) };
+        var a = new WinogradArguments<T> { Gemm = gemm, Enlarged = IsStored(gemm) ? 0 : 1, TileDepth = Math.Min(Winograd.Depth, gemm.Channels) };
         a.TileBlocks = GemmTiling.Rows(a.Blocks, MostBlocks);
         a.TilePanels = GemmTiling.Panels(gemm.Panels, MostPanels, a.BlockTiles, groups);
         return a;

@@ -25,10 +25,10 @@ internal static class CpuSimd<V> where V : struct, ISimd<V>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Multiply(
-        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, int bPitch, ArrayView<float> c, int cOffset, int cPitch,
+        ArrayView<float> a, int aOffset, int aPitch, ArrayView<float> b, int bOffset, int bPitch, ArrayView<float> c, int cOffset, int cPitch,
         int rows, int depth, int accumulate)
     {
-        SimdMultiply<V>.Rows(ref a[aOffset], ref b[bOffset], bPitch, ref c[cOffset], cPitch, rows, depth, accumulate != 0);
+        SimdMultiply<V>.Rows(ref a[aOffset], aPitch, ref b[bOffset], bPitch, ref c[cOffset], cPitch, rows, depth, accumulate != 0);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -23,10 +23,11 @@ internal interface ILeaf<T> : IFormat<T> where T : unmanaged
 
     /// <summary>
     /// C[r, c] (+)= sum over k of A[r, k] * B[k, c] for the rows rounded up to a multiple of <see cref="Tile.Rows"/>, and as many columns as
-    /// B's pitch: 32, or what <c>KernelSet.PanelPitch</c> says. A has the pitch <see cref="Tile.SourcePitch"/>.
+    /// B's pitch: 32, or what <c>KernelSet.PanelPitch</c> says. A's pitch is <see cref="Tile.SourcePitch"/> or
+    /// <see cref="Gemm.Winograd.SourcePitch"/>.
     /// </summary>
     void Multiply(
-        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, int bPitch, ArrayView<float> c, int cOffset, int cPitch,
+        ArrayView<float> a, int aOffset, int aPitch, ArrayView<float> b, int bOffset, int bPitch, ArrayView<float> c, int cOffset, int cPitch,
         int rows, int depth, int accumulate);
 
     /// <summary>C[r, 0..32] += sum over k of A[k, r] * B[k, 0..32], with C's pitch 32; rows as above.</summary>

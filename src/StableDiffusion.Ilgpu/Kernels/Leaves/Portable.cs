@@ -21,7 +21,7 @@ internal static class Portable
     }
 
     public static void Multiply(
-        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, int bPitch, ArrayView<float> c, int cOffset, int cPitch,
+        ArrayView<float> a, int aOffset, int aPitch, ArrayView<float> b, int bOffset, int bPitch, ArrayView<float> c, int cOffset, int cPitch,
         int rows, int depth, int accumulate)
     {
         for (var row = 0; row < rows; row++)
@@ -40,7 +40,7 @@ internal static class Portable
 
                 for (var k = 0; k < depth; k++)
                 {
-                    var left = a[aOffset + (row * Tile.SourcePitch) + k];
+                    var left = a[aOffset + (row * aPitch) + k];
                     var right = bOffset + column + (k * bPitch);
                     s0 += left * b[right];
                     s1 += left * b[right + 1];

@@ -31,9 +31,9 @@ internal struct PortableLeaf<T, TFormat> : ILeaf<T>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly void Multiply(
-        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, int bPitch, ArrayView<float> c, int cOffset, int cPitch,
+        ArrayView<float> a, int aOffset, int aPitch, ArrayView<float> b, int bOffset, int bPitch, ArrayView<float> c, int cOffset, int cPitch,
         int rows, int depth, int accumulate) =>
-        Portable.Multiply(a, aOffset, b, bOffset, bPitch, c, cOffset, cPitch, rows, depth, accumulate);
+        Portable.Multiply(a, aOffset, aPitch, b, bOffset, bPitch, c, cOffset, cPitch, rows, depth, accumulate);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly void MultiplyTransposed(

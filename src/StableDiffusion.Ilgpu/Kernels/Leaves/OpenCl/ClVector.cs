@@ -15,12 +15,12 @@ internal static class ClVector
 
     /// <summary>As <see cref="ILeaf{T}.Multiply"/>, with sums of 6 x 16: for processors with sixteen registers of eight values.</summary>
     [IntrinsicImplementation]
-    public static void Multiply6(ref float a, ref float b, int bPitch, ref float c, int cPitch, int rows, int depth, int accumulate) =>
+    public static void Multiply6(ref float a, int aPitch, ref float b, int bPitch, ref float c, int cPitch, int rows, int depth, int accumulate) =>
         throw NotOpenCl();
 
     /// <summary>As <see cref="ILeaf{T}.Multiply"/>, with sums of 8 x 32: for processors with 32 registers of sixteen values.</summary>
     [IntrinsicImplementation]
-    public static void Multiply8(ref float a, ref float b, int bPitch, ref float c, int cPitch, int rows, int depth, int accumulate) =>
+    public static void Multiply8(ref float a, int aPitch, ref float b, int bPitch, ref float c, int cPitch, int rows, int depth, int accumulate) =>
         throw NotOpenCl();
 
     [IntrinsicImplementation]

@@ -47,7 +47,7 @@ internal static class ClVectorCode
     public static void TransformSums(CLBackend backend, CLCodeGenerator generator, Value value) =>
         ClBlock.Write(generator, value, "gfloat* sums, int distance, gfloat* target, int pitch", ClVectorText.TransformSums);
 
-    private const string MultiplyParameters = "gfloat* a, gfloat* b, int bPitch, gfloat* c, int cPitch, int rows, int depth, int accumulate";
+    private const string MultiplyParameters = "gfloat* a, int aPitch, gfloat* b, int bPitch, gfloat* c, int cPitch, int rows, int depth, int accumulate";
 
     private const string MultiplyTransposedParameters = "gfloat* a, int aPitch, gfloat* b, gfloat* c, int rows, int depth";
 

@@ -34,9 +34,9 @@ internal struct ClVectorLeaf<T, TFormat, TSums> : ILeaf<T>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly void Multiply(
-        ArrayView<float> a, int aOffset, ArrayView<float> b, int bOffset, int bPitch, ArrayView<float> c, int cOffset, int cPitch,
+        ArrayView<float> a, int aOffset, int aPitch, ArrayView<float> b, int bOffset, int bPitch, ArrayView<float> c, int cOffset, int cPitch,
         int rows, int depth, int accumulate) =>
-        default(TSums).Multiply(ref a[aOffset], ref b[bOffset], bPitch, ref c[cOffset], cPitch, rows, depth, accumulate);
+        default(TSums).Multiply(ref a[aOffset], aPitch, ref b[bOffset], bPitch, ref c[cOffset], cPitch, rows, depth, accumulate);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly void MultiplyTransposed(
@@ -119,7 +119,7 @@ internal struct ClVectorLeaf<T, TFormat, TSums> : ILeaf<T>
 /// <summary>How many sums a processor holds in registers.</summary>
 internal interface IClSums
 {
-    void Multiply(ref float a, ref float b, int bPitch, ref float c, int cPitch, int rows, int depth, int accumulate);
+    void Multiply(ref float a, int aPitch, ref float b, int bPitch, ref float c, int cPitch, int rows, int depth, int accumulate);
 
     void MultiplyTransposed(ref float a, int aPitch, ref float b, ref float c, int rows, int depth);
 }
@@ -130,8 +130,8 @@ internal struct ClSums6 : IClSums
     public const int Columns = 16;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public readonly void Multiply(ref float a, ref float b, int bPitch, ref float c, int cPitch, int rows, int depth, int accumulate) =>
-        ClVector.Multiply6(ref a, ref b, bPitch, ref c, cPitch, rows, depth, accumulate);
+    public readonly void Multiply(ref float a, int aPitch, ref float b, int bPitch, ref float c, int cPitch, int rows, int depth, int accumulate) =>
+        ClVector.Multiply6(ref a, aPitch, ref b, bPitch, ref c, cPitch, rows, depth, accumulate);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly void MultiplyTransposed(ref float a, int aPitch, ref float b, ref float c, int rows, int depth) =>
@@ -144,8 +144,8 @@ internal struct ClSums8 : IClSums
     public const int Columns = 32;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public readonly void Multiply(ref float a, ref float b, int bPitch, ref float c, int cPitch, int rows, int depth, int accumulate) =>
-        ClVector.Multiply8(ref a, ref b, bPitch, ref c, cPitch, rows, depth, accumulate);
+    public readonly void Multiply(ref float a, int aPitch, ref float b, int bPitch, ref float c, int cPitch, int rows, int depth, int accumulate) =>
+        ClVector.Multiply8(ref a, aPitch, ref b, bPitch, ref c, cPitch, rows, depth, accumulate);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly void MultiplyTransposed(ref float a, int aPitch, ref float b, ref float c, int rows, int depth) =>

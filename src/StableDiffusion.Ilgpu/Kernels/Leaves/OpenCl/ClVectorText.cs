@@ -36,12 +36,12 @@ internal static partial class ClVectorText
             {
                 for (int row = 0; row < rows;)
                 {
-                    gfloat* left = a + row * {{Tile.SourcePitch}};
+                    gfloat* left = a + row * aPitch;
                     gfloat* right = b + column;
                     gfloat* sums = c + row * cPitch + column;
 
             """);
-        Alternatives(text, tall, vectors, "cPitch", "accumulate", $"left[{{0}} * {Tile.SourcePitch}]", "left++, right += bPitch");
+        Alternatives(text, tall, vectors, "cPitch", "accumulate", "left[{0} * aPitch]", "left++, right += bPitch");
         return text.Append("}\n}\n").ToString();
     }
 

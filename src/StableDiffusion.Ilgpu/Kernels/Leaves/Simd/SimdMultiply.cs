@@ -1,10 +1,14 @@
 using System.Runtime.CompilerServices;
+using StableDiffusion.Ilgpu.Kernels.Gemm;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 
 /// <summary>How the factors lie in memory: a type, so that distances are constants where they can be.</summary>
 internal interface IMultiplyLayout
 {
+    /// <summary>Whether the left factor lies in a far cache, so that its next rows are to be fetched ahead.</summary>
+    static abstract bool IsFar { get; }
+
     /// <summary>From a row of the left factor to the next one; <paramref name="pitch"/> is what the caller gave.</summary>
     static abstract nint Row(nint pitch);
 
@@ -15,9 +19,11 @@ internal interface IMultiplyLayout
     static abstract nint PanelPitch(nint block);
 }
 
-/// <summary>Row by row at the fixed pitch <see cref="Tile.SourcePitch"/>, times a panel as it is.</summary>
+/// <summary>Row by row at the pitch <see cref="Tile.SourcePitch"/>, times a panel as it is: attention's scores.</summary>
 internal readonly struct RowByRow : IMultiplyLayout
 {
+    public static bool IsFar => false;
+
     public static nint Row(nint pitch) => Tile.SourcePitch;
 
     public static nint Step(nint pitch) => 1;
@@ -25,10 +31,24 @@ internal readonly struct RowByRow : IMultiplyLayout
     public static nint PanelPitch(nint block) => Tile.Columns;
 }
 
-/// <summary>Row by row at the fixed pitch <see cref="Tile.SourcePitch"/>, times a panel in blocks of the columns that are multiplied at once.</summary>
+/// <summary>The same, times a panel in blocks of the columns that are multiplied at once: contractions.</summary>
 internal readonly struct RowByBlock : IMultiplyLayout
 {
+    public static bool IsFar => false;
+
     public static nint Row(nint pitch) => Tile.SourcePitch;
+
+    public static nint Step(nint pitch) => 1;
+
+    public static nint PanelPitch(nint block) => block;
+}
+
+/// <summary>Row by row at the pitch <see cref="Winograd.SourcePitch"/>: the 36 products have more rows than second-level caches hold.</summary>
+internal readonly struct WinogradRows : IMultiplyLayout
+{
+    public static bool IsFar => true;
+
+    public static nint Row(nint pitch) => Winograd.SourcePitch;
 
     public static nint Step(nint pitch) => 1;
 
@@ -38,6 +58,8 @@ internal readonly struct RowByBlock : IMultiplyLayout
 /// <summary>Column by column at any pitch, times a panel as it is.</summary>
 internal readonly struct ColumnByColumn : IMultiplyLayout
 {
+    public static bool IsFar => false;
+
     public static nint Row(nint pitch) => 1;
 
     public static nint Step(nint pitch) => pitch;
@@ -58,11 +80,18 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
     /// <summary>Depths for one turn of the loop: each instruction beside the multiply-adds counts where two threads share a core.</summary>
     private const int Unrolled = 4;
 
-    /// <summary>C (+)= A B with A row by row, for as many columns as B's pitch: 32, or the 2 * <c>V.Count</c> that are multiplied at once.</summary>
+    /// <summary>
+    /// C (+)= A B with A row by row, at the pitch <see cref="Tile.SourcePitch"/> or <see cref="Winograd.SourcePitch"/>, for as many columns as B's
+    /// pitch: 32, or the 2 * <c>V.Count</c> that are multiplied at once.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Rows(ref float a, ref float b, int bPitch, ref float c, int cPitch, int rows, int depth, bool accumulate)
+    public static void Rows(ref float a, int aPitch, ref float b, int bPitch, ref float c, int cPitch, int rows, int depth, bool accumulate)
     {
-        if (bPitch == Tile.Columns)
+        if (aPitch == Winograd.SourcePitch)
+        {
+            Sweep<WinogradRows>(ref a, 0, ref b, ref c, cPitch, rows, depth, accumulate);
+        }
+        else if (bPitch == Tile.Columns)
         {
             Sweep<RowByRow>(ref a, 0, ref b, ref c, cPitch, rows, depth, accumulate);
         }
@@ -127,8 +156,14 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
             LoadRow(ref Unsafe.Add(ref c, 7 * cPitch), out x7, out y7);
         }
 
+        PrefetchRows(ref Unsafe.Add(ref c, 8 * cPitch), cPitch, 8);
         for (; depth >= Unrolled; depth -= Unrolled)
         {
+            if (TLayout.IsFar && (depth & (Prefetch.Line - Unrolled)) == 0)
+            {
+                PrefetchRows(ref Unsafe.Add(ref a, 8 * TLayout.Row(pitch)), TLayout.Row(pitch), 8);
+            }
+
             Step8<TLayout>(ref a, pitch, ref b, 0,
                 ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3, ref x4, ref y4, ref x5, ref y5, ref x6, ref y6, ref x7, ref y7);
             Step8<TLayout>(ref a, pitch, ref b, 1,
@@ -195,8 +230,14 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
             LoadRow(ref Unsafe.Add(ref c, 5 * cPitch), out x5, out y5);
         }
 
+        PrefetchRows(ref Unsafe.Add(ref c, 6 * cPitch), cPitch, 6);
         for (; depth >= Unrolled; depth -= Unrolled)
         {
+            if (TLayout.IsFar && (depth & (Prefetch.Line - Unrolled)) == 0)
+            {
+                PrefetchRows(ref Unsafe.Add(ref a, 6 * TLayout.Row(pitch)), TLayout.Row(pitch), 6);
+            }
+
             Step6<TLayout>(ref a, pitch, ref b, 0, ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3, ref x4, ref y4, ref x5, ref y5);
             Step6<TLayout>(ref a, pitch, ref b, 1, ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3, ref x4, ref y4, ref x5, ref y5);
             Step6<TLayout>(ref a, pitch, ref b, 2, ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3, ref x4, ref y4, ref x5, ref y5);
@@ -251,8 +292,14 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
             LoadRow(ref Unsafe.Add(ref c, 3 * cPitch), out x3, out y3);
         }
 
+        PrefetchRows(ref Unsafe.Add(ref c, 4 * cPitch), cPitch, 4);
         for (; depth >= Unrolled; depth -= Unrolled)
         {
+            if (TLayout.IsFar && (depth & (Prefetch.Line - Unrolled)) == 0)
+            {
+                PrefetchRows(ref Unsafe.Add(ref a, 4 * TLayout.Row(pitch)), TLayout.Row(pitch), 4);
+            }
+
             Step4<TLayout>(ref a, pitch, ref b, 0, ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3);
             Step4<TLayout>(ref a, pitch, ref b, 1, ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3);
             Step4<TLayout>(ref a, pitch, ref b, 2, ref x0, ref y0, ref x1, ref y1, ref x2, ref y2, ref x3, ref y3);
@@ -285,6 +332,27 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
         AddRow(V.Create(Unsafe.Add(ref a, TLayout.Row(pitch) + (k * TLayout.Step(pitch)))), left, right, ref x1, ref y1);
         AddRow(V.Create(Unsafe.Add(ref a, (2 * TLayout.Row(pitch)) + (k * TLayout.Step(pitch)))), left, right, ref x2, ref y2);
         AddRow(V.Create(Unsafe.Add(ref a, (3 * TLayout.Row(pitch)) + (k * TLayout.Step(pitch)))), left, right, ref x3, ref y3);
+    }
+
+    /// <summary>A cache line of each of the 4, 6 or 8 rows that come next.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PrefetchRows(ref float first, nint pitch, int rows)
+    {
+        Prefetch.Near(ref first);
+        Prefetch.Near(ref Unsafe.Add(ref first, pitch));
+        Prefetch.Near(ref Unsafe.Add(ref first, 2 * pitch));
+        Prefetch.Near(ref Unsafe.Add(ref first, 3 * pitch));
+        if (rows > 4)
+        {
+            Prefetch.Near(ref Unsafe.Add(ref first, 4 * pitch));
+            Prefetch.Near(ref Unsafe.Add(ref first, 5 * pitch));
+        }
+
+        if (rows > 6)
+        {
+            Prefetch.Near(ref Unsafe.Add(ref first, 6 * pitch));
+            Prefetch.Near(ref Unsafe.Add(ref first, 7 * pitch));
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
