@@ -51,5 +51,7 @@ internal interface ISimd<TSelf> where TSelf : struct, ISimd<TSelf>
     /// <summary>0, 1, 2, …</summary>
     static abstract TSelf Indices { get; }
 
+    static abstract bool AreEqual(TSelf a, TSelf b);
+
     static abstract float Sum(TSelf a);
 }

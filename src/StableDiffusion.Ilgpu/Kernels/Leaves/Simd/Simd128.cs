@@ -72,5 +72,8 @@ internal struct Simd128(Vector128<float> v) : ISimd<Simd128>
     public static Simd128 Scale(Simd128 a, Simd128 n) => new((a.v.AsInt32() + (Vector128.ConvertToInt32Native(n.v) << 23)).AsSingle());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool AreEqual(Simd128 a, Simd128 b) => Vector128.EqualsAll(a.v, b.v);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Simd128 a) => Vector128.Sum(a.v);
 }

@@ -72,5 +72,8 @@ internal struct Simd256(Vector256<float> v) : ISimd<Simd256>
     public static Simd256 Scale(Simd256 a, Simd256 n) => new((a.v.AsInt32() + (Vector256.ConvertToInt32Native(n.v) << 23)).AsSingle());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool AreEqual(Simd256 a, Simd256 b) => Vector256.EqualsAll(a.v, b.v);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Simd256 a) => Vector256.Sum(a.v);
 }

@@ -72,5 +72,8 @@ internal struct Simd512(Vector512<float> v) : ISimd<Simd512>
     public static Simd512 Scale(Simd512 a, Simd512 n) => new((a.v.AsInt32() + (Vector512.ConvertToInt32Native(n.v) << 23)).AsSingle());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool AreEqual(Simd512 a, Simd512 b) => Vector512.EqualsAll(a.v, b.v);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Simd512 a) => Vector512.Sum(a.v);
 }

@@ -16,35 +16,19 @@ internal static class SimdSoftmax<V> where V : struct, ISimd<V>
             }
 
             var before = V.Load(ref state, lane);
-            V maximum = before, other = before;
-            nint k = 0;
-            for (; k + 1 < keys; k += 2)
+            var maximum = Maximum(ref Unsafe.Add(ref scores, lane), keys, before);
+            var sum = Weigh(ref Unsafe.Add(ref scores, lane), keys, maximum);
+            ref var total = ref Unsafe.Add(ref state, Tile.Columns + lane);
+            if (V.AreEqual(before, maximum))
             {
-                maximum = V.Max(maximum, V.Load(ref scores, (k * Tile.Columns) + lane));
-                other = V.Max(other, V.Load(ref scores, ((k + 1) * Tile.Columns) + lane));
-            }
-
-            if (k < keys)
-            {
-                maximum = V.Max(maximum, V.Load(ref scores, (k * Tile.Columns) + lane));
-            }
-
-            maximum = V.Max(maximum, other);
-            var sum = V.Create(0);
-            for (k = 0; k < keys; k++)
-            {
-                var weight = SimdMath<V>.Exp2(V.Load(ref scores, (k * Tile.Columns) + lane) - maximum);
-                V.Store(weight, ref scores, (k * Tile.Columns) + lane);
-                sum += weight;
+                V.Store(V.Load(ref total) + sum, ref total);
+                continue;
             }
 
             var rescale = SimdMath<V>.Exp2(before - maximum);
             V.Store(maximum, ref state, lane);
-            V.Store(V.MultiplyAdd(V.Load(ref state, Tile.Columns + lane), rescale, sum), ref state, Tile.Columns + lane);
-            for (nint i = 0; i < depth; i++)
-            {
-                V.Store(V.Load(ref output, (i * Tile.Columns) + lane) * rescale, ref output, (i * Tile.Columns) + lane);
-            }
+            V.Store(V.MultiplyAdd(V.Load(ref total), rescale, sum), ref total);
+            Multiply(ref Unsafe.Add(ref output, lane), depth, rescale);
         }
     }
 
@@ -53,11 +37,47 @@ internal static class SimdSoftmax<V> where V : struct, ISimd<V>
     {
         for (nint lane = 0; lane < Tile.Columns; lane += V.Count)
         {
-            var factor = V.Create(1) / V.Load(ref sums, lane);
-            for (nint i = 0; i < depth; i++)
-            {
-                V.Store(V.Load(ref output, (i * Tile.Columns) + lane) * factor, ref output, (i * Tile.Columns) + lane);
-            }
+            Multiply(ref Unsafe.Add(ref output, lane), depth, V.Create(1) / V.Load(ref sums, lane));
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V Maximum(ref float scores, int keys, V before)
+    {
+        V maximum = before, other = before;
+        for (; keys > 1; keys -= 2)
+        {
+            maximum = V.Max(maximum, V.Load(ref scores));
+            other = V.Max(other, V.Load(ref scores, Tile.Columns));
+            scores = ref Unsafe.Add(ref scores, 2 * Tile.Columns);
+        }
+
+        return V.Max(keys > 0 ? V.Max(maximum, V.Load(ref scores)) : maximum, other);
+    }
+
+    /// <summary>Scores become weights, whose sum is returned.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V Weigh(ref float scores, int keys, V maximum)
+    {
+        var sum = V.Create(0);
+        for (; keys > 0; keys--)
+        {
+            var weight = SimdMath<V>.Exp2(V.Load(ref scores) - maximum);
+            V.Store(weight, ref scores);
+            sum += weight;
+            scores = ref Unsafe.Add(ref scores, Tile.Columns);
+        }
+
+        return sum;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Multiply(ref float output, int depth, V factor)
+    {
+        for (; depth > 0; depth--)
+        {
+            V.Store(V.Load(ref output) * factor, ref output);
+            output = ref Unsafe.Add(ref output, Tile.Columns);
         }
     }
 
