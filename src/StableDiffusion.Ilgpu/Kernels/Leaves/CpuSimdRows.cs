@@ -38,13 +38,17 @@ internal static class CpuSimdRows<T, TFormat, TSimdFormat, V>
         var whole = count & WholeColumns;
         if (whole > 0)
         {
-            // An absent view has no element to refer to; the target stands in for it and is not read.
-            ref var item = ref epilogue.HasItemBias != 0 ? ref itemBias[itemBiasOffset] : ref target[targetOffset];
-            ref var added = ref epilogue.HasResidual != 0 ? ref residual[residualOffset] : ref target[targetOffset];
-            ref var first = ref sums[sumsOffset];
-            ref var firstBias = ref bias[biasOffset];
-            ref var to = ref target[targetOffset];
-            SimdRows<V, T, TSimdFormat>.Finish(epilogue, ref first, ref firstBias, ref item, ref added, ref to, whole);
+            FinishWhole<V>(
+                epilogue, sums, sumsOffset, bias, biasOffset, itemBias, itemBiasOffset, residual, residualOffset, target, targetOffset, whole);
+        }
+
+        // Heads of 40 channels leave eight.
+        if (count - whole >= 8 && epilogue.Geglu == 0)
+        {
+            FinishWhole<Simd256>(
+                epilogue, sums, sumsOffset + whole, bias, biasOffset + whole, itemBias, itemBiasOffset + whole, residual, residualOffset + whole, target,
+                targetOffset + whole, 8);
+            whole += 8;
         }
 
         if (whole < count)
@@ -54,6 +58,22 @@ internal static class CpuSimdRows<T, TFormat, TSimdFormat, V>
                 epilogue, sums, sumsOffset + columns, bias, biasOffset + columns, itemBias, itemBiasOffset + whole, residual, residualOffset + whole,
                 target, targetOffset + whole, count - whole);
         }
+    }
+
+    /// <summary>Columns that are a multiple of W's.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void FinishWhole<W>(
+        Epilogue epilogue, ArrayView<float> sums, int sumsOffset, ArrayView<float> bias, int biasOffset, ArrayView<T> itemBias, long itemBiasOffset,
+        ArrayView<T> residual, long residualOffset, ArrayView<T> target, long targetOffset, int count)
+        where W : struct, ISimd<W>
+    {
+        // An absent view has no element to refer to; the target stands in for it and is not read.
+        ref var item = ref epilogue.HasItemBias != 0 ? ref itemBias[itemBiasOffset] : ref target[targetOffset];
+        ref var added = ref epilogue.HasResidual != 0 ? ref residual[residualOffset] : ref target[targetOffset];
+        ref var first = ref sums[sumsOffset];
+        ref var firstBias = ref bias[biasOffset];
+        ref var to = ref target[targetOffset];
+        SimdRows<W, T, TSimdFormat>.Finish(epilogue, ref first, ref firstBias, ref item, ref added, ref to, count);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
