@@ -68,7 +68,7 @@ internal readonly struct ColumnByColumn : IMultiplyLayout
 }
 
 /// <summary>
-/// The matrix micro-kernel: a block of rows times a panel of 32 columns, with the sums in registers. A row's value is broadcast,
+/// The matrix micro-kernel: a block of rows times a panel, with the sums in registers. A row's value is broadcast,
 /// two registers of columns are loaded, and each product is one fused multiply-add; at 8 rows and 512 bits that is 16 of them for
 /// 10 loads, at 6 rows and 256 bits 12 for 8, which keeps both multipliers of current cores busy.
 /// Each block is a method of its own: together they are more than the JIT will inline into one.
