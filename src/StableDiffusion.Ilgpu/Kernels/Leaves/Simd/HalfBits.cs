@@ -1,3 +1,7 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 
 /// <summary>
@@ -17,8 +21,13 @@ internal static class HalfBits
     public const uint RoundBias = unchecked((uint)(-112 << 23)) + 0x0FFF;
 
     /// <summary>2^-14 as fp32 bits.</summary>
-    public const uint SmallestNormal = 113u << 23;
+    public const int SmallestNormal = 113 << 23;
 
     /// <summary>0.5 as fp32 bits.</summary>
     public const uint HalfOne = 126u << 23;
+
+    /// <summary>Numbers below 2^16, without the masks that narrowing any number takes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<ushort> Narrow(Vector128<uint> lower, Vector128<uint> upper) =>
+        Sse41.IsSupported ? Sse41.PackUnsignedSaturate(lower.AsInt32(), upper.AsInt32()) : Vector128.Narrow(lower, upper);
 }

@@ -33,7 +33,7 @@ internal struct Simd128(Vector128<float> v) : ISimd<Simd128>
         var size = bits ^ sign;
         var normal = (size + Vector128.Create(HalfBits.RoundBias) + ((size >> 13) & Vector128<uint>.One)) >> 13;
         var small = (size.AsSingle() + Vector128.Create(0.5f)).AsUInt32() - Vector128.Create(HalfBits.HalfOne);
-        var rounded = Vector128.ConditionalSelect(Vector128.LessThan(size, Vector128.Create(HalfBits.SmallestNormal)), small, normal);
+        var rounded = Vector128.ConditionalSelect(Vector128.LessThan(size.AsInt32(), Vector128.Create(HalfBits.SmallestNormal)).AsUInt32(), small, normal);
         rounded = Vector128.Min(rounded, Vector128.Create(0x7C00u)) | (sign >> 16);
         Vector64.Narrow(rounded.GetLower(), rounded.GetUpper()).StoreUnsafe(ref target, (nuint)offset);
     }

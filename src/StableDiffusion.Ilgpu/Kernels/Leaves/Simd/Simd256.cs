@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 
@@ -21,7 +22,8 @@ internal struct Simd256(Vector256<float> v) : ISimd<Simd256>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd256 LoadHalf(ref ushort source, nint offset)
     {
-        var bits = Vector256.WidenLower(Vector128.LoadUnsafe(ref Unsafe.As<ushort, short>(ref source), (nuint)offset).ToVector256Unsafe());
+        var stored = Vector128.LoadUnsafe(ref Unsafe.As<ushort, short>(ref source), (nuint)offset);
+        var bits = Avx2.IsSupported ? Avx2.ConvertToVector256Int32(stored) : Vector256.WidenLower(stored.ToVector256Unsafe());
         return new((bits << 13 & Vector256.Create(HalfBits.Kept)).AsSingle() * Vector256.Create(HalfBits.Rescale));
     }
 
@@ -33,9 +35,9 @@ internal struct Simd256(Vector256<float> v) : ISimd<Simd256>
         var size = bits ^ sign;
         var normal = (size + Vector256.Create(HalfBits.RoundBias) + ((size >> 13) & Vector256<uint>.One)) >> 13;
         var small = (size.AsSingle() + Vector256.Create(0.5f)).AsUInt32() - Vector256.Create(HalfBits.HalfOne);
-        var rounded = Vector256.ConditionalSelect(Vector256.LessThan(size, Vector256.Create(HalfBits.SmallestNormal)), small, normal);
+        var rounded = Vector256.ConditionalSelect(Vector256.LessThan(size.AsInt32(), Vector256.Create(HalfBits.SmallestNormal)).AsUInt32(), small, normal);
         rounded = Vector256.Min(rounded, Vector256.Create(0x7C00u)) | (sign >> 16);
-        Vector128.Narrow(rounded.GetLower(), rounded.GetUpper()).StoreUnsafe(ref target, (nuint)offset);
+        HalfBits.Narrow(rounded.GetLower(), rounded.GetUpper()).StoreUnsafe(ref target, (nuint)offset);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

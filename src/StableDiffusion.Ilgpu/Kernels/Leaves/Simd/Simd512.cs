@@ -33,7 +33,7 @@ internal struct Simd512(Vector512<float> v) : ISimd<Simd512>
         var size = bits ^ sign;
         var normal = (size + Vector512.Create(HalfBits.RoundBias) + ((size >> 13) & Vector512<uint>.One)) >> 13;
         var small = (size.AsSingle() + Vector512.Create(0.5f)).AsUInt32() - Vector512.Create(HalfBits.HalfOne);
-        var rounded = Vector512.ConditionalSelect(Vector512.LessThan(size, Vector512.Create(HalfBits.SmallestNormal)), small, normal);
+        var rounded = Vector512.ConditionalSelect(Vector512.LessThan(size, Vector512.Create((uint)HalfBits.SmallestNormal)), small, normal);
         rounded = Vector512.Min(rounded, Vector512.Create(0x7C00u)) | (sign >> 16);
         Vector256.Narrow(rounded.GetLower(), rounded.GetUpper()).StoreUnsafe(ref target, (nuint)offset);
     }
