@@ -9,8 +9,9 @@ using StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 namespace StableDiffusion.Ilgpu.Kernels.Leaves;
 
 /// <summary>
-/// SIMD leaves for ILGPU's CPU accelerator, which runs the .NET method itself. ILGPU's front end cannot read vector code, so it is
-/// shown the portable method of the same signature instead (a remapping, registered before any kernel is compiled).
+/// SIMD leaves for ILGPU's CPU accelerator, which runs the .NET method itself. ILGPU's front end cannot read vector code, and
+/// need not: what it makes of a kernel is not what this accelerator runs. It is shown calls of nothing instead (a remapping, registered before any
+/// kernel is compiled).
 /// </summary>
 internal static class CpuSimd<V> where V : struct, ISimd<V>
 {
@@ -71,22 +72,28 @@ internal static class CpuSimd
 
     private static void Hide<V>() where V : struct, ISimd<V>
     {
-        Hide(typeof(CpuSimd<V>), typeof(Portable));
-        Hide(typeof(CpuSimdRows<ushort, HalfFormat, SimdHalfFormat, V>), typeof(PortableRows<ushort, HalfFormat>));
-        Hide(typeof(CpuSimdWinograd<ushort, HalfFormat, SimdHalfFormat, V>), typeof(PortableWinograd<ushort, HalfFormat>));
-        Hide(typeof(CpuSimdWinograd<float, FloatFormat, SimdFloatFormat, V>), typeof(PortableWinograd<float, FloatFormat>));
-        Hide(typeof(CpuSimdRows<float, FloatFormat, SimdFloatFormat, V>), typeof(PortableRows<float, FloatFormat>));
+        Hide(typeof(CpuSimd<V>));
+        Hide(typeof(CpuSimdRows<ushort, HalfFormat, SimdHalfFormat, V>));
+        Hide(typeof(CpuSimdWinograd<ushort, HalfFormat, SimdHalfFormat, V>));
+        Hide(typeof(CpuSimdWinograd<float, FloatFormat, SimdFloatFormat, V>));
+        Hide(typeof(CpuSimdRows<float, FloatFormat, SimdFloatFormat, V>));
     }
 
-    /// <summary>Shows the front end, for each method that both types have, that of the second.</summary>
-    private static void Hide(Type simd, Type portable)
+    /// <summary>Shows the front end a method that does nothing in the place of each of the type's, which have no results.</summary>
+    private static void Hide(Type simd)
     {
-        foreach (var shown in portable.GetMethods(BindingFlags.Public | BindingFlags.Static | BindingFlags.DeclaredOnly))
+        var nothing = typeof(CpuSimd).GetMethod(nameof(Nothing), BindingFlags.Static | BindingFlags.NonPublic)!;
+        foreach (var hidden in simd.GetMethods(BindingFlags.Public | BindingFlags.Static | BindingFlags.DeclaredOnly))
         {
-            if (simd.GetMethod(shown.Name) is { } hidden)
+            RemappedIntrinsics.AddRemapping(hidden, (ref InvocationContext context) =>
             {
-                RemappedIntrinsics.AddRemapping(hidden, (ref InvocationContext context) => context.Method = shown);
-            }
+                context.Arguments.Clear();
+                context.Method = nothing;
+            });
         }
+    }
+
+    private static void Nothing()
+    {
     }
 }

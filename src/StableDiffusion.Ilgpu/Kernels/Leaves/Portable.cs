@@ -5,7 +5,7 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves;
 
 /// <summary>
 /// The leaves in plain C#, for any device, on fp32 scratch memory only. The parts that touch stored values are in
-/// <see cref="PortableRows{T, TFormat}"/>. Also what ILGPU's front end sees in the place of the SIMD leaves.
+/// <see cref="PortableRows{T, TFormat}"/>.
 /// </summary>
 internal static class Portable
 {
