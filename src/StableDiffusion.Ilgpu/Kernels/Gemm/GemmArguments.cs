@@ -109,6 +109,6 @@ internal struct GemmArguments<T> where T : unmanaged
     /// <summary>Columns that a packed panel stores.</summary>
     public readonly int PanelColumns => Epilogue.Geglu != 0 ? Tile.Columns / 2 : Tile.Columns;
 
-    /// <summary>fp32 scratch values of one group: widened source rows, one widened panel, the sums.</summary>
+    /// <summary>fp32 scratch values of one group: widened source rows, the columns of a panel that are multiplied at once, the sums.</summary>
     public readonly int Scratch => (TileRows * Tile.SourcePitch) + (Tile.Depth * PanelPitch) + (TileRows * TilePanels * Tile.Columns);
 }
