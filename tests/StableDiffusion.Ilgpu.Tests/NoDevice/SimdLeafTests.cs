@@ -83,22 +83,21 @@ public sealed class SimdLeafTests
                 {
                     foreach (var accumulate in new[] { true, false })
                     {
-                        Product<V>(
+                        Product(
                             rows, depth, panel, (row, k) => (row * pitch) + k, accumulate,
                             (a, b, c, cPitch) => SimdMultiply<V>.Rows(ref a[0], pitch, ref b[0], panel, ref c[0], cPitch, rows, depth, accumulate));
                     }
                 }
 
-                Product<V>(
+                Product(
                     rows, depth, Tile.Columns, (row, k) => (k * 56) + row, true,
                     (a, b, c, _) => SimdMultiply<V>.Columns(ref a[0], 56, ref b[0], ref c[0], rows, depth), Tile.Columns);
             }
         }
     }
 
-    private void Product<V>(
+    private void Product(
         int rows, int depth, int columns, Func<int, int, int> at, bool accumulate, Action<float[], float[], float[], int> multiply, int cPitch = 40)
-        where V : struct, ISimd<V>
     {
         var written = Tile.RoundUp(rows, Tile.Rows);
         var (a, b, c) = (Values(64 * Tile.SourcePitch), Values(depth * columns), Values((written + 1) * cPitch));

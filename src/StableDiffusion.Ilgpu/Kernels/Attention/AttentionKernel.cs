@@ -52,7 +52,8 @@ internal static class AttentionKernel<T, TLeaf>
                     {
                         leaf.Multiply(
                             scratch, keys + (part * AttentionArguments<T>.BlockKeys * Tile.SourcePitch), Tile.SourcePitch,
-                            scratch, query + (part * Tile.Depth * Tile.Columns), Tile.Columns, scratch, scores, Tile.Columns, count, IntrinsicMath.Min(Tile.Depth, a.HeadSize - (part * Tile.Depth)), part);
+                            scratch, query + (part * Tile.Depth * Tile.Columns), Tile.Columns, scratch, scores, Tile.Columns,
+                            count, IntrinsicMath.Min(Tile.Depth, a.HeadSize - (part * Tile.Depth)), part);
                     }
 
                     leaf.Softmax(scratch, scores, count, scratch, output + a.LaneScratch, scratch, output, a.PaddedSize, lastKey);

@@ -75,8 +75,8 @@ internal static class WinogradKernel<T, TLeaf>
             for (var column = 0; column < Tile.Columns; column += a.Gemm.PanelPitch)
             {
                 leaf.Multiply(
-                    scratch, source + (i * a.SourceDistance), Winograd.SourcePitch, scratch, panel + (i * a.PanelDistance) + (column * depth), a.Gemm.PanelPitch, scratch,
-                    sums + (i * a.SumDistance) + column, panels * Tile.Columns, blocks, depth, channel > 0 ? 1 : 0);
+                    scratch, source + (i * a.SourceDistance), Winograd.SourcePitch, scratch, panel + (i * a.PanelDistance) + (column * depth), a.Gemm.PanelPitch,
+                    scratch, sums + (i * a.SumDistance) + column, panels * Tile.Columns, blocks, depth, channel > 0 ? 1 : 0);
             }
         }
     }

@@ -82,15 +82,16 @@ internal static class CpuSimd
     /// <summary>Shows the front end a method that does nothing in the place of each of the type's, which have no results.</summary>
     private static void Hide(Type simd)
     {
-        var nothing = typeof(CpuSimd).GetMethod(nameof(Nothing), BindingFlags.Static | BindingFlags.NonPublic)!;
         foreach (var hidden in simd.GetMethods(BindingFlags.Public | BindingFlags.Static | BindingFlags.DeclaredOnly))
         {
-            RemappedIntrinsics.AddRemapping(hidden, (ref InvocationContext context) =>
-            {
-                context.Arguments.Clear();
-                context.Method = nothing;
-            });
+            RemappedIntrinsics.AddRemapping(hidden, CallNothing);
         }
+    }
+
+    private static void CallNothing(ref InvocationContext context)
+    {
+        context.Arguments.Clear();
+        context.Method = ((Action)Nothing).Method;
     }
 
     private static void Nothing()
