@@ -23,10 +23,11 @@ internal sealed class WeightStaging(DeviceSession device) : IDisposable
     public void Copy<T>(ArrayView<T> target, Filling<T> fill) where T : unmanaged
     {
         var bytes = checked((int)(target.Length * Unsafe.SizeOf<T>()));
+        var accelerator = device.Accelerator;
         if (!idle.TryTake(out var memory) || memory.Length < bytes)
         {
             memory?.Dispose();
-            memory = device.Accelerator.AllocatePageLocked1D<byte>(Math.Max(bytes, LeastBytes), uninitialized: true);
+            memory = accelerator.AllocatePageLocked1D<byte>(Math.Max(bytes, LeastBytes), uninitialized: true);
         }
 
         try
@@ -47,6 +48,7 @@ internal sealed class WeightStaging(DeviceSession device) : IDisposable
 
     public void Dispose()
     {
+        device.Accelerator.Bind();
         while (idle.TryTake(out var memory))
         {
             memory.Dispose();

@@ -9,6 +9,7 @@ namespace StableDiffusion.Ilgpu.Devices;
 internal sealed class DeviceSession : IDisposable
 {
     private readonly Context context;
+    private readonly Accelerator accelerator;
     private int liveBuffers;
     private long allocatedBytes;
     private long peakBytes;
@@ -16,12 +17,23 @@ internal sealed class DeviceSession : IDisposable
     private DeviceSession(Context context, Accelerator accelerator, Hardware hardware)
     {
         this.context = context;
-        Accelerator = accelerator;
+        this.accelerator = accelerator;
         IsProcessor = hardware == Hardware.Processor;
         LargestBuffer = accelerator is CLAccelerator { Device: CLDevice device } ? OpenClDevices.LargestBuffer(device) : long.MaxValue;
     }
 
-    public Accelerator Accelerator { get; }
+    /// <summary>
+    /// The accelerator, bound to the thread that asks: CUDA's driver refuses calls of other threads, and ILGPU binds only the one that opened it. So whoever
+    /// uses the device asks on its own thread, for this or for <see cref="Stream"/>.
+    /// </summary>
+    public Accelerator Accelerator
+    {
+        get
+        {
+            accelerator.Bind();
+            return accelerator;
+        }
+    }
 
     public AcceleratorStream Stream => Accelerator.DefaultStream;
 
@@ -109,13 +121,19 @@ internal sealed class DeviceSession : IDisposable
                 LargePages.Prefer(memory.NativePtr, memory.LengthInBytes);
             }
 
-            var buffer = new DeviceBuffer<T>(memory, () => Count(-1, -bytes));
             Count(1, bytes);
-            return buffer;
+            return new DeviceBuffer<T>(memory, Free);
         }
         catch (Exception e) when (e is OutOfMemoryException or AcceleratorException)
         {
             throw OutOfMemory(bytes, e);
+        }
+
+        void Free(MemoryBuffer memory)
+        {
+            accelerator.Bind();
+            memory.Dispose();
+            Count(-1, -bytes);
         }
     }
 
@@ -157,7 +175,7 @@ internal sealed class DeviceSession : IDisposable
 }
 
 /// <summary>Memory on a device.</summary>
-internal sealed class DeviceBuffer<T>(MemoryBuffer1D<T, Stride1D.Dense> buffer, Action released) : IDisposable where T : unmanaged
+internal sealed class DeviceBuffer<T>(MemoryBuffer1D<T, Stride1D.Dense> buffer, Action<MemoryBuffer> free) : IDisposable where T : unmanaged
 {
     private bool disposed;
 
@@ -170,8 +188,7 @@ internal sealed class DeviceBuffer<T>(MemoryBuffer1D<T, Stride1D.Dense> buffer, 
         if (!disposed)
         {
             disposed = true;
-            buffer.Dispose();
-            released();
+            free(buffer);
         }
     }
 }

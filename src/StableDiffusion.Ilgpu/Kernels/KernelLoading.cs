@@ -29,6 +29,8 @@ internal static class KernelLoading
                 OpenClSource.MakeCanonical(openCl);
             }
 
+            // Kernels are compiled on threads of their own, and CUDA's driver wants each of them bound.
+            accelerator.Bind();
             return accelerator.LoadKernel(compiled).CreateLauncherDelegate<TLauncher>();
         }
         catch (Exception e) when (e is AcceleratorException or InternalCompilerException or NotSupportedException)

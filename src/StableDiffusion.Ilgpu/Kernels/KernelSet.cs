@@ -81,7 +81,7 @@ internal abstract class KernelSet<T> where T : unmanaged
     {
         Action[] kernels =
         [
-            () => _ = TokenEmbedding, () => _ = LayerNorm, () => _ = Gemm, () => _ = Winograd, () => _ = Attention, () => _ = TimestepEmbedding, () => _ = Activate,
+            () => _ = TokenEmbedding, () => _ = LayerNorm, () => _ = Gemm, () => _ = HasWinograd ? Winograd : null, () => _ = Attention, () => _ = TimestepEmbedding, () => _ = Activate,
             () => _ = Moments, () => _ = MergeMoments, () => _ = Normalize, () => _ = Scale, () => _ = LatentUpdate, () => _ = ToBytes,
         ];
         foreach (var compile in kernels)
