@@ -30,6 +30,8 @@ internal sealed class CudaCode : IDisposable
 
     public string Architecture { get; }
 
+    private bool HasWarpgroups => Architecture.StartsWith("sm_90", StringComparison.Ordinal);
+
     /// <summary>For kernels that are not the backend's.</summary>
     public IKernelLoader Loader => loader;
 
@@ -38,7 +40,7 @@ internal sealed class CudaCode : IDisposable
     /// <summary>Compiles every kernel that the set has whatever the sizes, and attention for every size of heads.</summary>
     public void CompileSet()
     {
-        var kernels = new CudaKernels(loader, 1);
+        var kernels = new CudaKernels(loader, 1, HasWarpgroups);
         for (var size = 8; size <= LargestHead; size += 8)
         {
             foreach (var (queries, causal) in new[] { (FewQueries, 0), (ManyQueries, 0), (FewQueries, 1) })
@@ -80,7 +82,7 @@ internal sealed class CudaCode : IDisposable
         var (placement, arena) = Plan(graph, weights);
         workspace.Reserve(arena.Bytes);
         var builder = new LaunchBuilder<ushort>(
-            FusionOptions.All, new CudaKernels(loader, multiprocessors), weights, workspace, placement, arena);
+            FusionOptions.All, new CudaKernels(loader, multiprocessors, HasWarpgroups), weights, workspace, placement, arena);
         var found = new List<CudaLaunch>();
         foreach (var rate in Enum.GetValues<Rate>())
         {
@@ -129,7 +131,7 @@ internal sealed class CudaCode : IDisposable
             {
                 workspace.Reserve(arena.Bytes);
                 var builder = new LaunchBuilder<ushort>(
-                    FusionOptions.All, new CudaKernels(loader, multiprocessors), weights, workspace, placement, arena);
+                    FusionOptions.All, new CudaKernels(loader, multiprocessors, HasWarpgroups), weights, workspace, placement, arena);
                 foreach (var rate in Enum.GetValues<Rate>())
                 {
                     workspace.Reserve(launches: placement.Launches(rate).SelectMany(builder.Build).Count());

@@ -98,7 +98,7 @@ internal static class PtxCommand
             {
                 try
                 {
-                    assembled[i] = ptxas.Assemble(files[i].File, architecture);
+                    assembled[i] = ptxas.Assemble(files[i].File, files[i].Kernel.UsesWarpgroups ? "sm_90a" : architecture);
                 }
                 catch (StableDiffusionException e)
                 {

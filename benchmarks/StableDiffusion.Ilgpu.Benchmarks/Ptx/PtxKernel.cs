@@ -15,6 +15,9 @@ internal sealed partial record PtxKernel(string Name, int GroupSize, int Dynamic
     /// <summary>Whether the kernel multiplies on tensor cores.</summary>
     public bool HasTensorCode => TensorInstruction().IsMatch(Text);
 
+    /// <summary>Whether it needs what Hopper alone has.</summary>
+    public bool UsesWarpgroups => Text.Contains("wgmma.", StringComparison.Ordinal);
+
     /// <summary>Shared memory of a group, of fixed and of dynamic size.</summary>
     public int SharedBytes => DynamicBytes + SharedArray().Matches(Text)
         .Sum(m => int.Parse(m.Groups["bits"].ValueSpan) / 8 * int.Parse(m.Groups["count"].ValueSpan));
@@ -46,7 +49,7 @@ internal sealed partial record PtxKernel(string Name, int GroupSize, int Dynamic
         }
 
         // What measures the tensor cores alone reads nothing.
-        foreach (var needed in new[] { "cp.async", "ldmatrix" }.Where(i => SharedBytes > 0 && !Text.Contains(i, StringComparison.Ordinal)))
+        foreach (var needed in new[] { "cp.async", UsesWarpgroups ? "fence.proxy.async" : "ldmatrix" }.Where(i => SharedBytes > 0 && !Text.Contains(i, StringComparison.Ordinal)))
         {
             yield return $"multiplies on tensor cores and has no {needed}";
         }

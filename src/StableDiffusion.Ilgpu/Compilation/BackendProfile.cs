@@ -59,13 +59,17 @@ internal static class BackendProfile
 
     public static KernelSet<ushort> HalfKernels(DeviceSession device, LeafKind leaf) => leaf switch
     {
-        LeafKind.Tensor => new CudaKernels(new DeviceKernelLoader(device.Accelerator), device.Groups),
+        LeafKind.Tensor => new CudaKernels(new DeviceKernelLoader(device.Accelerator), device.Groups, HasWarpgroups(device)),
         LeafKind.Gpu => HalfGpuKernels(device, device.Groups),
         _ => Kernels<ushort, HalfFormat, SimdHalfFormat>(device, leaf),
     };
 
     public static KernelSet<float> FloatKernels(DeviceSession device, LeafKind leaf) => leaf is LeafKind.Gpu or LeafKind.Tensor
         ? FloatGpuKernels(device, device.Groups) : Kernels<float, FloatFormat, SimdFloatFormat>(device, leaf);
+
+    /// <summary>Only Hopper has <c>wgmma</c>: neither older nor newer GPUs.</summary>
+    private static bool HasWarpgroups(DeviceSession device) =>
+        device.Accelerator is CudaAccelerator { Architecture: { Major: 9, Minor: 0 } } && PtxTarget.CanComplete;
 
     /// <summary>The kernels for GPUs, with tiles chosen for so many multiprocessors.</summary>
     public static KernelSet<ushort> HalfGpuKernels(DeviceSession device, int multiprocessors) =>

@@ -10,7 +10,10 @@ namespace StableDiffusion.Ilgpu.Kernels;
 /// The kernels for NVIDIA's GPUs since compute capability 8.0: contractions and attention on tensor cores, everything else as any GPU runs it.
 /// What does not fit the tensor cores' kernels (channels that are no multiple of 8, a few rows only) goes to the others too.
 /// </summary>
-internal class CudaKernels(IKernelLoader loader, int multiprocessors) : GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(loader, multiprocessors)
+/// <param name="loader">Compiles them.</param>
+/// <param name="multiprocessors">The device's.</param>
+/// <param name="warpgroups">Whether contractions multiply with <c>wgmma</c>, which compute capability 9.0 has, and no other.</param>
+internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpgroups = false) : GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(loader, multiprocessors)
 {
     private readonly int multiprocessors = multiprocessors;
 
@@ -39,8 +42,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors) : GpuKerne
         }
 
         var complete = TensorGemmTiling.Complete(contraction, multiprocessors);
-        var multiply = contraction.TileRows == TensorTileShape.Of<SmallTile>().Rows ? Multiply<SmallTile>()
-            : contraction.TilePanels == TensorTileShape.Of<WideTile>().Panels ? Multiply<WideTile>() : Multiply<SquareTile>();
+        var multiply = warpgroups ? Multiply<WarpgroupLoop>(contraction) : Multiply<WarpLoop>(contraction);
         var finish = complete.Splits == 1 ? null : Get<TensorGemmArguments>("tensor splits", TensorSplitKernel.Run, TensorSplitKernel.Shape);
         return (stream, arguments, scratch, counter) =>
         {
@@ -50,12 +52,23 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors) : GpuKerne
         };
     }
 
-    private Launcher<TensorGemmArguments> Multiply<TTile>() where TTile : struct, ITensorTile
+    private Launcher<TensorGemmArguments> Multiply<TLoop>(in GemmArguments<ushort> contraction) where TLoop : struct, ITensorLoop =>
+        new TensorTileShape(contraction.TileRows, contraction.TilePanels) switch
+        {
+            var shape when shape == TensorTileShape.Of<SquareTile>() => Multiply<SquareTile, TLoop>(),
+            var shape when shape == TensorTileShape.Of<WideTile>() => Multiply<WideTile, TLoop>(),
+            var shape when shape == TensorTileShape.Of<LowTile>() => Multiply<LowTile, TLoop>(),
+            _ => Multiply<SmallTile, TLoop>(),
+        };
+
+    private Launcher<TensorGemmArguments> Multiply<TTile, TLoop>()
+        where TTile : struct, ITensorTile
+        where TLoop : struct, ITensorLoop
     {
         var shape = TensorTileShape.Of<TTile>();
         return Get<TensorGemmArguments>(
-            $"tensor gemm {shape.Rows}x{shape.Columns}", TensorGemmKernel<TTile>.Run, TensorGemmKernel<TTile>.Shape,
-            new KernelSpecialization(TensorTileShape.Threads, TensorTileShape.GroupsPerMultiprocessor), shape.SharedBytes);
+            $"tensor gemm {shape.Rows}x{shape.Columns}", TensorGemmKernel<TTile, TLoop>.Run, TensorGemmKernel<TTile, TLoop>.Shape,
+            new KernelSpecialization(TensorTileShape.Threads, TensorTileShape.GroupsPerMultiprocessor), shape.SharedBytes(default(TLoop).Stages));
     }
 
     /// <summary>Heads of these sizes, laid out in multiples of 8 values, go to tensor cores.</summary>

@@ -3,7 +3,9 @@ using ILGPU;
 using ILGPU.Backends;
 using ILGPU.Backends.EntryPoints;
 using ILGPU.Backends.OpenCL;
+using ILGPU.Backends.PTX;
 using ILGPU.Runtime;
+using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
 namespace StableDiffusion.Ilgpu.Kernels;
 
@@ -27,6 +29,10 @@ internal static class KernelLoading
             if (compiled is CLCompiledKernel openCl)
             {
                 OpenClSource.MakeCanonical(openCl);
+            }
+            else if (compiled is PTXCompiledKernel ptx)
+            {
+                PtxTarget.Complete(ptx);
             }
 
             // Kernels are compiled on threads of their own, and CUDA's driver wants each of them bound.

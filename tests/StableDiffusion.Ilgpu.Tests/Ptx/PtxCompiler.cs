@@ -4,6 +4,7 @@ using ILGPU.Backends.EntryPoints;
 using ILGPU.Backends.PTX;
 using ILGPU.Runtime;
 using ILGPU.Runtime.Cuda;
+using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
 namespace StableDiffusion.Ilgpu.Tests.Ptx;
 
@@ -21,7 +22,7 @@ internal sealed class PtxCompiler(string architecture) : IDisposable
     public string Compile(MethodInfo kernel, KernelSpecialization specialization = default)
     {
         var entry = EntryPointDescription.FromExplicitlyGroupedKernel(kernel);
-        return ((PTXCompiledKernel)backend.Value.Backend.Compile(entry, specialization)).PTXAssembly;
+        return PtxTarget.Complete(((PTXCompiledKernel)backend.Value.Backend.Compile(entry, specialization)).PTXAssembly);
     }
 
     public void Dispose()

@@ -2,7 +2,7 @@ using ILGPU;
 
 namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 
-/// <summary>A contraction for <see cref="TensorGemmKernel{TTile}"/>.</summary>
+/// <summary>A contraction for <see cref="TensorGemmKernel{TTile, TLoop}"/>.</summary>
 internal struct TensorGemmArguments
 {
     public GemmArguments<ushort> Gemm;

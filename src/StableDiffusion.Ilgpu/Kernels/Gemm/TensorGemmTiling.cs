@@ -18,8 +18,8 @@ internal static class TensorGemmTiling
     /// <summary>Items that the number of splits is chosen for: a picture with guidance.</summary>
     private const int UsualItems = 2;
 
-    /// <summary>A split has at least so many blocks: filling its stages and adding its sums cost the time of some.</summary>
-    private const int FewestBlocks = 16;
+    /// <summary>A split has at least so many blocks: another launch, which adds the sums, costs the time of some.</summary>
+    private const int FewestBlocks = 40;
 
     private const int MostSplits = 16;
 
@@ -35,7 +35,11 @@ internal static class TensorGemmTiling
         // Whole rounds of groups on all multiprocessors, in the time that a tile takes; the smaller it is, the less its copies are used.
         var splits = Splits(a, multiprocessors);
         var least = double.MaxValue;
-        foreach (var (shape, efficiency) in new[] { (TensorTileShape.Of<SquareTile>(), 1.0), (TensorTileShape.Of<WideTile>(), 1.05), (TensorTileShape.Of<SmallTile>(), 0.7) })
+        foreach (var (shape, efficiency) in new[]
+        {
+            (TensorTileShape.Of<WideTile>(), 1.0), (TensorTileShape.Of<SquareTile>(), 0.95), (TensorTileShape.Of<LowTile>(), 0.8),
+            (TensorTileShape.Of<SmallTile>(), 0.5),
+        })
         {
             var candidate = a with { TileRows = shape.Rows, TilePanels = shape.Panels };
             var rounds = (candidate.Tiles * splits + multiprocessors - 1) / Math.Max(1, multiprocessors);
@@ -72,12 +76,12 @@ internal static class TensorGemmTiling
     private static int Blocks(in GemmArguments<ushort> a) =>
         a.Kernel * a.Kernel * ((a.Channels + TensorTileShape.Depth - 1) / TensorTileShape.Depth);
 
-    /// <summary>Enough for two groups on each multiprocessor, where the large tiles of two items leave some without any.</summary>
+    /// <summary>As many as multiprocessors could take, where the low tiles of two items leave half of them without any.</summary>
     private static int Splits(in GemmArguments<ushort> a, int multiprocessors)
     {
-        var square = TensorTileShape.Of<SquareTile>();
-        var tiles = (a with { Rows = UsualItems * a.OutputPixels, TileRows = square.Rows, TilePanels = square.Panels }).Tiles;
-        return tiles >= multiprocessors ? 1 : Math.Clamp(Math.Min(2 * multiprocessors / tiles, Blocks(a) / FewestBlocks), 1, MostSplits);
+        var low = TensorTileShape.Of<LowTile>();
+        var tiles = (a with { Rows = UsualItems * a.OutputPixels, TileRows = low.Rows, TilePanels = low.Panels }).Tiles;
+        return Math.Clamp(Math.Min(multiprocessors / tiles, Blocks(a) / FewestBlocks), 1, MostSplits);
     }
 
     private static uint Ratio(int stored, int seen) => stored == seen ? 0 : (uint)((((ulong)stored << 32) + (uint)seen - 1) / (uint)seen);

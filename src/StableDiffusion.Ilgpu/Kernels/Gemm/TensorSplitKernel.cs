@@ -24,6 +24,13 @@ internal static class TensorSplitKernel
 
         // With Geglu, a panel has two chunks of h and, 16 columns further, their gates.
         var column = a.Epilogue.Geglu != 0 ? (chunk / 2 * Tile.Columns) + (chunk % 2 * 8) : chunk * 8;
+        var columns = new TensorColumns(t, column);
+        if (columns.Count <= 0)
+        {
+            return;
+        }
+
+        var summands = columns.Read(t, row);
         var values = Sum(t, row, column);
         var gates = values;
         if (a.Epilogue.Geglu != 0)
@@ -31,22 +38,32 @@ internal static class TensorSplitKernel
             gates = Sum(t, row, column + 16);
         }
 
-        TensorEpilogue.Store(t, values, gates, row, column);
+        columns.Store(t, values, gates, summands, row);
     }
 
     /// <summary>Of eight stored columns each.</summary>
     private static int Chunks(TensorGemmArguments t) => t.Gemm.Panels * t.Gemm.PanelColumns / 8;
 
+    /// <summary>Four splits' sums are read at a time; beyond the last split nothing is added.</summary>
     private static Float8 Sum(TensorGemmArguments t, int row, int column)
     {
-        var partial = t.Partial.Cast<Float4>();
         Float8 sum = default;
-        for (var split = 0; split < t.Splits; split++)
+        for (var split = 0; split < t.Splits; split += 4)
         {
-            var at = ((((long)split * t.Gemm.Rows) + row) * t.PackedColumns + column) / 4;
-            sum = Float8.Add(sum, new Float8 { Low = partial[at], High = partial[at + 1] });
+            var (sums0, sums1, sums2, sums3) = (Read(t, split, row, column), Read(t, split + 1, row, column), Read(t, split + 2, row, column), Read(t, split + 3, row, column));
+            sum = Float8.Add(sum, sums0);
+            sum = Float8.MultiplyAdd(sum, split + 1 < t.Splits ? 1f : 0f, sums1);
+            sum = Float8.MultiplyAdd(sum, split + 2 < t.Splits ? 1f : 0f, sums2);
+            sum = Float8.MultiplyAdd(sum, split + 3 < t.Splits ? 1f : 0f, sums3);
         }
 
         return sum;
+    }
+
+    private static Float8 Read(TensorGemmArguments t, int split, int row, int column)
+    {
+        var partial = t.Partial.Cast<Float4>();
+        var at = ((((long)IntrinsicMath.Min(split, t.Splits - 1) * t.Gemm.Rows) + row) * t.PackedColumns + column) / 4;
+        return new Float8 { Low = partial[at], High = partial[at + 1] };
     }
 }

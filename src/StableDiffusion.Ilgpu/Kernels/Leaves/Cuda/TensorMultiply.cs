@@ -2,12 +2,39 @@ using System.Runtime.CompilerServices;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
+/// <summary>How a group multiplies. Kernels are compiled for each implementation.</summary>
+internal interface ITensorLoop
+{
+    /// <summary>Stages of shared memory that copies run ahead in.</summary>
+    int Stages { get; }
+
+    TensorLoopText Text(TensorTileShape tile);
+}
+
+/// <summary><c>mma.sync</c>: every warp by itself.</summary>
+internal struct WarpLoop : ITensorLoop
+{
+    public readonly int Stages => 4;
+
+    public readonly TensorLoopText Text(TensorTileShape tile) => new TensorMultiplyText(tile, Stages);
+}
+
+/// <summary>Hopper's <c>wgmma</c>: four warps together.</summary>
+internal struct WarpgroupLoop : ITensorLoop
+{
+    public readonly int Stages => 5;
+
+    public readonly TensorLoopText Text(TensorTileShape tile) => new WarpgroupMultiplyText(tile, Stages);
+}
+
 /// <summary>
-/// The main loop of a contraction on tensor cores, as placeholders for the texts of <see cref="TensorMultiplyText"/>. A kernel calls
-/// <see cref="Begin"/>, <see cref="Run"/>, and <see cref="StoreSums"/> for each half of the rows, once in its code each.
+/// The main loop of a contraction on tensor cores, as placeholders for the texts of <see cref="TensorLoopText"/>. A kernel calls
+/// <see cref="Begin"/>, <see cref="Run"/>, and <see cref="StoreSums"/> for each pass of 64 rows, once in its code each.
 /// The first argument gives way to the text.
 /// </summary>
-internal static class TensorMultiply<TTile> where TTile : struct, ITensorTile
+internal static class TensorMultiply<TTile, TLoop>
+    where TTile : struct, ITensorTile
+    where TLoop : struct, ITensorLoop
 {
     /// <param name="text">The text's place.</param>
     /// <param name="source">Address of the source's first value; a multiple of 16.</param>
@@ -30,22 +57,22 @@ internal static class TensorMultiply<TTile> where TTile : struct, ITensorTile
     /// <param name="heightRatio">Stored height by height, times 2^32 and rounded up; 0 where they are the same.</param>
     /// <param name="widthRatio">The same of the widths.</param>
     /// <param name="circular">Not 0 where the window sees the source again beyond its edges.</param>
-    /// <param name="shared">Offset of shared memory for stages; a multiple of 16.</param>
+    /// <param name="shared">Offset of shared memory for stages; a multiple of <see cref="TensorTileShape.StageAlignment"/>.</param>
     /// <param name="rows">Offset of shared memory that holds a <see cref="TensorWindow"/> for each row of the tile; written, with a barrier behind it.</param>
     public static void Run(
         int text, int height, int width, int sourceWidth, uint heightRatio, uint widthRatio, int circular, uint shared, uint rows) =>
         throw new NotSupportedException();
 
     /// <param name="text">The text's place.</param>
-    /// <param name="half">0 for the upper half of the tile's rows, 1 for the lower.</param>
-    /// <param name="shared">Offset of shared memory for its sums, with <see cref="TensorTileShape.SumsPitch"/>.</param>
-    public static void StoreSums(int text, int half, uint shared) => throw new NotSupportedException();
+    /// <param name="pass">0 for the tile's first 64 rows, 1 for the others.</param>
+    /// <param name="shared">Offset of shared memory for their sums, with <see cref="TensorTileShape.SumsPitch"/>.</param>
+    public static void StoreSums(int text, int pass, uint shared) => throw new NotSupportedException();
 
     /// <summary>Writes the texts. Before any kernel is compiled.</summary>
     internal static void Bind()
     {
-        var text = new TensorMultiplyText(TensorTileShape.Of<TTile>());
-        var type = typeof(TensorMultiply<TTile>);
+        var text = default(TLoop).Text(TensorTileShape.Of<TTile>());
+        var type = typeof(TensorMultiply<TTile, TLoop>);
         PtxCode.Bind(type.GetMethod(nameof(Begin))!, text.Begin);
         PtxCode.Bind(type.GetMethod(nameof(Run))!, text.Run);
         PtxCode.Bind(type.GetMethod(nameof(StoreSums))!, text.StoreSums);
@@ -73,9 +100,16 @@ internal static class TensorTexts
         PtxCode.AllowAddressOf<ushort>();
         PtxCode.AllowAddressOf<TensorWindow>();
         PtxCode.AllowAddressOf<Float4>();
-        TensorMultiply<SquareTile>.Bind();
-        TensorMultiply<WideTile>.Bind();
-        TensorMultiply<SmallTile>.Bind();
+        BindTiles<WarpLoop>();
+        BindTiles<WarpgroupLoop>();
         TensorAttention.Bind();
+    }
+
+    private static void BindTiles<TLoop>() where TLoop : struct, ITensorLoop
+    {
+        TensorMultiply<SquareTile, TLoop>.Bind();
+        TensorMultiply<WideTile, TLoop>.Bind();
+        TensorMultiply<LowTile, TLoop>.Bind();
+        TensorMultiply<SmallTile, TLoop>.Bind();
     }
 }

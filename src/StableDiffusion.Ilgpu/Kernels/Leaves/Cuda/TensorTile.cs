@@ -1,12 +1,9 @@
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
-/// <summary>
-/// The part of a contraction's result that one group of four warps computes: two warps lie above each other and two side by side, each with half of the
-/// rows and half of the columns. Kernels are compiled for each implementation.
-/// </summary>
+/// <summary>The part of a contraction's result that one group of four warps computes. Kernels are compiled for each implementation.</summary>
 internal interface ITensorTile
 {
-    /// <summary>A multiple of 64.</summary>
+    /// <summary>64 or 128.</summary>
     int Rows { get; }
 
     /// <summary>Panels of 32 columns.</summary>
@@ -29,7 +26,15 @@ internal struct WideTile : ITensorTile
     public readonly int Panels => 5;
 }
 
-/// <summary>64 x 64, where larger tiles would leave multiprocessors idle.</summary>
+/// <summary>64 x 160, where twice as many groups are worth more than the copies of panels that they share.</summary>
+internal struct LowTile : ITensorTile
+{
+    public readonly int Rows => 64;
+
+    public readonly int Panels => 5;
+}
+
+/// <summary>64 x 64, for few columns.</summary>
 internal struct SmallTile : ITensorTile
 {
     public readonly int Rows => 64;
@@ -47,20 +52,19 @@ internal readonly record struct TensorTileShape(int Rows, int Panels)
     /// <summary>Depth of a block: what a stage holds, and what the loop multiplies at a time.</summary>
     public const int Depth = 32;
 
-    /// <summary>Stages of shared memory that copies run ahead in.</summary>
-    public const int Stages = 4;
-
-    /// <summary>Groups that should fit a multiprocessor's registers at the same time.</summary>
-    public const int GroupsPerMultiprocessor = 2;
-
     /// <summary>Both the source's rows and the panels' have this many: 32 fp16 values.</summary>
     public const int RowBytes = 2 * Depth;
 
+    /// <summary>Stages begin at multiples of these.</summary>
+    public const int StageAlignment = 8 * RowBytes;
+
+    /// <summary>Rows whose sums lie in shared memory at a time.</summary>
+    public const int PassRows = 64;
+
     public int Columns => Panels * Tile.Columns;
 
-    public int WarpRows => Rows / 2;
-
-    public int WarpColumns => Columns / 2;
+    /// <summary>fp32 sums of each thread.</summary>
+    public int Sums => Rows * Columns / Threads;
 
     public int StageBytes => (Rows + Columns) * RowBytes;
 
@@ -69,8 +73,11 @@ internal readonly record struct TensorTileShape(int Rows, int Panels)
     /// </summary>
     public int SumsPitch => Columns + 8;
 
-    /// <summary>Stages, and after the loop half of the rows' sums in their place.</summary>
-    public int SharedBytes => Math.Max(Stages * StageBytes, WarpRows * SumsPitch * sizeof(float));
+    /// <summary>Groups that should fit a multiprocessor's registers at the same time.</summary>
+    public const int GroupsPerMultiprocessor = 2;
+
+    /// <summary>The stages, and after the loop the sums of 64 rows in their place.</summary>
+    public int SharedBytes(int stages) => Math.Max((stages * StageBytes) + StageAlignment, PassRows * SumsPitch * sizeof(float));
 
     public static TensorTileShape Of<TTile>() where TTile : struct, ITensorTile => new(default(TTile).Rows, default(TTile).Panels);
 }

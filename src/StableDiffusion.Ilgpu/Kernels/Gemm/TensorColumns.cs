@@ -1,0 +1,148 @@
+using ILGPU;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
+using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
+using StableDiffusion.Ilgpu.Kernels.Pointwise;
+
+namespace StableDiffusion.Ilgpu.Kernels.Gemm;
+
+/// <summary>
+/// Eight neighbouring columns of a contraction's result, and how their sums are finished: what <see cref="PortableRows{T, TFormat}.FinishValue"/> does with
+/// one value.
+/// </summary>
+internal struct TensorColumns
+{
+    /// <summary>The first one, of the result.</summary>
+    private readonly int column;
+
+    private readonly Float8 bias;
+
+    /// <summary>With Geglu, of their gates.</summary>
+    private readonly Float8 gateBias;
+
+    /// <param name="t">The contraction.</param>
+    /// <param name="packed">The first one's packed column; with Geglu one of h.</param>
+    public TensorColumns(TensorGemmArguments t, int packed)
+    {
+        var a = t.Gemm;
+        column = a.Epilogue.Geglu != 0 ? (packed / Tile.Columns * 16) + (packed % 16) : packed;
+        Count = packed < t.PackedColumns ? IntrinsicMath.Min(8, a.Columns - column) : 0;
+        bias = default;
+        gateBias = default;
+        if (Count > 0)
+        {
+            bias = default(FloatFormat).LoadChunk(a.Bias, packed);
+            if (a.Epilogue.Geglu != 0)
+            {
+                gateBias = default(FloatFormat).LoadChunk(a.Bias, packed + 16);
+            }
+        }
+    }
+
+    /// <summary>How many of the eight there are; none or less where all lie beyond the last.</summary>
+    public int Count { get; }
+
+    /// <summary>What is added to a row's sums, as it lies in memory; nothing where it is not aligned.</summary>
+    public readonly TensorSummands Read(TensorGemmArguments t, int row)
+    {
+        var a = t.Gemm;
+        TensorSummands summands = default;
+        if (IsVector(t))
+        {
+            var arena = a.Arena.Cast<Float4>();
+            if (a.Epilogue.HasItemBias != 0)
+            {
+                summands.ItemBias = arena[ItemBias(a, row) / 8];
+            }
+
+            if (a.Epilogue.HasResidual != 0)
+            {
+                summands.Residual = arena[Residual(a, row) / 8];
+            }
+        }
+
+        return summands;
+    }
+
+    /// <param name="t">The contraction.</param>
+    /// <param name="values">The sums, without bias.</param>
+    /// <param name="gates">With Geglu, those of their gates.</param>
+    /// <param name="summands">The row's.</param>
+    /// <param name="row">Output pixel.</param>
+    public readonly void Store(TensorGemmArguments t, Float8 values, Float8 gates, TensorSummands summands, int row)
+    {
+        var a = t.Gemm;
+        values = Float8.Add(values, bias);
+        gates = Float8.Add(gates, gateBias);
+        var target = a.Target + ((long)row * a.TargetPitch) + column;
+        if (IsVector(t))
+        {
+            default(GpuHalfFormat<CudaHalfConversion>).StoreChunk(a.Arena, target, Finish(a, values, gates, summands));
+            return;
+        }
+
+        // Too few columns, or such as do not lie at multiples of eight.
+        for (var i = 0; i < Count; i++)
+        {
+            var value = PortableRows<ushort, GpuHalfFormat<CudaHalfConversion>>.FinishValue(
+                a.Epilogue, Float8.Get(values, i), Float8.Get(gates, i), a.Arena, ItemBias(a, row) + i, a.Arena, Residual(a, row) + i);
+            default(GpuHalfFormat<CudaHalfConversion>).Store(a.Arena, target + i, value);
+        }
+    }
+
+    private static Float8 Finish(GemmArguments<ushort> a, Float8 values, Float8 gates, TensorSummands summands)
+    {
+        if (a.Epilogue.HasItemBias != 0)
+        {
+            values = Float8.Add(values, Widen(summands.ItemBias));
+        }
+
+        if (a.Epilogue.Geglu != 0)
+        {
+            values = Float8.Multiply(values, ChunkMath.Gelu(gates));
+        }
+
+        if (a.Epilogue.HasResidual != 0 && a.Epilogue.ActivatesSum != 0)
+        {
+            values = Float8.Add(values, Widen(summands.Residual));
+        }
+
+        if (a.Epilogue.Activation != (int)Activation.None && (a.Epilogue.Geglu == 0 || a.Epilogue.ActivatesSum != 0))
+        {
+            values = ChunkMath.Activate(values, a.Epilogue.Activation);
+        }
+
+        if (a.Epilogue.HasResidual != 0 && a.Epilogue.ActivatesSum == 0)
+        {
+            values = Float8.Add(values, Widen(summands.Residual));
+        }
+
+        return values;
+    }
+
+    private static Float8 Widen(Float4 bits) => new() { Low = Widen(bits.X, bits.Y), High = Widen(bits.Z, bits.W) };
+
+    private static Float4 Widen(float first, float second)
+    {
+        var (low, high) = ((int)Interop.FloatAsInt(first), (int)Interop.FloatAsInt(second));
+        return new Float4
+        {
+            X = default(CudaHalfConversion).Widen(low & 0xFFFF),
+            Y = default(CudaHalfConversion).Widen(low >>> 16),
+            Z = default(CudaHalfConversion).Widen(high & 0xFFFF),
+            W = default(CudaHalfConversion).Widen(high >>> 16),
+        };
+    }
+
+    private readonly bool IsVector(TensorGemmArguments t) => t.Vectors != 0 && Count == 8;
+
+    private readonly long ItemBias(GemmArguments<ushort> a, int row) => a.ItemBias + ((long)(row / a.OutputPixels) * a.ItemBiasPitch) + column;
+
+    private readonly long Residual(GemmArguments<ushort> a, int row) => a.Residual + ((long)row * a.ResidualPitch) + column;
+}
+
+/// <summary>What is added to eight sums of a row: fp16 values, as they lie in memory.</summary>
+internal struct TensorSummands
+{
+    public Float4 ItemBias;
+    public Float4 Residual;
+}
