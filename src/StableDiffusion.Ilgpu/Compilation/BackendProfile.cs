@@ -46,7 +46,12 @@ internal static class BackendProfile
 
     /// <summary>Opens a device so that any of its leaves can be compiled.</summary>
     public static DeviceSession Open(ComputeDevice device) =>
-        DeviceSession.Open(device, device.Kind == DeviceKind.OpenCl ? RegisterOpenCl : null);
+        DeviceSession.Open(device, device.Kind switch
+        {
+            DeviceKind.OpenCl => RegisterOpenCl,
+            DeviceKind.Cuda => CudaMathCode.Register,
+            _ => null,
+        });
 
     /// <summary>The leaf that a device runs fastest with: SIMD leaves are real .NET code, so only the CPU accelerator can use them.</summary>
     public static LeafKind LeafOf(ComputeDevice device) => device switch

@@ -14,7 +14,11 @@ internal sealed class PtxCompiler(string architecture) : IDisposable
 {
     private readonly Lazy<(Context Context, PTXBackend Backend)> backend = new(() =>
     {
-        var context = Context.Create(builder => builder.Optimize(OptimizationLevel.O2).Inlining(InliningMode.Aggressive));
+        var context = Context.Create(builder =>
+        {
+            builder.Optimize(OptimizationLevel.O2).Inlining(InliningMode.Aggressive);
+            CudaMathCode.Register(builder);
+        });
         var target = (CudaArchitecture)typeof(CudaArchitecture).GetField(architecture)!.GetValue(null)!;
         return (context, new PTXBackend(context, target, CudaInstructionSet.ISA_78, nvvmAPI: null!));
     });

@@ -1,4 +1,5 @@
 using ILGPU;
+using StableDiffusion.Ilgpu.Kernels.Pointwise;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves;
 
@@ -18,6 +19,13 @@ internal interface IGpuFormat<T> : IFormat<T> where T : unmanaged
 
     /// <summary>As <see cref="LoadChunk"/>.</summary>
     void StoreChunk(ArrayView<T> target, long index, Float8 values);
+
+    /// <summary>A value of <see cref="Activation"/>, as precise as the format can tell; so are those below.</summary>
+    Float8 Activate(Float8 values, int activation);
+
+    Float8 Silu(Float8 values);
+
+    Float8 Gelu(Float8 values);
 }
 
 /// <summary>
@@ -63,4 +71,10 @@ internal struct FloatFormat : IGpuFormat<float>
         vectors[index >> 2] = values.Low;
         vectors[(index >> 2) + 1] = values.High;
     }
+
+    public readonly Float8 Activate(Float8 values, int activation) => ChunkMath.Activate(values, activation);
+
+    public readonly Float8 Silu(Float8 values) => ChunkMath.Silu(values);
+
+    public readonly Float8 Gelu(Float8 values) => ChunkMath.Gelu(values);
 }

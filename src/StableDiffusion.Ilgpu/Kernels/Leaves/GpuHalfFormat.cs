@@ -1,10 +1,11 @@
 using ILGPU;
+using StableDiffusion.Ilgpu.Kernels.Pointwise;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves;
 
 /// <summary>
 /// How a kind of device converts fp16 bit patterns: exactly, and to the nearest value, of two the even one, subnormal values included; what is too
-/// large becomes infinite.
+/// large becomes infinite. And what it has for functions whose results will be rounded to fp16.
 /// </summary>
 internal interface IHalfConversion
 {
@@ -13,6 +14,12 @@ internal interface IHalfConversion
 
     /// <returns>The pattern, in the lower 16 bits; the others are zero.</returns>
     int Narrow(float value);
+
+    /// <summary>e^x to a few millionths of it. Beyond ±87 it may be 0 or infinite.</summary>
+    float Exp(float x);
+
+    /// <summary>1 / x for x from 1 on, to a few millionths of it. Beyond 2^126 it may be 0.</summary>
+    float Reciprocal(float x);
 }
 
 /// <summary>fp16 as bit patterns, for the kernels for GPUs. They compute in fp32: the conversion is all that a device may do natively.</summary>
@@ -38,6 +45,12 @@ internal struct GpuHalfFormat<TConversion> : IGpuFormat<ushort> where TConversio
             Fourth = Narrow(values.High.Z, values.High.W),
         };
     }
+
+    public readonly Float8 Activate(Float8 values, int activation) => HalfMath<TConversion>.Activate(values, activation);
+
+    public readonly Float8 Silu(Float8 values) => HalfMath<TConversion>.Silu(values);
+
+    public readonly Float8 Gelu(Float8 values) => HalfMath<TConversion>.Gelu(values);
 
     private static Float4 Widen(int first, int second) => new()
     {

@@ -239,7 +239,7 @@ internal static class GpuGroupNormKernels<T, TFormat>
         values = Float8.Add(Float8.Multiply(Float8.Subtract(values, mean), factor), bias);
         if (a.Silu != 0)
         {
-            values = ChunkMath.Silu(values);
+            values = default(TFormat).Silu(values);
         }
 
         default(TFormat).StoreChunk(a.Arena, target + ((long)row * a.TargetPitch), values);

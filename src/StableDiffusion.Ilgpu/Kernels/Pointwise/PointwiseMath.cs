@@ -70,7 +70,16 @@ internal static class PointwiseMath
     /// </summary>
     private static float TwiceTail(float x)
     {
-        var t = 1f / (1f + (0.353553391f * x));
+        var t = 1f / TailArgument(x);
+        return t * Exp(TailExponent(x, t));
+    }
+
+    /// <summary>1 / t of the fit.</summary>
+    public static float TailArgument(float x) => 1f + (0.353553391f * x);
+
+    /// <summary>-z² + P(t).</summary>
+    public static float TailExponent(float x, float t)
+    {
         var p = 0.17087277f;
         p = (p * t) - 0.82215223f;
         p = (p * t) + 1.48851587f;
@@ -80,7 +89,7 @@ internal static class PointwiseMath
         p = (p * t) + 0.09678418f;
         p = (p * t) + 0.37409196f;
         p = (p * t) + 1.00002368f;
-        return t * Exp((p * t) - 1.26551223f - (0.5f * x * x));
+        return (p * t) - 1.26551223f - (0.5f * x * x);
     }
 
     public static float Activate(float x, int activation) => activation switch

@@ -3,6 +3,7 @@ using ILGPU;
 using ILGPU.Backends.OpenCL;
 using ILGPU.IR;
 using ILGPU.IR.Intrinsics;
+using StableDiffusion.Ilgpu.Kernels.Pointwise;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.OpenCl;
 
@@ -14,6 +15,10 @@ internal struct ClHalfConversion : IHalfConversion
     public readonly float Widen(int bits) => ClHalfBits.Widen(bits);
 
     public readonly int Narrow(float value) => ClHalfBits.Narrow(value);
+
+    public readonly float Exp(float x) => PointwiseMath.Exp(x);
+
+    public readonly float Reciprocal(float x) => 1f / x;
 }
 
 /// <summary>What <see cref="ClHalfBitsCode"/> writes text for.</summary>
