@@ -128,7 +128,7 @@ internal static unsafe class Matrices
         return names.Length == count ? [.. names.Select(n => d.Source(n, 32))] : throw d.Fail($"{names.Length} registers, {count} expected");
     }
 
-    private static void RequireWhole(uint mask)
+    public static void RequireWhole(uint mask)
     {
         if (mask != uint.MaxValue)
         {

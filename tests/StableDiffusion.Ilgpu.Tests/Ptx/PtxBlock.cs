@@ -4,6 +4,7 @@ namespace StableDiffusion.Ilgpu.Tests.Ptx;
 internal sealed class PtxBlock
 {
     private readonly Warp[] warps;
+    private readonly Warpgroup[] warpgroups;
     private readonly PtxLaunch launch;
 
     public PtxBlock(PtxLaunch launch)
@@ -12,6 +13,7 @@ internal sealed class PtxBlock
         Shared = new SharedMemory(launch.DynamicSharedBytes + launch.Program.DynamicSharedOffset, Statistics);
         warps = [.. Enumerable.Range(0, (launch.Threads + Warp.Size - 1) / Warp.Size)
             .Select(w => new Warp(this, w, Math.Min(Warp.Size, launch.Threads - (w * Warp.Size))))];
+        warpgroups = [.. Enumerable.Range(0, warps.Length / Warpgroup.Warps).Select(_ => new Warpgroup())];
     }
 
     public PtxProgram Program => launch.Program;
@@ -38,6 +40,11 @@ internal sealed class PtxBlock
             warp.Reset();
         }
 
+        foreach (var warpgroup in warpgroups)
+        {
+            warpgroup.Clear();
+        }
+
         do
         {
             foreach (var warp in warps)
@@ -52,7 +59,15 @@ internal sealed class PtxBlock
             }
         }
         while (warps.Any(w => w.Live != 0));
+
+        foreach (var warp in warps.Take(warpgroups.Length * Warpgroup.Warps))
+        {
+            WarpgroupOf(warp).CheckCount(warp.Products.Issued);
+        }
     }
+
+    public Warpgroup WarpgroupOf(Warp warp) => warp.Number / Warpgroup.Warps < warpgroups.Length
+        ? warpgroups[warp.Number / Warpgroup.Warps] : throw new PtxException($"four warps multiply together, and the block has {warps.Length}");
 
     /// <summary>What all blocks that ran here executed.</summary>
     public PtxStatistics Finish()

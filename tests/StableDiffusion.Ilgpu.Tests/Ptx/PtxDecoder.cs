@@ -26,6 +26,8 @@ internal sealed partial class PtxDecoder(PtxStatement statement, RegisterLayout 
             "bar" or "barrier" when !Has("warp") => DecodeBarrier(guard),
             "bar" => new PtxInstruction(statement, InstructionKind.Converged) { Guard = guard, Body = (_, _) => { } },
             "mma" or "ldmatrix" => new PtxInstruction(statement, InstructionKind.Converged) { Guard = guard, Body = Matrices.Decode(this) },
+            "wgmma" => new PtxInstruction(statement, InstructionKind.Converged) { Guard = guard, Body = WarpgroupMatrices.Decode(this) },
+            "fence" when Has("proxy") => new PtxInstruction(statement, InstructionKind.Plain) { Guard = guard, Body = WarpgroupMatrices.DecodeFence(this) },
             "shfl" or "vote" or "activemask" => new PtxInstruction(statement, InstructionKind.Converged) { Guard = guard, Body = Exchanges.Decode(this) },
             _ => new PtxInstruction(statement, InstructionKind.Plain)
             {

@@ -22,7 +22,7 @@ internal sealed class PtxStatistics
     /// <summary>Instructions of warps.</summary>
     public long Instructions { get; set; }
 
-    /// <summary><c>mma</c> instructions of warps.</summary>
+    /// <summary><c>mma</c> instructions of warps, and each warp's part of <c>wgmma</c>.</summary>
     public long Products { get; set; }
 
     /// <summary>

@@ -9,7 +9,8 @@ internal static unsafe class PtxText
     /// Finds the registers <c>base</c>, the buffer's address, <c>at</c>, that of its word with the thread's number, and <c>tid</c>.
     /// </param>
     /// <param name="words">The buffer.</param>
-    public static PtxStatistics Run(string body, uint[] words, int threads = 32, int blocks = 1, int dynamicBytes = 0, CopyLanding landing = CopyLanding.Early)
+    public static PtxStatistics Run(string body, uint[] words, int threads = 32, int blocks = 1, int dynamicBytes = 0,
+        CopyLanding landing = CopyLanding.Early, string target = "sm_80")
     {
         var memory = GC.AllocateArray<uint>(words.Length + 4, pinned: true);
         fixed (uint* pinned = memory)
@@ -19,7 +20,7 @@ internal static unsafe class PtxText
             words.CopyTo(new Span<uint>(start, words.Length));
             var launch = new PtxLaunch
             {
-                Program = PtxProgram.Parse(Kernel(body)),
+                Program = PtxProgram.Parse(Kernel(body, target)),
                 Grid = (blocks, 1, 1),
                 Group = (threads, 1, 1),
                 DynamicSharedBytes = dynamicBytes,
@@ -52,11 +53,11 @@ internal static unsafe class PtxText
 
     public static uint[] Words<T>(params ReadOnlySpan<T> values) where T : unmanaged => MemoryMarshal.Cast<T, uint>(values).ToArray();
 
-    public static string Kernel(string body) =>
+    public static string Kernel(string body, string target = "sm_80") =>
         $$"""
         // A comment; with a semicolon { and a brace.
-        .version 7.8
-        .target sm_80
+        .version 8.0
+        .target {{target}}
         .address_size 64
 
         .extern .shared .align 16 .b8 dynamic[];

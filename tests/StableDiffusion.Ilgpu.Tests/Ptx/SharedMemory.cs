@@ -21,6 +21,12 @@ internal sealed unsafe class SharedMemory
     private readonly long[] readers;
     private readonly PtxStatistics statistics;
     private long interval = 1;
+    private long firstInterval;
+
+    // Fences, counted: at the last write of each two bytes, and at each warp's last fence.
+    private readonly long[] written;
+    private readonly long[] published = new long[64];
+    private long fences;
 
     public SharedMemory(int size, PtxStatistics statistics)
     {
@@ -30,6 +36,7 @@ internal sealed unsafe class SharedMemory
         bytes = (byte*)Unsafe.AsPointer(ref memory[0]);
         writers = new long[(size / 2) + 1];
         readers = new long[(size / 2) + 1];
+        written = new long[(size / 2) + 1];
     }
 
     public int Size { get; }
@@ -38,7 +45,7 @@ internal sealed unsafe class SharedMemory
     public void Reset()
     {
         new Span<uint>(bytes, (Size + 3) / 4).Fill(Poison);
-        interval++;
+        firstInterval = ++interval;
     }
 
     /// <summary>At a barrier of all threads.</summary>
@@ -63,6 +70,24 @@ internal sealed unsafe class SharedMemory
         return bytes + at;
     }
 
+    /// <summary>Lets what a warp wrote be read asynchronously.</summary>
+    public void Publish(int warp) => published[warp] = ++fences;
+
+    /// <summary>For a reader that sees only what was published by the warp that wrote it.</summary>
+    public byte* ReadAsynchronously(ulong address, int count, int warp)
+    {
+        var at = Locate(address, count, count);
+        for (var i = at / 2; i < (at + count) / 2; i++)
+        {
+            if (writers[i] / 64 >= firstInterval && published[writers[i] % 64] <= written[i])
+            {
+                throw new PtxException($"shared address {address} is read without a fence.proxy.async after warp {writers[i] % 64} wrote it");
+            }
+        }
+
+        return Read(address, count, count, warp);
+    }
+
     public byte* Write(ulong address, int count, int alignment, int warp)
     {
         var at = Locate(address, count, alignment);
@@ -82,6 +107,7 @@ internal sealed unsafe class SharedMemory
             }
 
             writers[i] = stamp;
+            written[i] = fences;
         }
 
         return bytes + at;

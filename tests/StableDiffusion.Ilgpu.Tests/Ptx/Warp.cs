@@ -26,7 +26,9 @@ internal sealed unsafe class Warp
         memory = GC.AllocateArray<byte>(Math.Max(8, program.Registers.Bytes), pinned: true);
         Registers = (byte*)Unsafe.AsPointer(ref memory[0]);
         Defined = new uint[program.Registers.Slots];
+        Written = new long[program.Registers.Slots];
         Copies = new CopyQueue(block.Shared, number);
+        Products = new ProductQueue(this);
     }
 
     public PtxBlock Block { get; }
@@ -41,10 +43,15 @@ internal sealed unsafe class Warp
     /// <summary>For each slot, the lanes whose value comes from values that were written.</summary>
     public uint[] Defined { get; }
 
+    /// <summary>For each slot, how many instructions were executed when one wrote it last; not counting products, which end at no certain time.</summary>
+    public long[] Written { get; }
+
     /// <summary>Lanes that have not returned.</summary>
     public uint Live { get; private set; }
 
     public CopyQueue Copies { get; }
+
+    public ProductQueue Products { get; }
 
     public long Executed { get; private set; }
 
@@ -58,6 +65,7 @@ internal sealed unsafe class Warp
         waiting = 0;
         Live = Threads == Size ? uint.MaxValue : (1u << Threads) - 1;
         Copies.Clear();
+        Products.Clear();
         foreach (var ((value, _), slot) in program.Registers.Constants)
         {
             Fill(slot, _ => value);
@@ -86,14 +94,20 @@ internal sealed unsafe class Warp
 
     /// <summary>Records that lanes of a register were written, from values of which those lanes were defined.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public void Define(Slot slot, uint mask, uint defined) => Defined[slot.Index] = (Defined[slot.Index] & ~mask) | (mask & defined);
+    public void Define(Slot slot, uint mask, uint defined)
+    {
+        Defined[slot.Index] = (Defined[slot.Index] & ~mask) | (mask & defined);
+        Written[slot.Index] = Executed;
+    }
 
     /// <summary>For what must not depend on a register that was never written: addresses, stored values, branches.</summary>
     public void Require(Slot slot, uint mask, string what)
     {
         if ((Defined[slot.Index] & mask) != mask)
         {
-            throw new PtxException($"{what} comes from a register that was not written, in lane {BitOperations.TrailingZeroCount(mask & ~Defined[slot.Index])}");
+            throw new PtxException(
+                $"{what} comes from a register that was not written, in lane {BitOperations.TrailingZeroCount(mask & ~Defined[slot.Index])}"
+                + (Products.IsEmpty ? "" : " (products are not waited for)"));
         }
     }
 
