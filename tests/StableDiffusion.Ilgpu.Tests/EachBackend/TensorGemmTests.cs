@@ -52,6 +52,17 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
         var op = All.Single(c => c.Name == name);
         float[] expected = [.. Reference.Evaluate(op.Record(), OpRun.StoredData(op, half: true))["out"].Select(v => (float)v)];
         var comparisons = new Comparisons();
+        foreach (var warpgroups in new[] { false, true })
+        {
+            Check(comparisons, op, expected, warpgroups);
+        }
+
+        comparisons.Verify();
+    }
+
+    private void Check(Comparisons comparisons, OpCase op, float[] expected, bool warpgroups)
+    {
+        var name = $"{op.Name}{(warpgroups ? ", wgmma" : "")}";
         float[]? whole = null;
         foreach (var (tile, landing) in new[]
         {
@@ -59,16 +70,15 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
             (TensorTileShape.Of<LowTile>(), CopyLanding.Late), (TensorTileShape.Of<SmallTile>(), CopyLanding.Early), (TensorTileShape.Of<SmallTile>(), CopyLanding.Late),
         })
         {
-            var values = Run(op, tile, landing, multiprocessors: 1, split: false);
+            var values = Run(op, warpgroups, tile, landing, multiprocessors: 1, split: false);
             comparisons.Compare($"{name}, {tile.Rows}x{tile.Columns}, copies {landing}", values, expected, op.Limit(half: true));
             Assert.True(values.AsSpan().SequenceEqual(whole ??= values), $"{name}: the sums depend on the tile or on when copies land");
         }
 
         // Each split's sums are fp32, so splitting costs no precision that shows in fp16.
         comparisons.Compare(
-            $"{name}, for a large device", Run(op, tile: null, CopyLanding.Late, multiprocessors: 200, split: name.EndsWith("a long sum", StringComparison.Ordinal)), expected,
+            $"{name}, for a large device", Run(op, warpgroups, tile: null, CopyLanding.Late, multiprocessors: 200, split: op.Name.EndsWith("a long sum", StringComparison.Ordinal)), expected,
             op.Limit(half: true));
-        comparisons.Verify();
     }
 
     [Fact]
@@ -94,11 +104,11 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
         }
     }
 
-    private float[] Run(OpCase op, TensorTileShape? tile, CopyLanding landing, int multiprocessors, bool split)
+    private float[] Run(OpCase op, bool warpgroups, TensorTileShape? tile, CopyLanding landing, int multiprocessors, bool split)
     {
         using var loader = new PtxKernelLoader(landing: landing);
         using var run = new GuardedRun<ushort>(
-            op.Record(), FusionOptions.All, fixture.Device, new ChosenTile(loader, multiprocessors, tile), op.OpenWeights());
+            op.Record(), FusionOptions.All, fixture.Device, new ChosenTile(loader, multiprocessors, warpgroups, tile), op.OpenWeights());
         var values = run.Run(op.InputValues)["out"];
         var statistics = loader.TakeStatistics();
         var tensor = statistics.Where(s => s.Key.StartsWith("tensor gemm", StringComparison.Ordinal)).ToArray();
@@ -123,7 +133,7 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
     private static Value X(Graph graph, int n, int h, int w, int c, string key = "x") => graph.Input(key, new Shape(n, h, w, c), ElementType.Activation, Rate.Step);
 
     /// <summary>The kernels with one tile for all contractions that fit, or with their own choice.</summary>
-    private sealed class ChosenTile(IKernelLoader loader, int multiprocessors, TensorTileShape? tile) : CudaKernels(loader, multiprocessors)
+    private sealed class ChosenTile(IKernelLoader loader, int multiprocessors, bool warpgroups, TensorTileShape? tile) : CudaKernels(loader, multiprocessors, warpgroups)
     {
         public override void Cut(ref GemmArguments<ushort> contraction)
         {

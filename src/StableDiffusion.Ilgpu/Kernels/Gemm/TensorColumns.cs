@@ -1,7 +1,6 @@
 using ILGPU;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
-using StableDiffusion.Ilgpu.Kernels.Pointwise;
 
 namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 
@@ -38,6 +37,8 @@ internal struct TensorColumns
         }
     }
 
+    private static GpuHalfFormat<CudaHalfConversion> Format => default;
+
     /// <summary>How many of the eight there are; none or less where all lie beyond the last.</summary>
     public int Count { get; }
 
@@ -48,15 +49,14 @@ internal struct TensorColumns
         TensorSummands summands = default;
         if (IsVector(t))
         {
-            var arena = a.Arena.Cast<Float4>();
             if (a.Epilogue.HasItemBias != 0)
             {
-                summands.ItemBias = arena[ItemBias(a, row) / 8];
+                summands.ItemBias = GpuHalfFormat<CudaHalfConversion>.Read(a.Arena, ItemBias(a, row));
             }
 
             if (a.Epilogue.HasResidual != 0)
             {
-                summands.Residual = arena[Residual(a, row) / 8];
+                summands.Residual = GpuHalfFormat<CudaHalfConversion>.Read(a.Arena, Residual(a, row));
             }
         }
 
@@ -76,7 +76,7 @@ internal struct TensorColumns
         var target = a.Target + ((long)row * a.TargetPitch) + column;
         if (IsVector(t))
         {
-            default(GpuHalfFormat<CudaHalfConversion>).StoreChunk(a.Arena, target, Finish(a, values, gates, summands));
+            Format.StoreChunk(a.Arena, target, Finish(a, values, gates, summands));
             return;
         }
 
@@ -85,7 +85,7 @@ internal struct TensorColumns
         {
             var value = PortableRows<ushort, GpuHalfFormat<CudaHalfConversion>>.FinishValue(
                 a.Epilogue, Float8.Get(values, i), Float8.Get(gates, i), a.Arena, ItemBias(a, row) + i, a.Arena, Residual(a, row) + i);
-            default(GpuHalfFormat<CudaHalfConversion>).Store(a.Arena, target + i, value);
+            Format.Store(a.Arena, target + i, value);
         }
     }
 
@@ -93,44 +93,30 @@ internal struct TensorColumns
     {
         if (a.Epilogue.HasItemBias != 0)
         {
-            values = Float8.Add(values, Widen(summands.ItemBias));
+            values = Float8.Add(values, GpuHalfFormat<CudaHalfConversion>.Widen(summands.ItemBias));
         }
 
         if (a.Epilogue.Geglu != 0)
         {
-            values = Float8.Multiply(values, ChunkMath.Gelu(gates));
+            values = Float8.Multiply(values, Format.Gelu(gates));
         }
 
         if (a.Epilogue.HasResidual != 0 && a.Epilogue.ActivatesSum != 0)
         {
-            values = Float8.Add(values, Widen(summands.Residual));
+            values = Float8.Add(values, GpuHalfFormat<CudaHalfConversion>.Widen(summands.Residual));
         }
 
         if (a.Epilogue.Activation != (int)Activation.None && (a.Epilogue.Geglu == 0 || a.Epilogue.ActivatesSum != 0))
         {
-            values = ChunkMath.Activate(values, a.Epilogue.Activation);
+            values = Format.Activate(values, a.Epilogue.Activation);
         }
 
         if (a.Epilogue.HasResidual != 0 && a.Epilogue.ActivatesSum == 0)
         {
-            values = Float8.Add(values, Widen(summands.Residual));
+            values = Float8.Add(values, GpuHalfFormat<CudaHalfConversion>.Widen(summands.Residual));
         }
 
         return values;
-    }
-
-    private static Float8 Widen(Float4 bits) => new() { Low = Widen(bits.X, bits.Y), High = Widen(bits.Z, bits.W) };
-
-    private static Float4 Widen(float first, float second)
-    {
-        var (low, high) = ((int)Interop.FloatAsInt(first), (int)Interop.FloatAsInt(second));
-        return new Float4
-        {
-            X = default(CudaHalfConversion).Widen(low & 0xFFFF),
-            Y = default(CudaHalfConversion).Widen(low >>> 16),
-            Z = default(CudaHalfConversion).Widen(high & 0xFFFF),
-            W = default(CudaHalfConversion).Widen(high >>> 16),
-        };
     }
 
     private readonly bool IsVector(TensorGemmArguments t) => t.Vectors != 0 && Count == 8;
@@ -143,6 +129,6 @@ internal struct TensorColumns
 /// <summary>What is added to eight sums of a row: fp16 values, as they lie in memory.</summary>
 internal struct TensorSummands
 {
-    public Float4 ItemBias;
-    public Float4 Residual;
+    public HalfChunk ItemBias;
+    public HalfChunk Residual;
 }

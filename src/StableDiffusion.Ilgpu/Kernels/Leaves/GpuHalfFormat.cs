@@ -29,15 +29,16 @@ internal struct GpuHalfFormat<TConversion> : IGpuFormat<ushort> where TConversio
 
     public readonly void Store(ArrayView<ushort> target, long index, float value) => target[index] = (ushort)default(TConversion).Narrow(value);
 
-    public readonly Float8 LoadChunk(ArrayView<ushort> source, long index)
-    {
-        var pairs = source.Cast<Pairs>()[index >> 3];
-        return new Float8 { Low = Widen(pairs.First, pairs.Second), High = Widen(pairs.Third, pairs.Fourth) };
-    }
+    public readonly Float8 LoadChunk(ArrayView<ushort> source, long index) => Widen(Read(source, index));
+
+    /// <summary>A chunk as it lies in memory, for what is needed only later.</summary>
+    public static HalfChunk Read(ArrayView<ushort> source, long index) => source.Cast<HalfChunk>()[index >> 3];
+
+    public static Float8 Widen(HalfChunk chunk) => new() { Low = Widen(chunk.First, chunk.Second), High = Widen(chunk.Third, chunk.Fourth) };
 
     public readonly void StoreChunk(ArrayView<ushort> target, long index, Float8 values)
     {
-        target.Cast<Pairs>()[index >> 3] = new Pairs
+        target.Cast<HalfChunk>()[index >> 3] = new HalfChunk
         {
             First = Narrow(values.Low.X, values.Low.Y),
             Second = Narrow(values.Low.Z, values.Low.W),
@@ -61,13 +62,13 @@ internal struct GpuHalfFormat<TConversion> : IGpuFormat<ushort> where TConversio
     };
 
     private static int Narrow(float lower, float upper) => default(TConversion).Narrow(lower) | (default(TConversion).Narrow(upper) << 16);
+}
 
-    /// <summary>Eight values as a device moves them: 16 bytes.</summary>
-    private struct Pairs
-    {
-        public int First;
-        public int Second;
-        public int Third;
-        public int Fourth;
-    }
+/// <summary>Eight fp16 values as a device moves them: 16 bytes.</summary>
+internal struct HalfChunk
+{
+    public int First;
+    public int Second;
+    public int Third;
+    public int Fourth;
 }
