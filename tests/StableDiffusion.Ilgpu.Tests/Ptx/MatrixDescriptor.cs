@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace StableDiffusion.Ilgpu.Tests.Ptx;
 
 /// <summary>
@@ -17,7 +15,7 @@ internal readonly record struct MatrixDescriptor(ulong Bits, bool IsTransposed)
     public const int Depth = 16;
 
     /// <summary>Values that stay together: 16 bytes.</summary>
-    private const int Piece = 8;
+    public const int Piece = 8;
 
     private const ulong Known = 0xC000_3FFF_3FFF_3FFF;
 
@@ -32,42 +30,26 @@ internal readonly record struct MatrixDescriptor(ulong Bits, bool IsTransposed)
         }
     }
 
-    /// <summary>Some of the rows, one after the other, or where they are transposed the values of one depth after those of the other.</summary>
-    public unsafe Half[] Read(SharedMemory shared, int firstRow, int rows, int warp)
+    /// <summary>
+    /// Where the pieces of some of the rows are: row after row, or where the factor is transposed depth after depth.
+    /// </summary>
+    public ulong[] Addresses(int firstRow, int rows)
     {
-        var values = new Half[rows * Depth];
-        for (var i = 0; i < values.Length / Piece; i++)
+        var (start, leading, stride) = ((Bits & 0x3FFF) << 4, (Bits >> 16 & 0x3FFF) << 4, (Bits >> 32 & 0x3FFF) << 4);
+        var (firstLine, lines, first, length) = IsTransposed ? (0, Depth, firstRow, rows) : (firstRow, rows, 0, Depth);
+        var (perLine, swizzle) = (Line / 2, (ulong)(Line / 16) - 1);
+        var addresses = new ulong[rows * Depth / Piece];
+        var i = 0;
+        for (var line = firstLine; line < firstLine + lines; line++)
         {
-            var piece = shared.ReadAsynchronously(Address(firstRow, rows, i), Piece * sizeof(Half), warp);
-            new ReadOnlySpan<Half>(piece, Piece).CopyTo(values.AsSpan(i * Piece));
-        }
-
-        return values;
-    }
-
-    /// <summary>For what was read while it might not yet be: it must be there still.</summary>
-    public unsafe void Verify(SharedMemory shared, int firstRow, int rows, int warp, ReadOnlySpan<Half> values)
-    {
-        for (var i = 0; i < values.Length / Piece; i++)
-        {
-            var address = Address(firstRow, rows, i);
-            var piece = new ReadOnlySpan<byte>(shared.Read(address, Piece * sizeof(Half), Piece * sizeof(Half), warp), Piece * sizeof(Half));
-            if (!piece.SequenceEqual(MemoryMarshal.AsBytes(values.Slice(i * Piece, Piece))))
+            var lineStart = start + ((ulong)(line / 8) * stride) + (ulong)(line % 8 * Line);
+            for (var along = first; along < first + length; along += Piece)
             {
-                throw new PtxException($"shared address {address} was written before the product that reads it was waited for");
+                var address = lineStart + ((ulong)(along / perLine) * leading) + (ulong)(along % perLine * 2);
+                addresses[i++] = address ^ ((address >> 7 & swizzle) << 4);
             }
         }
-    }
 
-    private ulong Address(int firstRow, int rows, int piece)
-    {
-        var (perLine, start) = (Line / sizeof(ushort), (Bits & 0x3FFF) << 4);
-        var (leading, stride) = ((Bits >> 16 & 0x3FFF) << 4, (Bits >> 32 & 0x3FFF) << 4);
-        var (along, line) = IsTransposed
-            ? (firstRow + (piece % (rows / Piece) * Piece), piece / (rows / Piece))
-            : (piece % (Depth / Piece) * Piece, firstRow + (piece / (Depth / Piece)));
-        var address = start + ((ulong)(along / perLine) * leading) + (ulong)(along % perLine * sizeof(ushort))
-            + ((ulong)(line / 8) * stride) + (ulong)(line % 8 * Line);
-        return address ^ ((address >> 7 & (ulong)((Line / 16) - 1)) << 4);
+        return addresses;
     }
 }

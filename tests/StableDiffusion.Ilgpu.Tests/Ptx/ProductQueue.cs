@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 
 namespace StableDiffusion.Ilgpu.Tests.Ptx;
@@ -64,7 +65,7 @@ internal sealed unsafe class ProductQueue(Warp warp)
         var ended = group - groupsLeft;
         foreach (var factor in factors.Where(f => f.Group < ended))
         {
-            factor.Matrix.Verify(warp.Block.Shared, factor.FirstRow, factor.Rows, warp.Number, factor.Values);
+            Verify(factor);
         }
 
         factors.RemoveAll(f => f.Group < ended);
@@ -140,11 +141,32 @@ internal sealed unsafe class ProductQueue(Warp warp)
 
     private float[] Read(MatrixDescriptor matrix, int firstRow, int rows)
     {
-        var values = matrix.Read(warp.Block.Shared, firstRow, rows, warp.Number);
-        factors.Add(new Factor(group, matrix, firstRow, rows, values));
+        var (addresses, values) = (matrix.Addresses(firstRow, rows), new Half[rows * Depth]);
+        for (var i = 0; i < addresses.Length; i++)
+        {
+            var piece = warp.Block.Shared.ReadAsynchronously(addresses[i], warp.Number);
+            new ReadOnlySpan<Half>(piece, MatrixDescriptor.Piece).CopyTo(values.AsSpan(i * MatrixDescriptor.Piece));
+        }
+
+        factors.Add(new Factor(group, addresses, values));
         var result = new float[values.Length];
         TensorPrimitives.ConvertToSingle(values, result);
         return result;
+    }
+
+    /// <summary>What was read early must be there still.</summary>
+    private void Verify(Factor factor)
+    {
+        const int Bytes = MatrixDescriptor.Piece * 2;
+        var values = MemoryMarshal.AsBytes(factor.Values.AsSpan());
+        for (var i = 0; i < factor.Addresses.Length; i++)
+        {
+            var piece = new ReadOnlySpan<byte>(warp.Block.Shared.Read(factor.Addresses[i], Bytes, Bytes, warp.Number), Bytes);
+            if (!piece.SequenceEqual(values.Slice(i * Bytes, Bytes)))
+            {
+                throw new PtxException($"shared address {factor.Addresses[i]} was written before the product that reads it was waited for");
+            }
+        }
     }
 
     /// <param name="values">Lines.</param>
@@ -208,5 +230,5 @@ internal sealed unsafe class ProductQueue(Warp warp)
         public int Group { get; set; }
     }
 
-    private readonly record struct Factor(int Group, MatrixDescriptor Matrix, int FirstRow, int Rows, Half[] Values);
+    private readonly record struct Factor(int Group, ulong[] Addresses, Half[] Values);
 }
