@@ -7,32 +7,38 @@ namespace StableDiffusion.Ilgpu.Kernels.Norms;
 internal static class GroupReduction
 {
     /// <summary>The sum of all values, one of each work-item. Shared memory holds as many, and their number is a power of 2.</summary>
-    public static float Sum(ArrayView<float> shared, int workItems, float value)
+    public static float Sum(ArrayView<float> shared, int workItems, float value) => SumOfColumn(shared, workItems, 1, Group.IdxX, value);
+
+    /// <summary>
+    /// The sum of those work-items' values that have the same number modulo <paramref name="columns"/>, of column position modulo columns.
+    /// </summary>
+    /// <param name="shared">Holds all values.</param>
+    /// <param name="workItems">A power of 2.</param>
+    /// <param name="columns">A power of 2, no more than the work-items.</param>
+    /// <param name="position">The work-item's number, each of 0 … work-items - 1 once.</param>
+    /// <param name="value">The work-item's.</param>
+    public static float SumOfColumn(ArrayView<float> shared, int workItems, int columns, int position, float value)
     {
-        shared[Group.IdxX] = value;
+        shared[position] = value;
         Group.Barrier();
-        for (var distance = workItems / 2; distance > 0; distance /= 2)
+
+        // Four values at a time: what is added to a sum is no sum of this round, so that a barrier a round is enough.
+        var count = workItems;
+        while (count >= 4 * columns)
         {
-            if (Group.IdxX < distance)
+            count /= 4;
+            if (Group.IdxX < count)
             {
-                shared[Group.IdxX] += shared[Group.IdxX + distance];
+                var at = Group.IdxX;
+                shared[at] = shared[at] + shared[at + count] + (shared[at + (2 * count)] + shared[at + (3 * count)]);
             }
 
             Group.Barrier();
         }
 
-        var sum = shared[0];
-        Group.Barrier();
-        return sum;
-    }
-
-    /// <summary>The sum of those work-items' values that have the same number modulo <paramref name="columns"/>.</summary>
-    public static float SumOfColumn(ArrayView<float> shared, int workItems, int columns, float value)
-    {
-        shared[Group.IdxX] = value;
-        Group.Barrier();
+        // One or two are left. A read outside of a loop ILGPU would move to where it is used, beyond the barrier.
         var sum = 0f;
-        for (var i = Group.IdxX % columns; i < workItems; i += columns)
+        for (var i = position & (columns - 1); i < count; i += columns)
         {
             sum += shared[i];
         }
