@@ -42,33 +42,24 @@ internal struct TensorColumns
     /// <summary>How many of the eight there are; none or less where all lie beyond the last.</summary>
     public int Count { get; }
 
-    /// <summary>What is added to a row's sums, as it lies in memory; nothing where it is not aligned.</summary>
-    public readonly TensorSummands Read(TensorGemmArguments t, int row)
+    /// <summary>A row's residual as it lies in memory; nothing where there is none, or none that is aligned.</summary>
+    public readonly HalfChunk ReadResidual(TensorGemmArguments t, int row)
     {
-        var a = t.Gemm;
-        TensorSummands summands = default;
-        if (IsVector(t))
+        HalfChunk residual = default;
+        if (t.Gemm.Epilogue.HasResidual != 0 && IsVector(t))
         {
-            if (a.Epilogue.HasItemBias != 0)
-            {
-                summands.ItemBias = GpuHalfFormat<CudaHalfConversion>.Read(a.Arena, ItemBias(a, row));
-            }
-
-            if (a.Epilogue.HasResidual != 0)
-            {
-                summands.Residual = GpuHalfFormat<CudaHalfConversion>.Read(a.Arena, Residual(a, row));
-            }
+            residual = GpuHalfFormat<CudaHalfConversion>.Read(t.Gemm.Arena, Residual(t.Gemm, row));
         }
 
-        return summands;
+        return residual;
     }
 
     /// <param name="t">The contraction.</param>
     /// <param name="values">The sums, without bias.</param>
     /// <param name="gates">With Geglu, those of their gates.</param>
-    /// <param name="summands">The row's.</param>
+    /// <param name="residual">The row's.</param>
     /// <param name="row">Output pixel.</param>
-    public readonly void Store(TensorGemmArguments t, Float8 values, Float8 gates, TensorSummands summands, int row)
+    public readonly void Store(TensorGemmArguments t, Float8 values, Float8 gates, HalfChunk residual, int row)
     {
         var a = t.Gemm;
         values = Float8.Add(values, bias);
@@ -76,7 +67,7 @@ internal struct TensorColumns
         var target = a.Target + ((long)row * a.TargetPitch) + column;
         if (IsVector(t))
         {
-            Format.StoreChunk(a.Arena, target, Finish(a, values, gates, summands));
+            Format.StoreChunk(a.Arena, target, Finish(a, values, gates, ItemBias(a, row), residual));
             return;
         }
 
@@ -89,11 +80,11 @@ internal struct TensorColumns
         }
     }
 
-    private static Float8 Finish(GemmArguments<ushort> a, Float8 values, Float8 gates, TensorSummands summands)
+    private static Float8 Finish(GemmArguments<ushort> a, Float8 values, Float8 gates, long itemBias, HalfChunk residual)
     {
         if (a.Epilogue.HasItemBias != 0)
         {
-            values = Float8.Add(values, GpuHalfFormat<CudaHalfConversion>.Widen(summands.ItemBias));
+            values = Float8.Add(values, Format.LoadChunk(a.Arena, itemBias));
         }
 
         if (a.Epilogue.Geglu != 0)
@@ -103,7 +94,7 @@ internal struct TensorColumns
 
         if (a.Epilogue.HasResidual != 0 && a.Epilogue.ActivatesSum != 0)
         {
-            values = Float8.Add(values, GpuHalfFormat<CudaHalfConversion>.Widen(summands.Residual));
+            values = Float8.Add(values, GpuHalfFormat<CudaHalfConversion>.Widen(residual));
         }
 
         if (a.Epilogue.Activation != (int)Activation.None && (a.Epilogue.Geglu == 0 || a.Epilogue.ActivatesSum != 0))
@@ -113,7 +104,7 @@ internal struct TensorColumns
 
         if (a.Epilogue.HasResidual != 0 && a.Epilogue.ActivatesSum == 0)
         {
-            values = Float8.Add(values, GpuHalfFormat<CudaHalfConversion>.Widen(summands.Residual));
+            values = Float8.Add(values, GpuHalfFormat<CudaHalfConversion>.Widen(residual));
         }
 
         return values;
@@ -124,11 +115,4 @@ internal struct TensorColumns
     private readonly long ItemBias(GemmArguments<ushort> a, int row) => a.ItemBias + ((long)(row / a.OutputPixels) * a.ItemBiasPitch) + column;
 
     private readonly long Residual(GemmArguments<ushort> a, int row) => a.Residual + ((long)row * a.ResidualPitch) + column;
-}
-
-/// <summary>What is added to eight sums of a row: fp16 values, as they lie in memory.</summary>
-internal struct TensorSummands
-{
-    public HalfChunk ItemBias;
-    public HalfChunk Residual;
 }

@@ -6,7 +6,7 @@ namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 
 /// <summary>
 /// The end of a tile: sums of 64 rows in shared memory are finished and stored, or stored as a split's as they are. A thread keeps to eight columns, whose
-/// bias it reads once, and takes four rows at a time, whose other summands it reads before it needs the first: nothing else hides what memory takes.
+/// bias it reads once, and takes four rows at a time, whose residuals it reads before it needs the first: nothing else hides what memory takes.
 /// </summary>
 internal static class TensorPass<TTile> where TTile : struct, ITensorTile
 {
@@ -64,10 +64,10 @@ internal static class TensorPass<TTile> where TTile : struct, ITensorTile
         var step = TensorTileShape.Threads / chunks;
         for (var first = FirstRow(chunks); first < end; first += Together * step)
         {
-            var summands0 = columns.Read(t, firstRow + first);
-            var summands1 = columns.Read(t, firstRow + IntrinsicMath.Min(first + step, end - 1));
-            var summands2 = columns.Read(t, firstRow + IntrinsicMath.Min(first + (2 * step), end - 1));
-            var summands3 = columns.Read(t, firstRow + IntrinsicMath.Min(first + (3 * step), end - 1));
+            var residual0 = columns.ReadResidual(t, firstRow + first);
+            var residual1 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(first + step, end - 1));
+            var residual2 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(first + (2 * step), end - 1));
+            var residual3 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(first + (3 * step), end - 1));
             for (var i = 0; i < Together; i++)
             {
                 var row = first + (i * step);
@@ -84,8 +84,8 @@ internal static class TensorPass<TTile> where TTile : struct, ITensorTile
                     gates = new Float8 { Low = sums[at + 4], High = sums[at + 5] };
                 }
 
-                columns.Store(t, values, gates, summands0, firstRow + row);
-                (summands0, summands1, summands2) = (summands1, summands2, summands3);
+                columns.Store(t, values, gates, residual0, firstRow + row);
+                (residual0, residual1, residual2) = (residual1, residual2, residual3);
             }
         }
     }

@@ -30,7 +30,7 @@ internal static class TensorSplitKernel
             return;
         }
 
-        var summands = columns.Read(t, row);
+        var residual = columns.ReadResidual(t, row);
         var values = Sum(t, row, column);
         var gates = values;
         if (a.Epilogue.Geglu != 0)
@@ -38,7 +38,7 @@ internal static class TensorSplitKernel
             gates = Sum(t, row, column + 16);
         }
 
-        columns.Store(t, values, gates, summands, row);
+        columns.Store(t, values, gates, residual, row);
     }
 
     /// <summary>Of eight stored columns each.</summary>

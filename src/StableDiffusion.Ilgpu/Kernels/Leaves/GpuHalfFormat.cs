@@ -15,6 +15,9 @@ internal interface IHalfConversion
     /// <returns>The pattern, in the lower 16 bits; the others are zero.</returns>
     int Narrow(float value);
 
+    /// <returns>Two patterns.</returns>
+    int NarrowPair(float lower, float upper);
+
     /// <summary>e^x to a few millionths of it. Beyond ±87 it may be 0 or infinite.</summary>
     float Exp(float x);
 
@@ -61,7 +64,7 @@ internal struct GpuHalfFormat<TConversion> : IGpuFormat<ushort> where TConversio
         W = default(TConversion).Widen(second >>> 16),
     };
 
-    private static int Narrow(float lower, float upper) => default(TConversion).Narrow(lower) | (default(TConversion).Narrow(upper) << 16);
+    private static int Narrow(float lower, float upper) => default(TConversion).NarrowPair(lower, upper);
 }
 
 /// <summary>Eight fp16 values as a device moves them: 16 bytes.</summary>

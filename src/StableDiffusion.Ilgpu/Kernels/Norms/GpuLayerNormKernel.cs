@@ -119,27 +119,34 @@ internal static class GpuLayerNormKernel<T, TFormat>
         }
     }
 
+    /// <summary>All work-items take as many turns: some OpenCL drivers for processors mistake what comes after a barrier otherwise.</summary>
     private static void RunValues(LayerNormArguments<T> a, long source, long target, ArrayView<float> shared)
     {
         var sum = 0f;
-        for (var i = Group.IdxX; i < a.Channels; i += WorkItems)
+        for (var first = 0; first < a.Channels; first += WorkItems)
         {
-            sum += default(TFormat).Load(a.Arena, source + i);
+            var i = first + Group.IdxX;
+            sum += i < a.Channels ? default(TFormat).Load(a.Arena, source + i) : 0f;
         }
 
         var mean = GroupReduction.Sum(shared, WorkItems, sum) / a.Channels;
         var squares = 0f;
-        for (var i = Group.IdxX; i < a.Channels; i += WorkItems)
+        for (var first = 0; first < a.Channels; first += WorkItems)
         {
-            var d = default(TFormat).Load(a.Arena, source + i) - mean;
+            var i = first + Group.IdxX;
+            var d = i < a.Channels ? default(TFormat).Load(a.Arena, source + i) - mean : 0f;
             squares += d * d;
         }
 
         var factor = Factor(a, GroupReduction.Sum(shared, WorkItems, squares));
-        for (var i = Group.IdxX; i < a.Channels; i += WorkItems)
+        for (var first = 0; first < a.Channels; first += WorkItems)
         {
-            var value = (default(TFormat).Load(a.Arena, source + i) - mean) * factor;
-            default(TFormat).Store(a.Arena, target + i, (value * a.Weights[i]) + a.Biases[i]);
+            var i = first + Group.IdxX;
+            if (i < a.Channels)
+            {
+                var value = (default(TFormat).Load(a.Arena, source + i) - mean) * factor;
+                default(TFormat).Store(a.Arena, target + i, (value * a.Weights[i]) + a.Biases[i]);
+            }
         }
     }
 

@@ -3,12 +3,14 @@ using StableDiffusion.Ilgpu.Kernels.Pointwise;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
-/// <summary>CUDA's own instructions: <c>cvt.f32.f16</c>, <c>cvt.rn.f16.f32</c>, <c>ex2.approx</c> and <c>rcp.approx</c>.</summary>
+/// <summary>CUDA's own instructions: <c>cvt.f32.f16</c>, <c>cvt.rn.f16.f32</c>, for two values <c>cvt.rn.f16x2.f32</c>, <c>ex2.approx</c> and <c>rcp.approx</c>.</summary>
 internal struct CudaHalfConversion : IHalfConversion
 {
     public readonly float Widen(int bits) => Interop.IntAsFloat((ushort)bits);
 
     public readonly int Narrow(float value) => Interop.FloatAsInt((ILGPU.Half)value);
+
+    public readonly int NarrowPair(float lower, float upper) => CudaMath.NarrowPair(lower, upper);
 
     public readonly float Exp(float x) => CudaMath.Exp2(x * PointwiseMath.Log2E);
 

@@ -1,4 +1,5 @@
 using ILGPU;
+using ILGPU.Backends;
 using ILGPU.Backends.PTX;
 using ILGPU.IR;
 using ILGPU.IR.Intrinsics;
@@ -8,8 +9,8 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 #pragma warning disable CA1801, IDE0060 // The methods stand for instructions that use their parameters.
 
 /// <summary>
-/// Instructions of CUDA's units for special functions, which <see cref="CudaMathCode"/> writes. Good to about 2^-22 of the result; subnormal
-/// numbers are 0 to them.
+/// Instructions that ILGPU has no name for, which <see cref="CudaMathCode"/> writes. The functions are good to about 2^-22 of the result;
+/// subnormal numbers are 0 to them.
 /// </summary>
 internal static class CudaMath
 {
@@ -18,6 +19,10 @@ internal static class CudaMath
 
     [IntrinsicImplementation]
     public static float Reciprocal(float x) => throw NotCuda();
+
+    /// <summary>Two fp16 patterns, where two conversions by themselves would take the few units that the functions take too.</summary>
+    [IntrinsicImplementation]
+    public static int NarrowPair(float lower, float upper) => throw NotCuda();
 
     private static NotSupportedException NotCuda() => new("only kernels for CUDA can call this");
 }
@@ -38,16 +43,27 @@ internal static class CudaMathCode
         }
     }
 
-    public static void Exp2(PTXBackend backend, PTXCodeGenerator generator, Value value) => Write(generator, value, "ex2.approx.ftz.f32");
+    public static void Exp2(PTXBackend backend, PTXCodeGenerator generator, Value value) => Write(generator, value, "ex2.approx.ftz.f32", value[0]);
 
-    public static void Reciprocal(PTXBackend backend, PTXCodeGenerator generator, Value value) => Write(generator, value, "rcp.approx.ftz.f32");
+    public static void Reciprocal(PTXBackend backend, PTXCodeGenerator generator, Value value) => Write(generator, value, "rcp.approx.ftz.f32", value[0]);
 
-    private static void Write(PTXCodeGenerator generator, Value value, string instruction)
+    public static void NarrowPair(PTXBackend backend, PTXCodeGenerator generator, Value value) =>
+        Write(generator, value, "cvt.rn.f16x2.f32", value[1], value[0]);
+
+    private static void Write(PTXCodeGenerator generator, Value value, string instruction, params ReadOnlySpan<Value> operands)
     {
-        var argument = generator.LoadPrimitive(value[0]);
+        var arguments = new List<RegisterAllocator<PTXRegisterKind>.PrimitiveRegister>();
+        foreach (var operand in operands)
+        {
+            arguments.Add(generator.LoadPrimitive(operand));
+        }
+
         var target = generator.AllocateHardware(value);
         using var command = generator.BeginCommand(instruction);
         command.AppendArgument(target);
-        command.AppendArgument(argument);
+        foreach (var argument in arguments)
+        {
+            command.AppendArgument(argument);
+        }
     }
 }

@@ -16,6 +16,8 @@ internal struct ClHalfConversion : IHalfConversion
 
     public readonly int Narrow(float value) => ClHalfBits.Narrow(value);
 
+    public readonly int NarrowPair(float lower, float upper) => ClHalfBits.Narrow(lower) | (ClHalfBits.Narrow(upper) << 16);
+
     public readonly float Exp(float x) => PointwiseMath.Exp(x);
 
     public readonly float Reciprocal(float x) => 1f / x;
