@@ -12,6 +12,9 @@ internal sealed partial record PtxKernel(string Name, int GroupSize, int Dynamic
     /// <summary>What a group may have on every GPU since compute capability 8.0 (8.6 and 8.9 have the least).</summary>
     public const int MostSharedBytes = 99 * 1024;
 
+    /// <summary>The same on Hopper.</summary>
+    public const int MostHopperSharedBytes = 227 * 1024;
+
     /// <summary>Whether the kernel multiplies on tensor cores.</summary>
     public bool HasTensorCode => TensorInstruction().IsMatch(Text);
 
@@ -38,9 +41,10 @@ internal sealed partial record PtxKernel(string Name, int GroupSize, int Dynamic
             yield return "computes in fp64 (.f64)";
         }
 
-        if (SharedBytes > MostSharedBytes)
+        var most = UsesWarpgroups ? MostHopperSharedBytes : MostSharedBytes;
+        if (SharedBytes > most)
         {
-            yield return $"needs {SharedBytes} bytes of shared memory; valid: at most {MostSharedBytes}";
+            yield return $"needs {SharedBytes} bytes of shared memory; valid: at most {most}";
         }
 
         if (!HasTensorCode)

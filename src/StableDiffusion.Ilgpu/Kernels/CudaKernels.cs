@@ -19,11 +19,13 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
 
     public override string Leaf => "tensor";
 
+    private int BlockDepth => warpgroups ? default(WarpgroupLoop).Depth : default(WarpLoop).Depth;
+
     public override void Cut(ref GemmArguments<ushort> contraction)
     {
         if (TensorGemmTiling.Fits(contraction))
         {
-            TensorGemmTiling.Choose(ref contraction, multiprocessors);
+            TensorGemmTiling.Choose(ref contraction, multiprocessors, BlockDepth);
         }
         else
         {
@@ -32,7 +34,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
     }
 
     public override long Scratch(in GemmArguments<ushort> contraction) => TensorGemmTiling.Fits(contraction)
-        ? TensorGemmTiling.Scratch(TensorGemmTiling.Complete(contraction, multiprocessors)) : base.Scratch(contraction);
+        ? TensorGemmTiling.Scratch(TensorGemmTiling.Complete(contraction, multiprocessors, BlockDepth)) : base.Scratch(contraction);
 
     public override Launcher<GemmArguments<ushort>> GemmFor(in GemmArguments<ushort> contraction)
     {
@@ -41,7 +43,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
             return base.GemmFor(contraction);
         }
 
-        var complete = TensorGemmTiling.Complete(contraction, multiprocessors);
+        var complete = TensorGemmTiling.Complete(contraction, multiprocessors, BlockDepth);
         var multiply = warpgroups ? Multiply<WarpgroupLoop>(contraction) : Multiply<WarpLoop>(contraction);
         var finish = complete.Splits == 1 ? null : Get<TensorGemmArguments>("tensor splits", TensorSplitKernel.Run, TensorSplitKernel.Shape);
         return (stream, arguments, scratch, counter) =>
@@ -68,7 +70,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
         var shape = TensorTileShape.Of<TTile>();
         return Get<TensorGemmArguments>(
             $"tensor gemm {shape.Rows}x{shape.Columns}", TensorGemmKernel<TTile, TLoop>.Run, TensorGemmKernel<TTile, TLoop>.Shape,
-            new KernelSpecialization(TensorTileShape.Threads, TensorTileShape.GroupsPerMultiprocessor), shape.SharedBytes(default(TLoop).Stages));
+            new KernelSpecialization(TensorTileShape.Threads, TensorTileShape.GroupsPerMultiprocessor), TensorGemmKernel<TTile, TLoop>.SharedBytes);
     }
 
     /// <summary>Heads of these sizes, laid out in multiples of 8 values, go to tensor cores.</summary>

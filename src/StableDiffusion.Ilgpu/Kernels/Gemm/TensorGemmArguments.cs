@@ -13,7 +13,7 @@ internal struct TensorGemmArguments
     /// <summary>Parts of the depth that different groups sum.</summary>
     public int Splits;
 
-    /// <summary>Blocks of a split but the last; a block has 32 channels of one tap.</summary>
+    /// <summary>Blocks of a split but the last; a block has 32 or 64 channels of one tap.</summary>
     public int SplitBlocks;
 
     public int Blocks;

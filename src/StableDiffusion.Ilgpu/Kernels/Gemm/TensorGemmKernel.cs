@@ -7,7 +7,7 @@ namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 
 /// <summary>
 /// A contraction on tensor cores: a group of four warps multiplies one tile, of the whole depth or of one split of it
-/// (<see cref="TensorMultiply{TTile, TLoop}"/>), then finishes its sums from shared memory, 64 rows at a time (<see cref="TensorPass{TTile}"/>).
+/// (<see cref="TensorMultiply{TTile, TLoop}"/>), then finishes its sums from shared memory, 64 rows at a time (<see cref="TensorPass{TTile, TLoop}"/>).
 /// </summary>
 internal static class TensorGemmKernel<TTile, TLoop>
     where TTile : struct, ITensorTile
@@ -17,7 +17,9 @@ internal static class TensorGemmKernel<TTile, TLoop>
 
     public static KernelConfig Shape(TensorGemmArguments t) => new(
         t.Gemm.Tiles * t.Splits, TensorTileShape.Threads,
-        SharedMemoryConfig.RequestDynamic<Float4>(TensorTileShape.Of<TTile>().SharedBytes(default(TLoop).Stages) / 16));
+        SharedMemoryConfig.RequestDynamic<Float4>(SharedBytes / 16));
+
+    public static int SharedBytes => TensorTileShape.Of<TTile>().SharedBytes(default(TLoop).Depth, default(TLoop).Stages(TensorTileShape.Of<TTile>()));
 
     public static void Run(TensorGemmArguments t)
     {
@@ -48,7 +50,7 @@ internal static class TensorGemmKernel<TTile, TLoop>
             Group.Barrier();
             TensorMultiply<TTile, TLoop>.StoreSums(0, pass, sums);
             Group.Barrier();
-            TensorPass<TTile>.Finish(t, shared, firstRow + (pass * TensorTileShape.PassRows), firstPanel, split);
+            TensorPass<TTile, TLoop>.Finish(t, shared, firstRow + (pass * TensorTileShape.PassRows), firstPanel, split);
         }
     }
 

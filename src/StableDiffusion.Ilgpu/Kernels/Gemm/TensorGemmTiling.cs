@@ -18,8 +18,8 @@ internal static class TensorGemmTiling
     /// <summary>Items that the number of splits is chosen for: a picture with guidance.</summary>
     private const int UsualItems = 2;
 
-    /// <summary>A split has at least so many blocks: another launch, which adds the sums, costs the time of some.</summary>
-    private const int FewestBlocks = 40;
+    /// <summary>Blocks of 32 channels that a split has at least.</summary>
+    private const int FewestBlocks = 16;
 
     private const int MostSplits = 16;
 
@@ -29,21 +29,14 @@ internal static class TensorGemmTiling
         && Math.Max(a.Height, a.Width) < short.MaxValue && a.SourceHeight <= a.Height && a.SourceWidth <= a.Width
         && (a.Circular == 0 || (a.Kernel <= a.Height && a.Kernel <= a.Width));
 
-    /// <summary>Chooses tile and splits.</summary>
-    public static void Choose(ref GemmArguments<ushort> a, int multiprocessors)
+    /// <summary>Chooses the tile, given the splits.</summary>
+    public static void Choose(ref GemmArguments<ushort> a, int multiprocessors, int blockDepth)
     {
-        // Whole rounds of groups on all multiprocessors, in the time that a tile takes; the smaller it is, the less its copies are used.
-        var splits = Splits(a, multiprocessors);
+        var splits = Splits(a, multiprocessors, blockDepth);
         var least = double.MaxValue;
-        foreach (var (shape, efficiency) in new[]
+        foreach (var shape in Shapes)
         {
-            (TensorTileShape.Of<WideTile>(), 1.0), (TensorTileShape.Of<SquareTile>(), 0.95), (TensorTileShape.Of<LowTile>(), 0.8),
-            (TensorTileShape.Of<SmallTile>(), 0.5),
-        })
-        {
-            var candidate = a with { TileRows = shape.Rows, TilePanels = shape.Panels };
-            var rounds = (candidate.Tiles * splits + multiprocessors - 1) / Math.Max(1, multiprocessors);
-            var time = rounds * shape.Rows * shape.Columns / efficiency;
+            var time = Time(a, shape, splits, multiprocessors);
             if (time < least)
             {
                 (least, a.TileRows, a.TilePanels) = (time, shape.Rows, shape.Panels);
@@ -52,9 +45,9 @@ internal static class TensorGemmTiling
     }
 
     /// <summary>The arguments of the kernels, all but the memory.</summary>
-    public static TensorGemmArguments Complete(in GemmArguments<ushort> a, int multiprocessors)
+    public static TensorGemmArguments Complete(in GemmArguments<ushort> a, int multiprocessors, int blockDepth)
     {
-        var (blocks, splits) = (Blocks(a), Splits(a, multiprocessors));
+        var (blocks, splits) = (Blocks(a, blockDepth), Splits(a, multiprocessors, blockDepth));
         var splitBlocks = (blocks + splits - 1) / splits;
         return new TensorGemmArguments
         {
@@ -73,16 +66,47 @@ internal static class TensorGemmTiling
     /// <summary>fp32 values that the splits' sums take.</summary>
     public static long Scratch(in TensorGemmArguments a) => a.Splits == 1 ? 0 : (long)a.Splits * a.Gemm.Rows * a.PackedColumns;
 
-    private static int Blocks(in GemmArguments<ushort> a) =>
-        a.Kernel * a.Kernel * ((a.Channels + TensorTileShape.Depth - 1) / TensorTileShape.Depth);
+    private static int Blocks(in GemmArguments<ushort> a, int blockDepth) =>
+        a.Kernel * a.Kernel * ((a.Channels + blockDepth - 1) / blockDepth);
 
-    /// <summary>As many as multiprocessors could take, where the low tiles of two items leave half of them without any.</summary>
-    private static int Splits(in GemmArguments<ushort> a, int multiprocessors)
+    /// <summary>What is fastest for two items, with the best tile for each number.</summary>
+    private static int Splits(in GemmArguments<ushort> a, int multiprocessors, int blockDepth)
     {
-        var low = TensorTileShape.Of<LowTile>();
-        var tiles = (a with { Rows = UsualItems * a.OutputPixels, TileRows = low.Rows, TilePanels = low.Panels }).Tiles;
-        return Math.Clamp(Math.Min(multiprocessors / tiles, Blocks(a) / FewestBlocks), 1, MostSplits);
+        var usual = a with { Rows = UsualItems * a.OutputPixels };
+        var most = Math.Clamp(Blocks(a, blockDepth) * blockDepth / 32 / FewestBlocks, 1, MostSplits);
+        var (best, least) = (1, double.MaxValue);
+        for (var splits = 1; splits <= most; splits++)
+        {
+            foreach (var shape in Shapes)
+            {
+                var time = Time(usual, shape, splits, multiprocessors);
+                if (time < least)
+                {
+                    (best, least) = (splits, time);
+                }
+            }
+        }
+
+        return best;
     }
+
+    /// <summary>
+    /// What a contraction takes, in cycles, as measured on an H100. A multiprocessor's copies are what counts: a line of 128 bytes takes 2.5 cycles. Before and
+    /// after the loop a group waits for memory, which another one on the same multiprocessor hides. Splits' sums are written and read, and cost a launch.
+    /// </summary>
+    private static double Time(in GemmArguments<ushort> a, TensorTileShape shape, int splits, int multiprocessors)
+    {
+        const double LineCycles = 2.5, ValueCycles = 0.45, GroupCycles = 4000, LaunchCycles = 6000, BytesPerCycle = 2500;
+        var tiles = (a with { TileRows = shape.Rows, TilePanels = shape.Panels }).Tiles;
+        var groups = Math.Ceiling((double)tiles * splits / Math.Max(1, multiprocessors));
+        var lines = (shape.Rows + shape.Columns) * (double)a.Kernel * a.Kernel * a.Channels / 64 / splits;
+        var ends = (GroupCycles + (ValueCycles * shape.Rows * shape.Columns)) * (0.75 + (0.25 * groups));
+        var adding = splits == 1 ? 0 : LaunchCycles + (2.0 * sizeof(float) * splits * a.Rows * a.Panels * Tile.Columns / BytesPerCycle);
+        return (groups * lines * LineCycles) + ends + adding;
+    }
+
+    private static readonly TensorTileShape[] Shapes =
+        [TensorTileShape.Of<WideTile>(), TensorTileShape.Of<SquareTile>(), TensorTileShape.Of<LowTile>(), TensorTileShape.Of<SmallTile>()];
 
     private static uint Ratio(int stored, int seen) => stored == seen ? 0 : (uint)((((ulong)stored << 32) + (uint)seen - 1) / (uint)seen);
 }

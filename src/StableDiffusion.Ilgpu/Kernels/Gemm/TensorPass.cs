@@ -6,9 +6,11 @@ namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 
 /// <summary>
 /// The end of a tile: sums of 64 rows in shared memory are finished and stored, or stored as a split's as they are. A thread keeps to eight columns, whose
-/// bias it reads once, and takes four rows at a time, whose residuals it reads before it needs the first: nothing else hides what memory takes.
+/// bias it reads once, and takes some rows at a time, whose residuals it reads before it needs the first: nothing else hides what memory takes.
 /// </summary>
-internal static class TensorPass<TTile> where TTile : struct, ITensorTile
+internal static class TensorPass<TTile, TLoop>
+    where TTile : struct, ITensorTile
+    where TLoop : struct, ITensorLoop
 {
     /// <param name="t">The contraction.</param>
     /// <param name="sums">Sums of 64 rows.</param>
@@ -33,8 +35,8 @@ internal static class TensorPass<TTile> where TTile : struct, ITensorTile
         }
     }
 
-    /// <summary>Rows that a thread has on the way at a time.</summary>
-    private const int Together = 4;
+    /// <summary>Rows that a thread has on the way at a time: two or four.</summary>
+    private static int Together => default(TLoop).RowsTogether;
 
     /// <summary>Of eight columns each.</summary>
     private static int Chunks => default(TTile).Panels * Tile.Columns / 8;
@@ -66,8 +68,13 @@ internal static class TensorPass<TTile> where TTile : struct, ITensorTile
         {
             var residual0 = columns.ReadResidual(t, firstRow + first);
             var residual1 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(first + step, end - 1));
-            var residual2 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(first + (2 * step), end - 1));
-            var residual3 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(first + (3 * step), end - 1));
+            var (residual2, residual3) = (residual1, residual1);
+            if (Together == 4)
+            {
+                residual2 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(first + (2 * step), end - 1));
+                residual3 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(first + (3 * step), end - 1));
+            }
+
             for (var i = 0; i < Together; i++)
             {
                 var row = first + (i * step);

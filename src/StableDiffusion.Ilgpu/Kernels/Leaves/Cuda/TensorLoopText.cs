@@ -3,25 +3,49 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// <summary>
 /// PTX of a contraction's main loop, without its products: <c>cp.async</c> copies blocks of source and weights to a ring of stages in shared memory.
 /// <para>
-/// A stage holds the tile's source rows, 32 channels of one tap each, then the panels, 32 rows of 32 columns each, as they lie in memory. All these
-/// rows have 64 bytes: four chunks of 16. Chunk c of row r is stored at c ^ (r / 2 % 4), so that eight rows' chunks fall on different banks,
-/// whether they are copied or read. It is what NVIDIA calls a swizzle of 64 bytes, where stages begin at multiples of 512.
+/// A block is 32 or 64 channels of one tap. A stage holds the tile's source rows with these channels, of 64 or 128 bytes, then the panels, a row of 32
+/// columns for each channel, of 64 bytes, all as they lie in memory. Within a row, chunks of 16 bytes are exchanged, so that eight rows' chunks fall on
+/// different banks, whether they are copied or read: chunk c of row r is stored at c ^ (r / 2 % 4), and of 128 bytes at c ^ (r % 8). It is what NVIDIA calls
+/// a swizzle of 64 or 128 bytes, where stages begin at multiples of 1024.
 /// </para>
 /// <para>
 /// Source pixels are found again at each tap, from the table of rows, and are kept as 32-bit distances in units of 16 bytes. Pixels, channels and panels
 /// that are not there are filled with zeros by the copy itself. Depth is summed in the same order whatever the tile.
 /// </para>
 /// </summary>
-internal abstract class TensorLoopText(TensorTileShape tile, int stages)
+/// <param name="tile">The tile.</param>
+/// <param name="depth">Channels of a block: 32 or 64.</param>
+/// <param name="stages">How many there are.</param>
+internal abstract class TensorLoopText(TensorTileShape tile, int depth, int stages)
 {
-    /// <summary>Bytes of the 32 rows that the threads copy at a time, and of a panel.</summary>
-    protected const int PassBytes = 32 * TensorTileShape.RowBytes;
+    /// <summary>Bytes that the threads copy at a time, 16 each.</summary>
+    protected const int PassBytes = 16 * TensorTileShape.Threads;
 
-    private readonly int sourcePasses = tile.Rows / 32;
+    /// <summary>Of a panel's row.</summary>
+    protected const int PanelRowBytes = Tile.Columns * sizeof(ushort);
+
+    /// <summary>Panel rows that the threads copy at a time.</summary>
+    private const int PanelPassRows = PassBytes / PanelRowBytes;
+
+    private readonly int stageBytes = tile.StageBytes(depth);
 
     protected TensorTileShape Shape => tile;
 
     protected int Stages => stages;
+
+    protected int Depth => depth;
+
+    /// <summary>Of a source row.</summary>
+    protected int RowBytes => depth * sizeof(ushort);
+
+    /// <summary>All of a tile's source rows.</summary>
+    protected int SourceBytes => tile.Rows * RowBytes;
+
+    protected int PanelBytes => depth * PanelRowBytes;
+
+    private int RowChunks => RowBytes / 16;
+
+    private int SourcePasses => SourceBytes / PassBytes;
 
     /// <summary>Registers that the other texts see.</summary>
     public string Begin()
@@ -43,25 +67,29 @@ internal abstract class TensorLoopText(TensorTileShape tile, int stages)
 
     protected void DeclareCopies(PtxWriter ptx)
     {
-        ptx.Line($".reg .b32 pixel<{sourcePasses}>;");
-        ptx.Line(".reg .b32 lane, chunk, row, height, width, sourceWidth, circular, rowAt, copyTo, copyStage, readStage, blocks, count;");
+        ptx.Line($".reg .b32 pixel<{SourcePasses}>;");
+        ptx.Line(".reg .b32 lane, chunk, row, height, width, sourceWidth, circular, rowAt, copySource, copyPanel, copyStage, readStage, blocks, count;");
         ptx.Line(".reg .b32 channel, tapBase, tapX, tapY, first, y, x, t, u, n, to;");
         ptx.Line(".reg .b64 from, base; .reg .pred p, q, more, inside, taller, wider, wraps;");
     }
 
-    /// <summary>What each thread copies: chunk tid % 4 of source row tid / 4 and every 32nd below it, and of that row of every panel.</summary>
+    /// <summary>
+    /// What each thread copies: a chunk of a source row, and of the rows a pass below it, as far as they go; likewise of a panel's row, and of every panel.
+    /// </summary>
     protected void PrepareCopies(PtxWriter ptx)
     {
         ptx.Line("mov.b32 height, %0; mov.b32 width, %1; mov.b32 sourceWidth, %2; setp.ne.u32 taller, %3, 0; setp.ne.u32 wider, %4, 0; setp.ne.s32 wraps, %5, 0;");
-        ptx.Line("mov.u32 lane, %%tid.x; and.b32 chunk, lane, 3; shr.u32 row, lane, 2;");
-        ptx.Line("mad.lo.s32 rowAt, row, 8, %7;");
-        ptx.Line($"shr.u32 t, row, 1; and.b32 t, t, 3; xor.b32 t, t, chunk; shl.b32 t, t, 4; mad.lo.s32 copyTo, row, {TensorTileShape.RowBytes}, t; add.s32 copyTo, copyTo, %6;");
-        ptx.Line("mul.wide.u32 from, chunk, 16; add.s64 tm_source, tm_source, from; add.s64 tm_weights, tm_weights, from;");
-        ptx.Line($"mul.wide.u32 from, row, {TensorTileShape.RowBytes}; add.s64 tm_weights, tm_weights, from;");
+        ptx.Line($"mov.u32 lane, %%tid.x; and.b32 chunk, lane, {RowChunks - 1}; shr.u32 row, lane, {int.Log2(RowChunks)}; mad.lo.s32 rowAt, row, 8, %7;");
+        ptx.Line(RowChunks == 4 ? "shr.u32 t, row, 1; and.b32 t, t, 3;" : "and.b32 t, row, 7;");
+        ptx.Line($"xor.b32 t, t, chunk; shl.b32 t, t, 4; mad.lo.s32 copySource, row, {RowBytes}, t; add.s32 copySource, copySource, %6;");
+        ptx.Line("mul.wide.u32 from, chunk, 16; add.s64 tm_source, tm_source, from;");
+        ptx.Line("and.b32 chunk, lane, 3; shr.u32 row, lane, 2; shr.u32 t, row, 1; and.b32 t, t, 3; xor.b32 t, t, chunk; shl.b32 t, t, 4;");
+        ptx.Line($"mad.lo.s32 copyPanel, row, {PanelRowBytes}, t; add.s32 copyPanel, copyPanel, %6; add.s32 copyPanel, copyPanel, {SourceBytes};");
+        ptx.Line($"mul.wide.u32 from, chunk, 16; add.s64 tm_weights, tm_weights, from; mul.wide.u32 from, row, {PanelRowBytes}; add.s64 tm_weights, tm_weights, from;");
 
         // The first block's tap and channel.
-        ptx.Line("add.s32 t, tm_channels, 31; shr.u32 t, t, 5; div.u32 u, tm_block, t; mul.lo.s32 t, t, u; sub.s32 channel, tm_block, t; shl.b32 channel, channel, 5;");
-        ptx.Line($"div.u32 tapY, u, tm_kernel; mul.lo.s32 t, tapY, tm_kernel; sub.s32 tapX, u, t; mul.lo.s32 tapBase, u, tm_channels; mul.lo.s32 tapBase, tapBase, {TensorTileShape.RowBytes};");
+        ptx.Line($"add.s32 t, tm_channels, {depth - 1}; div.u32 t, t, {depth}; div.u32 u, tm_block, t; mul.lo.s32 t, t, u; sub.s32 channel, tm_block, t; mul.lo.s32 channel, channel, {depth};");
+        ptx.Line($"div.u32 tapY, u, tm_kernel; mul.lo.s32 t, tapY, tm_kernel; sub.s32 tapX, u, t; mul.lo.s32 tapBase, u, tm_channels; mul.lo.s32 tapBase, tapBase, {PanelRowBytes};");
         ptx.Line("mov.b32 blocks, tm_left; mov.b32 copyStage, 0; mov.b32 readStage, 0;");
         FindPixels(ptx);
     }
@@ -86,9 +114,9 @@ internal abstract class TensorLoopText(TensorTileShape tile, int stages)
     /// <summary>The source pixels that the thread's rows see through the current tap; -1 for those that see zeros.</summary>
     private void FindPixels(PtxWriter ptx)
     {
-        for (var i = 0; i < sourcePasses; i++)
+        for (var i = 0; i < SourcePasses; i++)
         {
-            ptx.Line($"ld.shared.v2.b32 {{first, y}}, [rowAt+{i * 32 * 8}];");
+            ptx.Line($"ld.shared.v2.b32 {{first, y}}, [rowAt+{i * (PassBytes / RowBytes) * 8}];");
             ptx.Line("shr.s32 x, y, 16; shl.b32 y, y, 16; shr.s32 y, y, 16; add.s32 x, x, tapX; add.s32 y, y, tapY;");
             Wrap(ptx, "y", "height");
             Wrap(ptx, "x", "width");
@@ -108,32 +136,36 @@ internal abstract class TensorLoopText(TensorTileShape tile, int stages)
     /// <summary>Copies the next block to its stage, or nothing when none is left; either way it is a group of copies that can be waited for.</summary>
     protected void Load(PtxWriter ptx, string label)
     {
-        ptx.Line("setp.gt.s32 more, tm_left, 0; add.s32 to, copyTo, copyStage;");
-        ptx.Line("mov.u32 t, %%tid.x; and.b32 t, t, 3; mad.lo.s32 t, t, 8, channel; setp.lt.and.s32 p, t, tm_channels, more;");
+        ptx.Line("setp.gt.s32 more, tm_left, 0; add.s32 to, copySource, copyStage;");
+        ptx.Line($"mov.u32 t, %%tid.x; and.b32 t, t, {RowChunks - 1}; mad.lo.s32 t, t, 8, channel; setp.lt.and.s32 p, t, tm_channels, more;");
         ptx.Line("mul.wide.u32 base, channel, 2; add.s64 base, base, tm_source;");
-        for (var i = 0; i < sourcePasses; i++)
+        for (var i = 0; i < SourcePasses; i++)
         {
             ptx.Line($"setp.ne.and.s32 q, pixel{i}, -1, p; selp.b32 n, 16, 0, q; selp.b32 t, pixel{i}, 0, q; mad.wide.u32 from, t, 16, base;");
             ptx.Line($"cp.async.cg.shared.global.L2::128B [to+{i * PassBytes}], [from], 16, n;");
         }
 
-        ptx.Line("mov.u32 t, %%tid.x; shr.u32 t, t, 2; add.s32 t, t, channel; setp.lt.and.s32 p, t, tm_channels, more;");
-        ptx.Line($"mad.lo.s32 u, channel, {TensorTileShape.RowBytes}, tapBase;");
-        for (var panel = 0; panel < tile.Panels; panel++)
+        ptx.Line("add.s32 to, copyPanel, copyStage;");
+        for (var row = 0; row < depth; row += PanelPassRows)
         {
-            ptx.Line($"setp.gt.and.s32 q, tm_panels, {panel}, p; selp.b32 n, 16, 0, q; selp.b32 t, u, 0, q; cvt.u64.u32 from, t; add.s64 from, from, tm_weights;");
-            ptx.Line($"cp.async.cg.shared.global.L2::128B [to+{(sourcePasses + panel) * PassBytes}], [from], 16, n; add.s32 u, u, tm_panelBytes;");
+            ptx.Line($"mov.u32 t, %%tid.x; shr.u32 t, t, 2; add.s32 t, t, channel; add.s32 t, t, {row}; setp.lt.and.s32 p, t, tm_channels, more;");
+            ptx.Line($"mad.lo.s32 u, channel, {PanelRowBytes}, tapBase; add.s32 u, u, {row * PanelRowBytes};");
+            for (var panel = 0; panel < tile.Panels; panel++)
+            {
+                ptx.Line($"setp.gt.and.s32 q, tm_panels, {panel}, p; selp.b32 n, 16, 0, q; selp.b32 t, u, 0, q; cvt.u64.u32 from, t; add.s64 from, from, tm_weights;");
+                ptx.Line($"cp.async.cg.shared.global.L2::128B [to+{(panel * PanelBytes) + (row * PanelRowBytes)}], [from], 16, n; add.s32 u, u, tm_panelBytes;");
+            }
         }
 
         ptx.Line("cp.async.commit_group;");
-        ptx.Line($"add.s32 copyStage, copyStage, {tile.StageBytes}; setp.eq.s32 p, copyStage, {stages * tile.StageBytes}; selp.b32 copyStage, 0, copyStage, p;");
-        ptx.Line($"sub.s32 tm_left, tm_left, 1; add.s32 channel, channel, {TensorTileShape.Depth}; setp.lt.s32 p, channel, tm_channels; @p bra {label}_SAME_TAP;");
-        ptx.Line($"mov.b32 channel, 0; mad.lo.s32 tapBase, tm_channels, {TensorTileShape.RowBytes}, tapBase;");
+        ptx.Line($"add.s32 copyStage, copyStage, {stageBytes}; setp.eq.s32 p, copyStage, {stages * stageBytes}; selp.b32 copyStage, 0, copyStage, p;");
+        ptx.Line($"sub.s32 tm_left, tm_left, 1; add.s32 channel, channel, {depth}; setp.lt.s32 p, channel, tm_channels; @p bra {label}_SAME_TAP;");
+        ptx.Line($"mov.b32 channel, 0; mad.lo.s32 tapBase, tm_channels, {PanelRowBytes}, tapBase;");
         ptx.Line("add.s32 tapX, tapX, 1; setp.eq.s32 p, tapX, tm_kernel; selp.b32 tapX, 0, tapX, p; @p add.s32 tapY, tapY, 1;");
         FindPixels(ptx);
         ptx.Line($"{label}_SAME_TAP:");
     }
 
     protected void NextStage(PtxWriter ptx) => ptx.Line(
-        $"add.s32 readStage, readStage, {tile.StageBytes}; setp.eq.s32 p, readStage, {stages * tile.StageBytes}; selp.b32 readStage, 0, readStage, p;");
+        $"add.s32 readStage, readStage, {stageBytes}; setp.eq.s32 p, readStage, {stages * stageBytes}; selp.b32 readStage, 0, readStage, p;");
 }

@@ -5,8 +5,14 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// <summary>How a group multiplies. Kernels are compiled for each implementation.</summary>
 internal interface ITensorLoop
 {
+    /// <summary>Channels of a block: what a stage holds, and what the loop multiplies at a time.</summary>
+    int Depth { get; }
+
     /// <summary>Stages of shared memory that copies run ahead in.</summary>
-    int Stages { get; }
+    int Stages(TensorTileShape tile);
+
+    /// <summary>Rows whose other summands a thread reads ahead after the loop, two or four: as far as there are registers.</summary>
+    int RowsTogether { get; }
 
     TensorLoopText Text(TensorTileShape tile);
 }
@@ -14,17 +20,26 @@ internal interface ITensorLoop
 /// <summary><c>mma.sync</c>: every warp by itself.</summary>
 internal struct WarpLoop : ITensorLoop
 {
-    public readonly int Stages => 4;
+    public readonly int Depth => TensorMultiplyText.BlockDepth;
 
-    public readonly TensorLoopText Text(TensorTileShape tile) => new TensorMultiplyText(tile, Stages);
+    public readonly int Stages(TensorTileShape tile) => 4;
+
+    public readonly int RowsTogether => 2;
+
+    public readonly TensorLoopText Text(TensorTileShape tile) => new TensorMultiplyText(tile, Stages(tile));
 }
 
 /// <summary>Hopper's <c>wgmma</c>: four warps together.</summary>
 internal struct WarpgroupLoop : ITensorLoop
 {
-    public readonly int Stages => 5;
+    public readonly int Depth => WarpgroupMultiplyText.BlockDepth;
 
-    public readonly TensorLoopText Text(TensorTileShape tile) => new WarpgroupMultiplyText(tile, Stages);
+    /// <summary>Two groups of large tiles fit a multiprocessor. Low tiles are taken where there are few: each then has one to itself.</summary>
+    public readonly int Stages(TensorTileShape tile) => tile.Rows == 64 ? 5 : 3;
+
+    public readonly int RowsTogether => 4;
+
+    public readonly TensorLoopText Text(TensorTileShape tile) => new WarpgroupMultiplyText(tile, Stages(tile));
 }
 
 /// <summary>
@@ -44,7 +59,7 @@ internal static class TensorMultiply<TTile, TLoop>
     /// <param name="panels">That there are from the tile's first on: beyond them are zeros.</param>
     /// <param name="channels">Of the source; a multiple of 8.</param>
     /// <param name="kernel">Width of the window.</param>
-    /// <param name="firstBlock">Where to begin, in blocks of 32 channels of one tap each.</param>
+    /// <param name="firstBlock">Where to begin, in blocks of some channels of one tap each.</param>
     /// <param name="blocks">How many to multiply, at least one.</param>
     public static void Begin(
         int text, ulong source, ulong weights, int sourcePitch, int panelBytes, int panels, int channels, int kernel, int firstBlock, int blocks) =>

@@ -4,9 +4,12 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// Products for compute capability 8.0 and later: <c>ldmatrix</c> takes fragments from shared memory, <c>mma.sync.m16n8k16</c> multiplies fp16 and adds in
 /// fp32. Two of the four warps lie above each other and two side by side, each with half of the rows and half of the columns.
 /// </summary>
-internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : TensorLoopText(tile, stages)
+internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : TensorLoopText(tile, BlockDepth, stages)
 {
-    private const int Rows16 = 16 * TensorTileShape.RowBytes;
+    public const int BlockDepth = 32;
+
+    /// <summary>Of the source or of a panel.</summary>
+    private const int Rows16 = 16 * PanelRowBytes;
 
     private readonly int warpRows = tile.Rows / 2;
 
@@ -105,10 +108,10 @@ internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : Ten
     private void PrepareFragments(PtxWriter ptx)
     {
         ptx.Line("shr.u32 warp, lane, 5; and.b32 lane, lane, 31; and.b32 row, lane, 15; shr.u32 chunk, lane, 4; shr.u32 u, row, 1; and.b32 u, u, 3; xor.b32 chunk, chunk, u;");
-        ptx.Line($"shr.u32 t, warp, 1; mul.lo.s32 t, t, {warpRows}; add.s32 t, t, row; mad.lo.s32 t, t, {TensorTileShape.RowBytes}, %6;");
+        ptx.Line($"shr.u32 t, warp, 1; mul.lo.s32 t, t, {warpRows}; add.s32 t, t, row; mad.lo.s32 t, t, {PanelRowBytes}, %6;");
         ptx.Line("mad.lo.s32 readA0, chunk, 16, t; xor.b32 u, chunk, 2; mad.lo.s32 readA1, u, 16, t;");
         ptx.Line($"and.b32 warp, warp, 1; mul.lo.s32 t, warp, {warpColumns / 16}; and.b32 n, t, 1; shr.u32 t, t, 1;");
-        ptx.Line($"mul.lo.s32 t, t, {PassBytes}; mad.lo.s32 t, row, {TensorTileShape.RowBytes}, t; add.s32 t, t, %6; add.s32 t, t, {Shape.Rows * TensorTileShape.RowBytes};");
+        ptx.Line($"mul.lo.s32 t, t, {PassBytes}; mad.lo.s32 t, row, {PanelRowBytes}, t; add.s32 t, t, %6; add.s32 t, t, {SourceBytes};");
         ptx.Line("shl.b32 u, n, 1; xor.b32 chunk, chunk, u; mad.lo.s32 readB0, chunk, 16, t; xor.b32 chunk, chunk, 2; mad.lo.s32 readB1, chunk, 16, t;");
         ptx.Line($"mad.lo.s32 readB1, n, {PassBytes}, readB1;");
     }

@@ -49,14 +49,11 @@ internal readonly record struct TensorTileShape(int Rows, int Panels)
 {
     public const int Threads = 128;
 
-    /// <summary>Depth of a block: what a stage holds, and what the loop multiplies at a time.</summary>
-    public const int Depth = 32;
-
-    /// <summary>Both the source's rows and the panels' have this many: 32 fp16 values.</summary>
-    public const int RowBytes = 2 * Depth;
+    /// <summary>Groups that should fit a multiprocessor's registers at the same time.</summary>
+    public const int GroupsPerMultiprocessor = 2;
 
     /// <summary>Stages begin at multiples of these.</summary>
-    public const int StageAlignment = 8 * RowBytes;
+    public const int StageAlignment = 1024;
 
     /// <summary>Rows whose sums lie in shared memory at a time.</summary>
     public const int PassRows = 64;
@@ -66,18 +63,16 @@ internal readonly record struct TensorTileShape(int Rows, int Panels)
     /// <summary>fp32 sums of each thread.</summary>
     public int Sums => Rows * Columns / Threads;
 
-    public int StageBytes => (Rows + Columns) * RowBytes;
-
     /// <summary>
     /// fp32 values from one row of sums in shared memory to the next. The 8 more let the rows that a warp writes at once fall on different banks.
     /// </summary>
     public int SumsPitch => Columns + 8;
 
-    /// <summary>Groups that should fit a multiprocessor's registers at the same time.</summary>
-    public const int GroupsPerMultiprocessor = 2;
+    /// <summary>fp16 values of the source and of the panels, for so much of the depth.</summary>
+    public int StageBytes(int depth) => (Rows + Columns) * depth * sizeof(ushort);
 
     /// <summary>The stages, and after the loop the sums of 64 rows in their place.</summary>
-    public int SharedBytes(int stages) => Math.Max((stages * StageBytes) + StageAlignment, PassRows * SumsPitch * sizeof(float));
+    public int SharedBytes(int depth, int stages) => Math.Max((stages * StageBytes(depth)) + StageAlignment, PassRows * SumsPitch * sizeof(float));
 
     public static TensorTileShape Of<TTile>() where TTile : struct, ITensorTile => new(default(TTile).Rows, default(TTile).Panels);
 }

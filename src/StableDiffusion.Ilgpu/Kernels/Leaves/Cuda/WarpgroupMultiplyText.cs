@@ -4,30 +4,27 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// Products for compute capability 9.0 alone: <c>wgmma</c> multiplies straight from shared memory, 64 rows by all of the tile's columns at a time, for the
 /// group's four warps together, while they copy. Needs the target <c>sm_90a</c>.
 /// <para>
-/// One block's products run while the next block is waited for: they have left a stage two blocks later, when all warps have passed a barrier since. Copies
-/// run ahead by two stages less than there are.
+/// A block is 64 channels, so that source rows are whole lines of 128 bytes: the L2 cache takes as long for half a line. The stage that a block leaves is
+/// filled again when all warps have passed the next barrier.
 /// </para>
 /// <para>
 /// The assembler lets products run side by side only where it sees that nothing else touches their sums: hence sums that begin with zeros, and not with a
 /// first product that adds to nothing.
 /// </para>
 /// </summary>
-internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : TensorLoopText(tile, stages)
+internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : TensorLoopText(tile, BlockDepth, stages)
 {
+    public const int BlockDepth = 64;
+
     /// <summary>Rows of one instruction.</summary>
     private const int InstructionRows = 64;
 
-    /// <summary>From eight rows (of the source, or of a panel) to the next eight.</summary>
-    private const int EightRowBytes = 8 * TensorTileShape.RowBytes;
+    /// <summary>Depth of one instruction.</summary>
+    private const int InstructionDepth = 16;
 
-    /// <summary>What both descriptors have: a swizzle of 64 bytes, and <see cref="EightRowBytes"/>.</summary>
-    private const ulong Layout = (2UL << 62) | ((ulong)(EightRowBytes / 16) << 32);
+    private const ulong Swizzle128 = 1UL << 62;
 
-    /// <summary>The source's rows hold their depth without a gap, so the other distance does not count.</summary>
-    private const ulong SourceLayout = Layout | (1UL << 16);
-
-    /// <summary>The panels' rows hold columns; 32 columns further lies the next panel.</summary>
-    private const ulong PanelLayout = Layout | ((ulong)(PassBytes / 16) << 16);
+    private const ulong Swizzle64 = 2UL << 62;
 
     private readonly int instructions = tile.Rows / InstructionRows;
 
@@ -41,17 +38,17 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
         ptx.Line(".reg .b64 source, panels, at, from16; .reg .pred adds;");
         PrepareCopies(ptx);
         ptx.Line($"shr.u32 t, %6, 4; cvt.u64.u32 at, t; or.b64 source, at, {Literal(SourceLayout)};");
-        ptx.Line($"add.s64 at, at, {Shape.Rows * TensorTileShape.RowBytes / 16}; or.b64 panels, at, {Literal(PanelLayout)}; setp.eq.s32 adds, 0, 0;");
+        ptx.Line($"add.s64 at, at, {SourceBytes / 16}; or.b64 panels, at, {Literal(PanelLayout)}; setp.eq.s32 adds, 0, 0;");
         ZeroSums(ptx);
-        Fill(ptx, Stages - 2);
+        Fill(ptx, Stages - 1);
         ptx.Line("BLOCK:");
-        ptx.Line($"cp.async.wait_group {Stages - 3}; fence.proxy.async.shared::cta; bar.sync 0;");
+        ptx.Line($"cp.async.wait_group {Stages - 2}; fence.proxy.async.shared::cta; bar.sync 0;");
         Multiply(ptx);
         Load(ptx, "BLOCK");
-        ptx.Line("wgmma.wait_group.sync.aligned 1;");
+        ptx.Line("wgmma.wait_group.sync.aligned 0;");
         NextStage(ptx);
         ptx.Line("sub.s32 blocks, blocks, 1; setp.gt.s32 p, blocks, 0; @p bra BLOCK;");
-        ptx.Line("wgmma.wait_group.sync.aligned 0; cp.async.wait_all;");
+        ptx.Line("cp.async.wait_all;");
         ptx.Line("}");
         return ptx.ToString();
     }
@@ -78,17 +75,23 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
         return ptx.ToString();
     }
 
-    /// <summary>Starts a block's products. Its depth is two steps of 16: 32 bytes of a source row, and 16 rows of a panel.</summary>
+    /// <summary>Source rows hold their depth without a gap, so that the first distance does not count; the second leads to the next eight rows.</summary>
+    private ulong SourceLayout => Swizzle128 | Distances(16, 8 * RowBytes);
+
+    /// <summary>A panel's rows hold columns: 32 columns further lies the next panel, eight of the depth further the next eight rows.</summary>
+    private ulong PanelLayout => Swizzle64 | Distances(PanelBytes, 8 * PanelRowBytes);
+
+    /// <summary>Starts a block's products.</summary>
     private void Multiply(PtxWriter ptx)
     {
         ptx.Line("shr.u32 t, readStage, 4; cvt.u64.u32 from16, t; wgmma.fence.sync.aligned;");
-        for (var step = 0; step < TensorTileShape.Depth / 16; step++)
+        for (var step = 0; step < Depth; step += InstructionDepth)
         {
             for (var i = 0; i < instructions; i++)
             {
-                var (down, across) = (((i * InstructionRows * TensorTileShape.RowBytes) + (step * 32)) / 16, step * 16 * TensorTileShape.RowBytes / 16);
+                var (down, across) = ((i * InstructionRows * RowBytes) + (step * sizeof(ushort)), step * PanelRowBytes);
                 ptx.Line("{ .reg .b64 a, b;");
-                ptx.Line($"add.s64 a, source, from16; add.s64 a, a, {down}; add.s64 b, panels, from16; add.s64 b, b, {across};");
+                ptx.Line($"add.s64 a, source, from16; add.s64 a, a, {down / 16}; add.s64 b, panels, from16; add.s64 b, b, {across / 16};");
                 ptx.Line(
                     $"wgmma.mma_async.sync.aligned.m64n{Shape.Columns}k16.f32.f16.f16 {PtxWriter.Vector("tm_sum", i * sums, sums)}, a, b, adds, 1, 1, 0, 1;");
                 ptx.Line("}");
@@ -97,6 +100,8 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
 
         ptx.Line("wgmma.commit_group.sync.aligned;");
     }
+
+    private static ulong Distances(int leading, int stride) => ((ulong)(leading / 16) << 16) | ((ulong)(stride / 16) << 32);
 
     private static string Literal(ulong value) => $"0x{value:x16}";
 }
