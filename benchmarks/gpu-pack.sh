@@ -30,8 +30,14 @@ for project in src/StableDiffusion.Ilgpu.Cli benchmarks/StableDiffusion.Ilgpu.Be
 done
 find "$root/bin" \( -name '*.pdb' -o -name '*.xml' \) -delete
 
-# For debuggers, disassembly, system traces and coverage, which nothing there asks for: a sixth of the file.
-rm -rf "$root"/bin/{libmscordaccore.so,libmscordbi.so,libcapstone.so,amd64,Microsoft.CodeCoverage}
+# For debuggers, disassembly, system traces, coverage, and what BenchmarkDotNet compiles and draws with, which nothing there asks for: a third of the
+# file. The command micro does not run there.
+(
+    cd "$root/bin"
+    rm -rf libmscordaccore.so libmscordbi.so libcapstone.so libcoreclrtraceptprovider.so amd64 Microsoft.CodeCoverage Iced.dll \
+        Microsoft.CodeAnalysis*.dll Microsoft.Diagnostics.*.dll Microsoft.VisualBasic*.dll ScottPlot*.dll SkiaSharp*.dll HarfBuzz*.dll \
+        libSkiaSharp.so libHarfBuzzSharp.so
+)
 
 commit=$(git rev-parse --short=12 HEAD)
 [ -z "$(git status --porcelain)" ] || commit=$commit-dirty

@@ -30,7 +30,8 @@ internal sealed class CudaCode : IDisposable
 
     public string Architecture { get; }
 
-    private bool HasWarpgroups => Architecture.StartsWith("sm_90", StringComparison.Ordinal);
+    /// <summary>Whether its contractions use <c>wgmma</c>.</summary>
+    public bool HasWarpgroups => Architecture.StartsWith("sm_90", StringComparison.Ordinal);
 
     /// <summary>For kernels that are not the backend's.</summary>
     public IKernelLoader Loader => loader;

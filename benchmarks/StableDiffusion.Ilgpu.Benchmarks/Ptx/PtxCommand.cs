@@ -57,7 +57,15 @@ internal static class PtxCommand
             SharedOptions.Progress($"kernels for {architecture}");
             using var code = new CudaCode(architecture);
             CudaModels.Compile(code);
-            TensorPeak.Load(code.Loader);
+            if (code.HasWarpgroups)
+            {
+                WarpgroupPeak.Load(code.Loader);
+            }
+            else
+            {
+                TensorPeak.Load(code.Loader);
+            }
+
             Console.Out.WriteLine();
             Console.Out.WriteLine(Table(code, ptxas, folder, problems));
             if (architecture == architectures[^1])

@@ -53,7 +53,7 @@ internal sealed partial record PtxKernel(string Name, int GroupSize, int Dynamic
         }
 
         // What measures the tensor cores alone reads nothing.
-        foreach (var needed in new[] { "cp.async", UsesWarpgroups ? "fence.proxy.async" : "ldmatrix" }.Where(i => SharedBytes > 0 && !Text.Contains(i, StringComparison.Ordinal)))
+        foreach (var needed in new[] { "cp.async", UsesWarpgroups ? "fence.proxy.async" : "ldmatrix" }.Where(i => DynamicBytes > 0 && !Text.Contains(i, StringComparison.Ordinal)))
         {
             yield return $"multiplies on tensor cores and has no {needed}";
         }

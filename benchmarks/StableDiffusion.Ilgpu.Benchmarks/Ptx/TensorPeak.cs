@@ -3,6 +3,7 @@ using System.Runtime.CompilerServices;
 using System.Text;
 using ILGPU;
 using ILGPU.Runtime;
+using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
 using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
@@ -10,15 +11,15 @@ using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 namespace StableDiffusion.Ilgpu.Benchmarks.Ptx;
 
 /// <summary>
-/// What an NVIDIA GPU can do at best: fp16 products with fp32 sums by <c>mma.sync</c>, all operands in registers, and a copy within its
-/// memory. Hopper's <c>wgmma</c>, which reads shared memory, is faster than any <c>mma.sync</c> there.
+/// What an NVIDIA GPU can do at best: fp16 products with fp32 sums by <c>mma.sync</c>, all operands in registers, or on Hopper by <c>wgmma</c>
+/// (<see cref="WarpgroupPeak"/>), and a copy within its memory.
 /// </summary>
 internal static class TensorPeak
 {
     /// <summary>Products that do not depend on one another, for each of a group's warps.</summary>
     private const int Chains = 8;
 
-    private const int GroupSize = 256;
+    internal const int GroupSize = 256;
 
     private const int GroupsPerMultiprocessor = 2;
 
@@ -35,8 +36,9 @@ internal static class TensorPeak
     /// <summary>Of the source; more than any second-level cache.</summary>
     private const int CopyBytes = 1 << 29;
 
-    public static MachinePeak Measure(DeviceSession session) =>
-        new(MeasureProducts(session), MeasureCopy(session), "tensor peak (mma.sync)");
+    public static MachinePeak Measure(DeviceSession session) => BackendProfile.HasWarpgroups(session)
+        ? new(MeasureWarpgroups(session), MeasureCopy(session), "tensor peak (wgmma)")
+        : new(MeasureProducts(session), MeasureCopy(session), "tensor peak (mma.sync)");
 
     /// <summary>What it is measured with.</summary>
     public static Action<AcceleratorStream, KernelConfig, Arguments> Load(IKernelLoader loader) =>
@@ -58,6 +60,15 @@ internal static class TensorPeak
         var arguments = new Arguments { Rounds = Rounds, Target = result.View.LoadEffectiveAddressAsPtr() };
         var seconds = Shortest(session, () => load(session.Stream, new KernelConfig(groups, GroupSize), arguments));
         return Flops * Chains * Rounds * groups * (GroupSize / WarpSize) / seconds / 1e9;
+    }
+
+    private static double MeasureWarpgroups(DeviceSession session)
+    {
+        using var result = session.Allocate<float>(1);
+        var load = WarpgroupPeak.Load(new DeviceKernelLoader(session.Accelerator));
+        var arguments = new Arguments { Rounds = Rounds, Target = result.View.LoadEffectiveAddressAsPtr() };
+        var seconds = Shortest(session, () => load(session.Stream, new KernelConfig(session.Groups, GroupSize), arguments));
+        return WarpgroupPeak.Flops * Rounds * session.Groups * (GroupSize / WarpgroupPeak.Threads) / seconds / 1e9;
     }
 
     private static double MeasureCopy(DeviceSession session)

@@ -73,7 +73,7 @@ internal static class BackendProfile
         ? FloatGpuKernels(device, device.Groups) : Kernels<float, FloatFormat, SimdFloatFormat>(device, leaf);
 
     /// <summary>Only Hopper has <c>wgmma</c>: neither older nor newer GPUs.</summary>
-    private static bool HasWarpgroups(DeviceSession device) =>
+    public static bool HasWarpgroups(DeviceSession device) =>
         device.Accelerator is CudaAccelerator { Architecture: { Major: 9, Minor: 0 } } && PtxTarget.CanComplete;
 
     /// <summary>The kernels for GPUs, with tiles chosen for so many multiprocessors.</summary>
