@@ -105,6 +105,8 @@ internal sealed class BenchmarkModel : IDisposable
 
     public void Dispose()
     {
+        UNet.Dispose();
+        Decoder.Dispose();
         unetWeights.Dispose();
         decoderWeights.Dispose();
         Workspace.Dispose();

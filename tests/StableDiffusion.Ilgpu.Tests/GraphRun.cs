@@ -41,6 +41,7 @@ internal sealed class GraphRun<T> : IDisposable where T : unmanaged
 
     public void Dispose()
     {
+        compiled.Dispose();
         weights.Dispose();
         workspace.Dispose();
     }

@@ -13,7 +13,7 @@ namespace StableDiffusion.Ilgpu.Compilation;
 /// A graph ready to run: one program for each rate at which its values change. Inputs are written, programs run (Prompt, Schedule, Step) and
 /// outputs read; between them the arena must not be used by another graph.
 /// </summary>
-internal sealed class CompiledGraph<T> where T : unmanaged
+internal sealed class CompiledGraph<T> : IDisposable where T : unmanaged
 {
     private readonly DeviceSession device;
     private readonly Workspace<T> workspace;
@@ -21,7 +21,8 @@ internal sealed class CompiledGraph<T> where T : unmanaged
     private readonly ArenaPlan arena;
     private readonly Dictionary<string, Value> inputs;
 
-    private CompiledGraph(Graph graph, DeviceSession device, Workspace<T> workspace, Placement placement, ArenaPlan arena, LaunchBuilder<T> builder)
+    private CompiledGraph(
+        Graph graph, DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, Placement placement, ArenaPlan arena, LaunchBuilder<T> builder)
     {
         (this.device, this.workspace, this.placement, this.arena) = (device, workspace, placement, arena);
         Graph = graph;
@@ -36,7 +37,7 @@ internal sealed class CompiledGraph<T> where T : unmanaged
             Launch<T>[] launches = [.. placement.Launches(rate).SelectMany(builder.Build)];
             workspace.Reserve(launches: launches.Length);
 #pragma warning disable CA1308 // Programs' names are small letters.
-            return new ComputeProgram<T>($"{graph.Name}.{rate.ToString().ToLowerInvariant()}", launches, device, workspace);
+            return new ComputeProgram<T>($"{graph.Name}.{rate.ToString().ToLowerInvariant()}", launches, device, workspace, kernels.CountsTiles);
 #pragma warning restore CA1308
         }
     }
@@ -50,7 +51,7 @@ internal sealed class CompiledGraph<T> where T : unmanaged
         weights.Prepare(graph.Values.Select(v => v.Op), Environment.ProcessorCount, cancellationToken);
         var placement = Placement.Create(graph, fusion);
         var arena = ArenaPlan.Create(placement, Unsafe.SizeOf<T>());
-        return new(graph, device, workspace, placement, arena, new LaunchBuilder<T>(fusion, kernels, weights, workspace, placement, arena));
+        return new(graph, device, kernels, workspace, placement, arena, new LaunchBuilder<T>(fusion, kernels, weights, workspace, placement, arena));
     }
 
     /// <summary>Bytes of arena that a graph would need, found without a device; the graph is fused in place.</summary>
@@ -154,6 +155,15 @@ internal sealed class CompiledGraph<T> where T : unmanaged
     /// <summary>What the schedule's program left for the step's: a part of the arena that can be kept for each timestep and put back.</summary>
     public ArrayView<T> ScheduleResults => workspace.Arena.SubView(
         arena.Snapshot.Offset / Unsafe.SizeOf<T>(), arena.Snapshot.Length / Unsafe.SizeOf<T>());
+
+    /// <summary>Frees what the programs keep on the device. The arena is the workspace's, and weights are their store's.</summary>
+    public void Dispose()
+    {
+        foreach (var program in Programs)
+        {
+            program.Dispose();
+        }
+    }
 
     private Value Checked(string key, int count)
     {

@@ -31,14 +31,27 @@ internal sealed record Launch<T>(Value Value, string Kernel, long Offset, double
 }
 
 /// <summary>A list of launches that is replayed as it stands; nothing is allocated while it runs.</summary>
-internal sealed class ComputeProgram<T>(string name, IReadOnlyList<Launch<T>> launches, DeviceSession device, Workspace<T> workspace) where T : unmanaged
+/// <param name="name">For people to read.</param>
+/// <param name="launches">In the order in which they run.</param>
+/// <param name="device">Where they run.</param>
+/// <param name="workspace">Their memory.</param>
+/// <param name="countsTiles">Whether they need their counters.</param>
+internal sealed class ComputeProgram<T>(
+    string name, IReadOnlyList<Launch<T>> launches, DeviceSession device, Workspace<T> workspace, bool countsTiles) : IDisposable where T : unmanaged
 {
+    /// <summary>To record fewer takes longer than is won in the steps of a picture.</summary>
+    private const int LeastRecorded = 16;
+
+    private bool hasRun;
+    private IRecordedLaunches? recorded;
+    private int recordedWith;
+
     public string Name => name;
 
     public IReadOnlyList<Launch<T>> Launches => launches;
 
     /// <param name="timed">Waits for each launch and notes its time.</param>
-    /// <param name="cancellationToken">Stops between two launches.</param>
+    /// <param name="cancellationToken">Stops between two launches; those that were recorded begin together or not at all.</param>
     public void Run(bool timed = false, CancellationToken cancellationToken = default)
     {
         if (launches.Count == 0)
@@ -46,15 +59,64 @@ internal sealed class ComputeProgram<T>(string name, IReadOnlyList<Launch<T>> la
             return;
         }
 
+        if (!timed && Recorded() is { } all)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            all.Launch(device.Stream);
+            return;
+        }
+
+        Run(device.Stream, timed, cancellationToken);
+        hasRun = true;
+    }
+
+    public IEnumerable<PlanRow> Rows(int elementBytes) => launches.Select(l => new PlanRow(
+        name, l.Value.Path, l.Value.Op.Name, l.Value.Shape.ToString(), l.Kernel, l.Offset, l.Value.Shape.Count * elementBytes, l.Milliseconds));
+
+    public void Dispose()
+    {
+        recorded?.Dispose();
+        recorded = null;
+    }
+
+    /// <summary>
+    /// The launches as a whole, from the second run on: in the first one kernels may still have to be loaded, and most programs run only once or
+    /// twice. Memory that has been allocated anew since makes another recording necessary.
+    /// </summary>
+    private IRecordedLaunches? Recorded()
+    {
+        if (!hasRun || launches.Count < LeastRecorded || device.Recorder is not { } recorder)
+        {
+            return null;
+        }
+
+        // Nothing may be allocated while launches are recorded.
+        workspace.Allocate();
+        if (recorded is null || recordedWith != workspace.Allocations)
+        {
+            recorded?.Dispose();
+            recorded = recorder.Record(stream => Run(stream, timed: false, CancellationToken.None));
+            recordedWith = workspace.Allocations;
+        }
+
+        return recorded;
+    }
+
+    private void Run(AcceleratorStream stream, bool timed, CancellationToken cancellationToken)
+    {
         var (arena, scratch, moments, counters) = (workspace.Arena, workspace.Scratch, workspace.Moments, workspace.Counters);
-        counters.SubView(0, launches.Count).MemSetToZero(device.Stream);
+        if (countsTiles)
+        {
+            counters.SubView(0, launches.Count).MemSetToZero(stream);
+        }
+
         for (var i = 0; i < launches.Count; i++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             var start = Stopwatch.GetTimestamp();
             launches[i].Run(new LaunchContext<T>
             {
-                Stream = device.Stream,
+                Stream = stream,
                 Arena = arena,
                 Scratch = scratch,
                 Moments = moments,
@@ -62,12 +124,9 @@ internal sealed class ComputeProgram<T>(string name, IReadOnlyList<Launch<T>> la
             });
             if (timed)
             {
-                device.Stream.Synchronize();
+                stream.Synchronize();
                 launches[i].Milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
             }
         }
     }
-
-    public IEnumerable<PlanRow> Rows(int elementBytes) => launches.Select(l => new PlanRow(
-        name, l.Value.Path, l.Value.Op.Name, l.Value.Shape.ToString(), l.Kernel, l.Offset, l.Value.Shape.Count * elementBytes, l.Milliseconds));
 }

@@ -18,6 +18,7 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
     private readonly DeviceBuffer<float> noise;
     private readonly DeviceBuffer<float> history;
     private readonly int channels;
+    private PageLockedArray1D<float>? staging;
     private int remembered;
 
     public LatentState(DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, ReadOnlySpan<float> values, int channels)
@@ -50,7 +51,7 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
         kernels.Scale(device.Stream, arguments, workspace.Scratch, workspace.FreshCounter(device.Stream));
     }
 
-    /// <summary>Takes a sampler's step with the model's output.</summary>
+    /// <summary>Takes a sampler's step with the model's output, and waits for it: progress is told, and runs are stopped, between steps.</summary>
     /// <param name="graph">The model, which has just run.</param>
     /// <param name="output">Its output: all pictures without the prompt, then all with it, or the latter alone.</param>
     /// <param name="guidance">Guidance scale; null where there is one item a picture.</param>
@@ -60,7 +61,10 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
     {
         if (!fresh.IsEmpty)
         {
-            noise.View.CopyFromCPU(device.Stream, fresh);
+            // From other memory a copy waits for the model.
+            staging ??= device.Accelerator.AllocatePageLocked1D<float>(noise.Length, uninitialized: true);
+            fresh.CopyTo(staging.Span);
+            noise.View.CopyFromPageLockedAsync(device.Stream, staging);
         }
 
         var factors = step.History.Concat(Enumerable.Repeat(0.0, SamplingStep.MaxTerms)).Select(f => (float)f).ToArray();
@@ -115,5 +119,7 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
         saved.Dispose();
         noise.Dispose();
         history.Dispose();
+        device.Accelerator.Bind();
+        staging?.Dispose();
     }
 }

@@ -33,6 +33,9 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
     /// <summary>What of the arena is allocated by now.</summary>
     public long AllocatedArenaBytes => arena.Allocated * Unsafe.SizeOf<T>();
 
+    /// <summary>Counts up whenever memory is allocated: as long as it stays the same, so do all views.</summary>
+    public int Allocations => arena.Allocations + scratch.Allocations + moments.Allocations + counters.Allocations;
+
     /// <summary>Programs may be compiled side by side.</summary>
     public void Reserve(long arenaBytes = 0, long scratchValues = 0, long momentValues = 0, int launches = 0)
     {
@@ -44,6 +47,9 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
             counters.Count = Math.Max(counters.Count, launches);
         }
     }
+
+    /// <summary>Allocates what has been reserved, as a program's run does.</summary>
+    public void Allocate() => _ = (Arena, Scratch, Moments, Counters);
 
     /// <summary>The tile counter of a launch outside of any program.</summary>
     public ArrayView<int> FreshCounter(AcceleratorStream stream)
@@ -75,6 +81,8 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
 
         public long Allocated => buffer?.Length ?? 0;
 
+        public int Allocations { get; private set; }
+
         public ArrayView<TElement> View
         {
             get
@@ -84,6 +92,7 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
                     buffer?.Dispose();
                     buffer = null;
                     buffer = device.Allocate<TElement>(Count);
+                    Allocations++;
                 }
 
                 return buffer.View;

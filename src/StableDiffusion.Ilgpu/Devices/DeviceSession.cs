@@ -1,6 +1,7 @@
 using ILGPU;
 using ILGPU.Runtime;
 using ILGPU.Runtime.CPU;
+using ILGPU.Runtime.Cuda;
 using ILGPU.Runtime.OpenCL;
 
 namespace StableDiffusion.Ilgpu.Devices;
@@ -20,6 +21,7 @@ internal sealed class DeviceSession : IDisposable
         this.accelerator = accelerator;
         IsProcessor = hardware == Hardware.Processor;
         LargestBuffer = accelerator is CLAccelerator { Device: CLDevice device } ? OpenClDevices.LargestBuffer(device) : long.MaxValue;
+        Recorder = accelerator is CudaAccelerator cuda && Environment.GetEnvironmentVariable("X_NOGRAPH") is null ? new CudaGraphs(cuda) : null;
     }
 
     /// <summary>
@@ -36,6 +38,9 @@ internal sealed class DeviceSession : IDisposable
     }
 
     public AcceleratorStream Stream => Accelerator.DefaultStream;
+
+    /// <summary>Records programs' launches; without one they are launched one by one.</summary>
+    public ILaunchRecorder? Recorder { get; set; }
 
     /// <summary>Whether the device's memory is the processor's own.</summary>
     public bool IsHost => Accelerator.AcceleratorType == AcceleratorType.CPU;
@@ -149,6 +154,7 @@ internal sealed class DeviceSession : IDisposable
 
     public void Dispose()
     {
+        Recorder?.Dispose();
         Accelerator.Dispose();
         context.Dispose();
     }

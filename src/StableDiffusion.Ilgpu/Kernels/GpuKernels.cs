@@ -24,6 +24,8 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
 
     public override int ScratchGroups => 0;
 
+    public override bool CountsTiles => false;
+
     public override bool HasWinograd => false;
 
     public override void Cut(ref GemmArguments<T> contraction) => GpuGemmTiling.Choose(ref contraction, multiprocessors);

@@ -25,6 +25,9 @@ internal abstract class KernelSet<T> where T : unmanaged
     /// <summary>Groups that have a part of the scratch memory each; 0 where kernels need none.</summary>
     public abstract int ScratchGroups { get; }
 
+    /// <summary>Whether groups count the tiles they take; kernels that do not leave their counter alone.</summary>
+    public abstract bool CountsTiles { get; }
+
     /// <summary>fp32 values of scratch memory that a contraction needs, cut as <see cref="Cut"/> left it.</summary>
     public virtual long Scratch(in GemmArguments<T> contraction) => (long)contraction.Scratch * ScratchGroups;
 

@@ -21,6 +21,8 @@ internal sealed class LeafKernels<T, TLeaf>(Accelerator accelerator, int groups,
 
     public override int ScratchGroups => groups;
 
+    public override bool CountsTiles => true;
+
     public override bool HasWinograd => true;
 
     public override void Cut(ref GemmArguments<T> contraction) => GemmTiling.Choose(ref contraction, groups);

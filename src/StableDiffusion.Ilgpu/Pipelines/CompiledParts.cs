@@ -73,6 +73,11 @@ internal sealed class CompiledParts<T>(
 
     public void Dispose()
     {
+        foreach (var graph in graphs.Values)
+        {
+            graph.Dispose();
+        }
+
         foreach (var store in stores.Values)
         {
             store.Dispose();
@@ -92,7 +97,10 @@ internal sealed class CompiledParts<T>(
         device.Stream.Synchronize();
         foreach (var key in graphs.Keys.Where(k => leaves(k.Part)))
         {
-            graphs.TryRemove(key, out _);
+            if (graphs.TryRemove(key, out var graph))
+            {
+                graph.Dispose();
+            }
         }
 
         foreach (var (key, store) in leaving)

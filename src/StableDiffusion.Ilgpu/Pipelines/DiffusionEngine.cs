@@ -193,10 +193,13 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
             latent.WriteTo(graph, "sample", halves, step.InputScale);
             conditions?.WriteTo(graph, "sample", halves);
             graph.Step.Run(cancellationToken: cancellationToken);
+
+            // Before anything waits for the device: drawing takes the processor a part of the time that a GPU takes for the step.
+            var fresh = step.DrawsNoise || step.Noise != 0 ? Draw() : [];
             denoised = run.Watch?.WantsDenoised(i + 1) == true
                 ? Layout.ToChannelsFirst(Denoised(latent.Read(), graph.Read("out"), run.Guidance, step), channels, pixels)
                 : null;
-            latent.Update(graph, "out", run.Guidance, step, step.DrawsNoise || step.Noise != 0 ? Draw() : []);
+            latent.Update(graph, "out", run.Guidance, step, fresh);
             blend?.Apply(latent, channels, i + 1 < plan.Steps.Count ? plan.Steps[i + 1].Start : plan.End);
             run.AfterStep?.Invoke(i + 1);
         }
