@@ -21,7 +21,7 @@ internal sealed class DeviceSession : IDisposable
         this.accelerator = accelerator;
         IsProcessor = hardware == Hardware.Processor;
         LargestBuffer = accelerator is CLAccelerator { Device: CLDevice device } ? OpenClDevices.LargestBuffer(device) : long.MaxValue;
-        Recorder = accelerator is CudaAccelerator cuda && Environment.GetEnvironmentVariable("X_NOGRAPH") is null ? new CudaGraphs(cuda) : null;
+        Recorder = accelerator is CudaAccelerator cuda ? new CudaGraphs(cuda) : null;
     }
 
     /// <summary>
