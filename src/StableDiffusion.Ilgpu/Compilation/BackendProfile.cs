@@ -72,9 +72,9 @@ internal static class BackendProfile
     public static KernelSet<float> FloatKernels(DeviceSession device, LeafKind leaf) => leaf is LeafKind.Gpu or LeafKind.Tensor
         ? FloatGpuKernels(device, device.Groups) : Kernels<float, FloatFormat, SimdFloatFormat>(device, leaf);
 
-    /// <summary>Only Hopper has <c>wgmma</c>: neither older nor newer GPUs.</summary>
+    /// <summary>Only Hopper has <c>wgmma</c>, neither older nor newer GPUs, and drivers know it since PTX 8.0 (CUDA 12).</summary>
     public static bool HasWarpgroups(DeviceSession device) =>
-        device.Accelerator is CudaAccelerator { Architecture: { Major: 9, Minor: 0 } } && PtxTarget.CanComplete;
+        device.Accelerator is CudaAccelerator { Architecture: { Major: 9, Minor: 0 }, InstructionSet.Major: >= 8 } && PtxTarget.CanComplete;
 
     /// <summary>The kernels for GPUs, with tiles chosen for so many multiprocessors.</summary>
     public static KernelSet<ushort> HalfGpuKernels(DeviceSession device, int multiprocessors) =>

@@ -1,4 +1,5 @@
 using StableDiffusion.Ilgpu.Benchmarks.Ptx;
+using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.NoDevice;
@@ -68,6 +69,18 @@ public sealed class CudaCodeTests
         {
             Assert.Contains(problems, p => p.Contains(part, StringComparison.Ordinal));
         }
+    }
+
+    [Fact]
+    public void Kernels_with_wgmma_get_the_target_that_has_it()
+    {
+        const string Head = ".version 7.8\n.target sm_80\n.address_size 64\n\n.visible .entry run()\n{\n";
+        Assert.True(PtxTarget.CanComplete, "this version of ILGPU keeps a kernel's PTX elsewhere: Hopper goes without wgmma");
+        Assert.Equal(
+            ".version 8.0\n.target sm_90a\n.address_size 64\n\n.visible .entry run()\n{\nwgmma.fence.sync.aligned;\n}",
+            PtxTarget.Complete(Head + "wgmma.fence.sync.aligned;\n}"));
+        Assert.StartsWith(".version 8.8\n", PtxTarget.Complete(Head.Replace("7.8", "8.8", StringComparison.Ordinal) + "wgmma.fence.sync.aligned;\n}"), StringComparison.Ordinal);
+        Assert.Equal(Head + "ret;\n}", PtxTarget.Complete(Head + "ret;\n}"));
     }
 
     [Fact]
