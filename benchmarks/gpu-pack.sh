@@ -30,8 +30,8 @@ for project in src/StableDiffusion.Ilgpu.Cli benchmarks/StableDiffusion.Ilgpu.Be
 done
 find "$root/bin" \( -name '*.pdb' -o -name '*.xml' \) -delete
 
-# For debuggers, disassembly, system traces, coverage, and what BenchmarkDotNet compiles and draws with, which nothing there asks for: a third of the
-# file. The command micro does not run there.
+# For debuggers, disassembly, system traces, coverage, and what BenchmarkDotNet compiles and draws with: nothing there asks for it.
+# The command micro does not run there.
 (
     cd "$root/bin"
     rm -rf libmscordaccore.so libmscordbi.so libcapstone.so libcoreclrtraceptprovider.so amd64 Microsoft.CodeCoverage Iced.dll \
