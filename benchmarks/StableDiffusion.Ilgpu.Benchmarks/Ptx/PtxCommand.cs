@@ -57,15 +57,7 @@ internal static class PtxCommand
             SharedOptions.Progress($"kernels for {architecture}");
             using var code = new CudaCode(architecture);
             CudaModels.Compile(code);
-            if (code.HasWarpgroups)
-            {
-                WarpgroupPeak.Load(code.Loader);
-            }
-            else
-            {
-                TensorPeak.Load(code.Loader);
-            }
-
+            TensorPeak.Load(code.Loader, code.HasWarpgroups);
             Console.Out.WriteLine();
             Console.Out.WriteLine(Table(code, ptxas, folder, problems));
             if (architecture == architectures[^1])

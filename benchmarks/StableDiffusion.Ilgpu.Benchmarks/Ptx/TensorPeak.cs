@@ -19,7 +19,7 @@ internal static class TensorPeak
     /// <summary>Products that do not depend on one another, for each of a group's warps.</summary>
     private const int Chains = 8;
 
-    internal const int GroupSize = 256;
+    public const int GroupSize = 256;
 
     private const int GroupsPerMultiprocessor = 2;
 
@@ -36,13 +36,16 @@ internal static class TensorPeak
     /// <summary>Of the source; more than any second-level cache.</summary>
     private const int CopyBytes = 1 << 29;
 
-    public static MachinePeak Measure(DeviceSession session) => BackendProfile.HasWarpgroups(session)
-        ? new(MeasureWarpgroups(session), MeasureCopy(session), "tensor peak (wgmma)")
-        : new(MeasureProducts(session), MeasureCopy(session), "tensor peak (mma.sync)");
+    public static MachinePeak Measure(DeviceSession session)
+    {
+        var warpgroups = BackendProfile.HasWarpgroups(session);
+        return new(MeasureProducts(session, warpgroups), MeasureCopy(session), $"{PtxKernel.PeakName} ({(warpgroups ? "wgmma" : "mma.sync")})");
+    }
 
     /// <summary>What it is measured with.</summary>
-    public static Action<AcceleratorStream, KernelConfig, Arguments> Load(IKernelLoader loader) =>
-        loader.Load<Arguments>("tensor peak", Run, new KernelSpecialization(GroupSize, GroupsPerMultiprocessor));
+    public static Action<AcceleratorStream, KernelConfig, Arguments> Load(IKernelLoader loader, bool warpgroups) => warpgroups
+        ? WarpgroupPeak.Load(loader)
+        : loader.Load<Arguments>(PtxKernel.PeakName, Run, new KernelSpecialization(GroupSize, GroupsPerMultiprocessor));
 
     [ModuleInitializer]
     internal static void Register() => PtxCode.Bind(typeof(TensorPeak).GetMethod(nameof(Multiply))!, Text);
@@ -52,23 +55,15 @@ internal static class TensorPeak
 
     private static void Run(Arguments arguments) => Multiply(0, arguments.Rounds, arguments.Target);
 
-    private static double MeasureProducts(DeviceSession session)
+    private static double MeasureProducts(DeviceSession session, bool warpgroups)
     {
         using var result = session.Allocate<float>(1);
-        var groups = GroupsPerMultiprocessor * session.Groups;
-        var load = Load(new DeviceKernelLoader(session.Accelerator));
+        var groups = (warpgroups ? 1 : GroupsPerMultiprocessor) * session.Groups;
+        var flops = warpgroups ? WarpgroupPeak.Flops * (GroupSize / WarpgroupPeak.Threads) : Flops * Chains * (GroupSize / WarpSize);
+        var load = Load(new DeviceKernelLoader(session.Accelerator), warpgroups);
         var arguments = new Arguments { Rounds = Rounds, Target = result.View.LoadEffectiveAddressAsPtr() };
         var seconds = Shortest(session, () => load(session.Stream, new KernelConfig(groups, GroupSize), arguments));
-        return Flops * Chains * Rounds * groups * (GroupSize / WarpSize) / seconds / 1e9;
-    }
-
-    private static double MeasureWarpgroups(DeviceSession session)
-    {
-        using var result = session.Allocate<float>(1);
-        var load = WarpgroupPeak.Load(new DeviceKernelLoader(session.Accelerator));
-        var arguments = new Arguments { Rounds = Rounds, Target = result.View.LoadEffectiveAddressAsPtr() };
-        var seconds = Shortest(session, () => load(session.Stream, new KernelConfig(session.Groups, GroupSize), arguments));
-        return WarpgroupPeak.Flops * Rounds * session.Groups * (GroupSize / WarpgroupPeak.Threads) / seconds / 1e9;
+        return flops * Rounds * groups / seconds / 1e9;
     }
 
     private static double MeasureCopy(DeviceSession session)

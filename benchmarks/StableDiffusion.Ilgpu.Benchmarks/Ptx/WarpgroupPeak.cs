@@ -25,14 +25,11 @@ internal static class WarpgroupPeak
 
     private const int Columns = 256;
 
-    /// <summary>Of an operand's row: 64 values, four instructions' depth.</summary>
-    private const int RowBytes = 128;
-
-    /// <summary>A swizzle of 128 bytes, rows that hold the depth, 1024 bytes from eight rows to the next eight.</summary>
-    private const string Layout = "0x4000004000010000";
+    /// <summary>Of an operand's row: four instructions' depth. Both lie as a contraction's source rows do.</summary>
+    private const int RowBytes = WarpgroupMultiplyText.BlockDepth * sizeof(ushort);
 
     public static Action<AcceleratorStream, KernelConfig, TensorPeak.Arguments> Load(IKernelLoader loader) =>
-        loader.Load<TensorPeak.Arguments>("tensor peak", Run, new KernelSpecialization(TensorPeak.GroupSize, 1));
+        loader.Load<TensorPeak.Arguments>(PtxKernel.PeakName, Run, new KernelSpecialization(TensorPeak.GroupSize, 1));
 
     [ModuleInitializer]
     internal static void Register() => PtxCode.Bind(typeof(WarpgroupPeak).GetMethod(nameof(Multiply))!, Text);
@@ -43,7 +40,7 @@ internal static class WarpgroupPeak
     private static void Run(TensorPeak.Arguments arguments)
     {
         // Both operands, and what aligning them takes: values of 2^-8, so that no sum overflows.
-        const int Vectors = ((Rows + Columns) * RowBytes / 16) + 64;
+        const int Alignment = TensorTileShape.StageAlignment, Vectors = (((Rows + Columns) * RowBytes) + Alignment) / 16;
         var shared = SharedMemory.Allocate<Float4>(Vectors);
         var value = Interop.IntAsFloat(0x1c001c00u);
         for (var i = Group.IdxX; i < Vectors; i += TensorPeak.GroupSize)
@@ -51,12 +48,12 @@ internal static class WarpgroupPeak
             shared[i] = Float4.Fill(value);
         }
 
-        Multiply(0, arguments.Rounds, arguments.Target, ((uint)PtxCode.AddressOf(ref shared[0]) + 1023) & ~1023u);
+        Multiply(0, arguments.Rounds, arguments.Target, ((uint)PtxCode.AddressOf(ref shared[0]) + Alignment - 1) & ~(Alignment - 1u));
     }
 
     private static string Text()
     {
-        var sums = PtxWriter.Vector("c", 0, Columns / 2);
+        var (sums, layout) = (PtxWriter.Vector("c", 0, Columns / 2), WarpgroupMultiplyText.SourceLayout);
         var text = new StringBuilder($$"""
             {
             .reg .f32 c<{{Columns / 2}}>;
@@ -66,7 +63,7 @@ internal static class WarpgroupPeak
             fence.proxy.async.shared::cta;
             bar.sync 0;
             shr.u32 t, %2, 4; cvt.u64.u32 left, t; add.s64 right, left, {{Rows * RowBytes / 16}};
-            or.b64 left, left, {{Layout}}; or.b64 right, right, {{Layout}};
+            or.b64 left, left, {{layout}}; or.b64 right, right, {{layout}};
             setp.eq.s32 adds, 0, 0;
             mov.s32 n, %0;
 

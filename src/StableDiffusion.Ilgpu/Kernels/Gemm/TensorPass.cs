@@ -39,10 +39,10 @@ internal static class TensorPass<TTile, TLoop>
     private static int Together => default(TLoop).RowsTogether;
 
     /// <summary>Of eight columns each.</summary>
-    private static int Chunks => default(TTile).Panels * Tile.Columns / 8;
+    private static int Chunks => TensorTileShape.Of<TTile>().Columns / 8;
 
     /// <summary>Vectors of four from one row of sums to the next.</summary>
-    private static int Pitch => ((default(TTile).Panels * Tile.Columns) + 8) / 4;
+    private static int Pitch => TensorTileShape.Of<TTile>().SumsPitch / 4;
 
     private static void StoreSplit(TensorGemmArguments t, ArrayView<Float4> sums, int firstRow, int firstPanel, int split)
     {

@@ -43,10 +43,10 @@ internal struct GpuHalfFormat<TConversion> : IGpuFormat<ushort> where TConversio
     {
         target.Cast<HalfChunk>()[index >> 3] = new HalfChunk
         {
-            First = Narrow(values.Low.X, values.Low.Y),
-            Second = Narrow(values.Low.Z, values.Low.W),
-            Third = Narrow(values.High.X, values.High.Y),
-            Fourth = Narrow(values.High.Z, values.High.W),
+            First = default(TConversion).NarrowPair(values.Low.X, values.Low.Y),
+            Second = default(TConversion).NarrowPair(values.Low.Z, values.Low.W),
+            Third = default(TConversion).NarrowPair(values.High.X, values.High.Y),
+            Fourth = default(TConversion).NarrowPair(values.High.Z, values.High.W),
         };
     }
 
@@ -63,8 +63,6 @@ internal struct GpuHalfFormat<TConversion> : IGpuFormat<ushort> where TConversio
         Z = default(TConversion).Widen(second & 0xFFFF),
         W = default(TConversion).Widen(second >>> 16),
     };
-
-    private static int Narrow(float lower, float upper) => default(TConversion).NarrowPair(lower, upper);
 }
 
 /// <summary>Eight fp16 values as a device moves them: 16 bytes.</summary>

@@ -168,4 +168,11 @@ internal abstract class TensorLoopText(TensorTileShape tile, int depth, int stag
 
     protected void NextStage(PtxWriter ptx) => ptx.Line(
         $"add.s32 readStage, readStage, {stageBytes}; setp.eq.s32 p, readStage, {stages * stageBytes}; selp.b32 readStage, 0, readStage, p;");
+
+    /// <summary>Back to the label <c>BLOCK</c> as long as blocks are left.</summary>
+    protected static void EndBlocks(PtxWriter ptx)
+    {
+        ptx.Line("sub.s32 blocks, blocks, 1; setp.gt.s32 p, blocks, 0; @p bra BLOCK;");
+        ptx.Line("cp.async.wait_all;");
+    }
 }

@@ -65,8 +65,7 @@ internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : Ten
             NextStage(ptx);
         }
 
-        ptx.Line("sub.s32 blocks, blocks, 1; setp.gt.s32 p, blocks, 0; @p bra BLOCK;");
-        ptx.Line("cp.async.wait_all;");
+        EndBlocks(ptx);
         ptx.Line("}");
         return ptx.ToString();
     }

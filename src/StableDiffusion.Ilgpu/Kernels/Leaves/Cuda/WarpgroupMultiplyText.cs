@@ -30,6 +30,12 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
 
     private readonly int sums = tile.Columns / 2;
 
+    /// <summary>
+    /// A descriptor's, without an address. Source rows hold their depth without a gap, so that the first distance does not count; the second leads to the
+    /// next eight rows.
+    /// </summary>
+    public static string SourceLayout => Literal(Swizzle128 | Distances(16, 8 * BlockDepth * sizeof(ushort)));
+
     public override string Run()
     {
         var ptx = new PtxWriter();
@@ -37,8 +43,8 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
         DeclareCopies(ptx);
         ptx.Line(".reg .b64 source, panels, at, from16; .reg .pred adds;");
         PrepareCopies(ptx);
-        ptx.Line($"shr.u32 t, %6, 4; cvt.u64.u32 at, t; or.b64 source, at, {Literal(SourceLayout)};");
-        ptx.Line($"add.s64 at, at, {SourceBytes / 16}; or.b64 panels, at, {Literal(PanelLayout)}; setp.eq.s32 adds, 0, 0;");
+        ptx.Line($"shr.u32 t, %6, 4; cvt.u64.u32 at, t; or.b64 source, at, {SourceLayout};");
+        ptx.Line($"add.s64 at, at, {SourceBytes / 16}; or.b64 panels, at, {PanelLayout}; setp.eq.s32 adds, 0, 0;");
         ZeroSums(ptx);
         Fill(ptx, Stages - 1);
         ptx.Line("BLOCK:");
@@ -47,8 +53,7 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
         Load(ptx, "BLOCK");
         ptx.Line("wgmma.wait_group.sync.aligned 0;");
         NextStage(ptx);
-        ptx.Line("sub.s32 blocks, blocks, 1; setp.gt.s32 p, blocks, 0; @p bra BLOCK;");
-        ptx.Line("cp.async.wait_all;");
+        EndBlocks(ptx);
         ptx.Line("}");
         return ptx.ToString();
     }
@@ -75,11 +80,8 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
         return ptx.ToString();
     }
 
-    /// <summary>Source rows hold their depth without a gap, so that the first distance does not count; the second leads to the next eight rows.</summary>
-    private ulong SourceLayout => Swizzle128 | Distances(16, 8 * RowBytes);
-
     /// <summary>A panel's rows hold columns: 32 columns further lies the next panel, eight of the depth further the next eight rows.</summary>
-    private ulong PanelLayout => Swizzle64 | Distances(PanelBytes, 8 * PanelRowBytes);
+    private string PanelLayout => Literal(Swizzle64 | Distances(PanelBytes, 8 * PanelRowBytes));
 
     /// <summary>Starts a block's products.</summary>
     private void Multiply(PtxWriter ptx)
