@@ -19,6 +19,10 @@ internal sealed class CountingRecorder : ILaunchRecorder
     /// <summary>As a driver that cannot record.</summary>
     public bool Refuses { get; init; }
 
+    public bool RecordsNewKernels => Inner?.RecordsNewKernels ?? false;
+
+    public int LeastLaunches => Inner?.LeastLaunches ?? 16;
+
     public IRecordedLaunches? Record(Action<AcceleratorStream> launches)
     {
         if (Refuses || (Inner is null ? new Kept(launches) : Inner.Record(launches)) is not { } recorded)
@@ -34,7 +38,11 @@ internal sealed class CountingRecorder : ILaunchRecorder
 
     private sealed class Kept(Action<AcceleratorStream> launches) : IRecordedLaunches
     {
-        public void Launch(AcceleratorStream stream) => launches(stream);
+        public void Launch(AcceleratorStream stream, CancellationToken cancellationToken)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            launches(stream);
+        }
 
         public void Dispose()
         {
@@ -43,10 +51,10 @@ internal sealed class CountingRecorder : ILaunchRecorder
 
     private sealed class Counted(CountingRecorder counts, IRecordedLaunches recorded) : IRecordedLaunches
     {
-        public void Launch(AcceleratorStream stream)
+        public void Launch(AcceleratorStream stream, CancellationToken cancellationToken)
         {
             counts.Launched++;
-            recorded.Launch(stream);
+            recorded.Launch(stream, cancellationToken);
         }
 
         public void Dispose()

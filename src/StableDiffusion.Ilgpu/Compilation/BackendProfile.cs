@@ -94,13 +94,17 @@ internal static class BackendProfile
     private static KernelSet<T> Kernels<T, TFormat, TSimdFormat>(DeviceSession device, LeafKind leaf)
         where T : unmanaged
         where TFormat : struct, IFormat<T>
-        where TSimdFormat : struct, ISimdFormat<T> => leaf switch
+        where TSimdFormat : struct, ISimdFormat<T>
+    {
+        ILeafKernelLoader loader = device.CpuLaunches is { } cpu ? new CpuKernelLoader(cpu) : new LeafKernelLoader(device.Accelerator, device.Groups);
+        return leaf switch
         {
-            LeafKind.Simd512 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd512>>(device.Accelerator, device.Groups, "simd512", 2 * Simd512.Count),
-            LeafKind.Simd256 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd256>>(device.Accelerator, device.Groups, "simd256", 2 * Simd256.Count),
-            LeafKind.Simd128 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd128>>(device.Accelerator, device.Groups, "simd128", 2 * Simd128.Count),
-            LeafKind.Vector => new LeafKernels<T, ClVectorLeaf<T, TFormat, ClSums6>>(device.Accelerator, device.Groups, "vector", ClSums6.Columns),
-            LeafKind.WideVector => new LeafKernels<T, ClVectorLeaf<T, TFormat, ClSums8>>(device.Accelerator, device.Groups, "vector512", ClSums8.Columns),
-            _ => new LeafKernels<T, PortableLeaf<T, TFormat>>(device.Accelerator, device.Groups, "portable", Tile.Columns),
+            LeafKind.Simd512 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd512>>(loader, device.Groups, "simd512", 2 * Simd512.Count),
+            LeafKind.Simd256 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd256>>(loader, device.Groups, "simd256", 2 * Simd256.Count),
+            LeafKind.Simd128 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd128>>(loader, device.Groups, "simd128", 2 * Simd128.Count),
+            LeafKind.Vector => new LeafKernels<T, ClVectorLeaf<T, TFormat, ClSums6>>(loader, device.Groups, "vector", ClSums6.Columns),
+            LeafKind.WideVector => new LeafKernels<T, ClVectorLeaf<T, TFormat, ClSums8>>(loader, device.Groups, "vector512", ClSums8.Columns),
+            _ => new LeafKernels<T, PortableLeaf<T, TFormat>>(loader, device.Groups, "portable", Tile.Columns),
         };
+    }
 }

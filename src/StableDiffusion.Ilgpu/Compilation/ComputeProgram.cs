@@ -39,9 +39,6 @@ internal sealed record Launch<T>(Value Value, string Kernel, long Offset, double
 internal sealed class ComputeProgram<T>(
     string name, IReadOnlyList<Launch<T>> launches, DeviceSession device, Workspace<T> workspace, bool countsTiles) : IDisposable where T : unmanaged
 {
-    /// <summary>To record fewer takes longer than is won in the steps of a picture.</summary>
-    private const int LeastRecorded = 16;
-
     private bool hasRun;
     private IRecordedLaunches? recorded;
     private int recordedWith;
@@ -51,7 +48,7 @@ internal sealed class ComputeProgram<T>(
     public IReadOnlyList<Launch<T>> Launches => launches;
 
     /// <param name="timed">Waits for each launch and notes its time.</param>
-    /// <param name="cancellationToken">Stops between two launches; those that were recorded begin together or not at all.</param>
+    /// <param name="cancellationToken">Stops between two launches; a GPU begins those that were recorded together or not at all.</param>
     public void Run(bool timed = false, CancellationToken cancellationToken = default)
     {
         if (launches.Count == 0)
@@ -61,8 +58,7 @@ internal sealed class ComputeProgram<T>(
 
         if (!timed && Recorded() is { } all)
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            all.Launch(device.Stream);
+            all.Launch(device.Stream, cancellationToken);
             return;
         }
 
@@ -80,12 +76,11 @@ internal sealed class ComputeProgram<T>(
     }
 
     /// <summary>
-    /// The launches as a whole, from the second run on: in the first one kernels may still have to be loaded, and most programs run only once or
-    /// twice. Memory that has been allocated anew since makes another recording necessary.
+    /// The launches as a whole; where kernels must have run before, from the second run on. Memory that has been allocated anew since makes another recording necessary.
     /// </summary>
     private IRecordedLaunches? Recorded()
     {
-        if (!hasRun || launches.Count < LeastRecorded || device.Recorder is not { } recorder)
+        if (device.Recorder is not { } recorder || launches.Count < recorder.LeastLaunches || !(hasRun || recorder.RecordsNewKernels))
         {
             return null;
         }

@@ -51,6 +51,11 @@ internal sealed unsafe class CudaGraphs : ILaunchRecorder
         }
     }
 
+    /// <summary>A driver loads some kernels when they are first launched, which it cannot do while it records.</summary>
+    public bool RecordsNewKernels => false;
+
+    public int LeastLaunches => 16;
+
     /// <summary>Launches that a driver once could not record are not tried again: they run one by one as well.</summary>
     public IRecordedLaunches? Record(Action<AcceleratorStream> launches)
     {
@@ -96,8 +101,9 @@ internal sealed unsafe class CudaGraphs : ILaunchRecorder
     {
         private nint executable = executable;
 
-        public void Launch(AcceleratorStream stream)
+        public void Launch(AcceleratorStream stream, CancellationToken cancellationToken)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             var accelerator = graphs.accelerator;
             accelerator.Bind();
             var status = graphs.launch(executable, ((CudaStream)stream).StreamPtr);

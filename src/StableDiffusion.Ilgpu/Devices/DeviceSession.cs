@@ -21,7 +21,8 @@ internal sealed class DeviceSession : IDisposable
         this.accelerator = accelerator;
         IsProcessor = hardware == Hardware.Processor;
         LargestBuffer = accelerator is CLAccelerator { Device: CLDevice device } ? OpenClDevices.LargestBuffer(device) : long.MaxValue;
-        Recorder = accelerator is CudaAccelerator cuda ? new CudaGraphs(cuda) : null;
+        CpuLaunches = accelerator is CPUAccelerator cpu ? CpuLaunches.Create(cpu) : null;
+        Recorder = accelerator is CudaAccelerator cuda ? new CudaGraphs(cuda) : CpuLaunches;
     }
 
     /// <summary>
@@ -38,6 +39,9 @@ internal sealed class DeviceSession : IDisposable
     }
 
     public AcceleratorStream Stream => Accelerator.DefaultStream;
+
+    /// <summary>Launches kernels on the CPU accelerator without ILGPU's compiler; null for other devices, and where that cannot be done.</summary>
+    public CpuLaunches? CpuLaunches { get; }
 
     /// <summary>Records programs' launches; without one they are launched one by one.</summary>
     public ILaunchRecorder? Recorder { get; set; }

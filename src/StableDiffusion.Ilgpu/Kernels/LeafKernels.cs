@@ -9,7 +9,7 @@ using StableDiffusion.Ilgpu.Kernels.Pointwise;
 namespace StableDiffusion.Ilgpu.Kernels;
 
 /// <summary>The kernels for devices whose groups have one work-item, with the inner loops of <typeparamref name="TLeaf"/>.</summary>
-internal sealed class LeafKernels<T, TLeaf>(Accelerator accelerator, int groups, string leaf, int panelPitch) : KernelSet<T>
+internal sealed class LeafKernels<T, TLeaf>(ILeafKernelLoader loader, int groups, string leaf, int panelPitch) : KernelSet<T>
     where T : unmanaged
     where TLeaf : struct, ILeaf<T>
 {
@@ -73,11 +73,7 @@ internal sealed class LeafKernels<T, TLeaf>(Accelerator accelerator, int groups,
         {
             if (!compiled.TryGetValue(name, out var launcher))
             {
-                var load = KernelLoading.Load<Action<AcceleratorStream, KernelConfig, TArguments, ArrayView<float>, ArrayView<int>>>(
-                    accelerator, name, kernel);
-                var config = new KernelConfig(groups, 1);
-                compiled[name] = launcher = new Launcher<TArguments>(
-                    (stream, arguments, scratch, counter) => load(stream, config, arguments, scratch, counter));
+                compiled[name] = launcher = loader.Load(name, kernel);
             }
 
             return (Launcher<TArguments>)launcher;
