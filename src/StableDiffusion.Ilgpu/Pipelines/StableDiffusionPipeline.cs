@@ -90,7 +90,11 @@ public sealed class StableDiffusionPipeline : IDisposable
             opening.Wait();
             pipeline = new StableDiffusionPipeline(
                 target, loaded, session!, BackendProfile.HalfKernels(session!, BackendProfile.LeafOf(target)), options.Offload);
-            compiling = Dedicated.Start(() => pipeline.CompileKernels(stop.Token));
+            compiling = Dedicated.Start(() =>
+            {
+                pipeline.CompileKernels(stop.Token);
+                _ = loaded.Chunks;
+            });
             pipeline.engine.Prepare(loaded.UNetConfig.SampleSize, cancellationToken);
             compiling.Wait();
             pipeline.Timings.Load = Stopwatch.GetElapsedTime(start);
