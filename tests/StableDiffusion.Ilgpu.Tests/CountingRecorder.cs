@@ -19,9 +19,10 @@ internal sealed class CountingRecorder : ILaunchRecorder
     /// <summary>As a driver that cannot record.</summary>
     public bool Refuses { get; init; }
 
-    public bool RecordsNewKernels => Inner?.RecordsNewKernels ?? false;
+    /// <summary>As with CUDA, on any device.</summary>
+    public bool RecordsNewKernels => false;
 
-    public int LeastLaunches => Inner?.LeastLaunches ?? 16;
+    public int LeastLaunches => 16;
 
     public IRecordedLaunches? Record(Action<AcceleratorStream> launches)
     {
@@ -38,11 +39,7 @@ internal sealed class CountingRecorder : ILaunchRecorder
 
     private sealed class Kept(Action<AcceleratorStream> launches) : IRecordedLaunches
     {
-        public void Launch(AcceleratorStream stream, CancellationToken cancellationToken)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            launches(stream);
-        }
+        public void Launch(AcceleratorStream stream, CancellationToken cancellationToken) => launches(stream);
 
         public void Dispose()
         {

@@ -48,7 +48,7 @@ internal sealed class ComputeProgram<T>(
     public IReadOnlyList<Launch<T>> Launches => launches;
 
     /// <param name="timed">Waits for each launch and notes its time.</param>
-    /// <param name="cancellationToken">Stops between two launches; a GPU begins those that were recorded together or not at all.</param>
+    /// <param name="cancellationToken">Stops between two launches; a GPU begins recorded ones together or not at all.</param>
     public void Run(bool timed = false, CancellationToken cancellationToken = default)
     {
         if (launches.Count == 0)
@@ -58,6 +58,7 @@ internal sealed class ComputeProgram<T>(
 
         if (!timed && Recorded() is { } all)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             all.Launch(device.Stream, cancellationToken);
             return;
         }

@@ -103,7 +103,6 @@ internal sealed unsafe class CudaGraphs : ILaunchRecorder
 
         public void Launch(AcceleratorStream stream, CancellationToken cancellationToken)
         {
-            cancellationToken.ThrowIfCancellationRequested();
             var accelerator = graphs.accelerator;
             accelerator.Bind();
             var status = graphs.launch(executable, ((CudaStream)stream).StreamPtr);

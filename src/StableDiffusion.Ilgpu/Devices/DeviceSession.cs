@@ -15,14 +15,14 @@ internal sealed class DeviceSession : IDisposable
     private long allocatedBytes;
     private long peakBytes;
 
-    private DeviceSession(Context context, Accelerator accelerator, Hardware hardware)
+    private DeviceSession(Context context, Accelerator accelerator, Hardware hardware, CpuLaunches? cpuLaunches = null)
     {
         this.context = context;
         this.accelerator = accelerator;
         IsProcessor = hardware == Hardware.Processor;
         LargestBuffer = accelerator is CLAccelerator { Device: CLDevice device } ? OpenClDevices.LargestBuffer(device) : long.MaxValue;
-        CpuLaunches = accelerator is CPUAccelerator cpu ? CpuLaunches.Create(cpu) : null;
-        Recorder = accelerator is CudaAccelerator cuda ? new CudaGraphs(cuda) : CpuLaunches;
+        CpuLaunches = cpuLaunches;
+        Recorder = accelerator is CudaAccelerator cuda ? new CudaGraphs(cuda) : cpuLaunches;
     }
 
     /// <summary>
@@ -99,11 +99,14 @@ internal sealed class DeviceSession : IDisposable
     }
 
     /// <summary>The processor, with one group per core. Two threads a warp are the fewest that ILGPU allows; kernels use one.</summary>
-    public static DeviceSession OpenCpu(int cores)
+    /// <param name="cores">How many take part.</param>
+    /// <param name="compiles">Kernels go through ILGPU's compiler and its own launchers, as they do if another version has other internals.</param>
+    public static DeviceSession OpenCpu(int cores, bool compiles = false)
     {
         // ILGPU runs kernels as .NET compiled them: what it would optimise is not what runs.
         var context = Context.Create(builder => builder.CPU(new CPUDevice(2, 1, cores)).Optimize(OptimizationLevel.O0));
-        return new DeviceSession(context, context.CreateCPUAccelerator(0), Hardware.Processor);
+        var accelerator = context.CreateCPUAccelerator(0);
+        return new DeviceSession(context, accelerator, Hardware.Processor, compiles ? null : CpuLaunches.Create(accelerator));
     }
 
     /// <exception cref="StableDiffusionException">The device has not so much memory left.</exception>

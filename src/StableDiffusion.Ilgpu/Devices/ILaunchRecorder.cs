@@ -24,6 +24,6 @@ internal interface IRecordedLaunches : IDisposable
 {
     /// <summary>Launches them in their order.</summary>
     /// <param name="stream">Where they run.</param>
-    /// <param name="cancellationToken">Stops them before they begin; between two of them where the device can do that.</param>
+    /// <param name="cancellationToken">Stops them between two, where the device can do that.</param>
     void Launch(AcceleratorStream stream, CancellationToken cancellationToken);
 }
