@@ -53,9 +53,12 @@ internal sealed class DeepAttentionText
         Leave();
         ptx.Line($"add.s32 query, query, {PieceBytes}; add.s32 piece, piece, 1; setp.lt.s32 p, piece, pieces; @p bra KEYS;");
         ptx.Line($"add.s32 t, firstKey, {TileKeys}; setp.le.s32 p, t, at_firstKeys; @p bra WEIGH;");
-        softmax.Mask(TileKeys / 8, "firstKey");
+        softmax.Mask(0, TileKeys / 8, "firstKey");
         ptx.Line("WEIGH:");
-        softmax.Weigh(TileKeys / 8, "WEIGH_TILE");
+        softmax.Refer(0, TileKeys / 8, all: true);
+        softmax.Approach(0, TileKeys / 8, "WEIGH_TILE");
+        softmax.Weigh(0, TileKeys / 8);
+        softmax.Count(0);
         for (var part = 0; part < ValuePieces; part++)
         {
             NextPiece($"LOAD_VALUES{part}");

@@ -4,11 +4,17 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// What attention's texts have in common: a warp's scores, the online softmax to base 2 (Milakov and Gimelshein 2018, arXiv:1805.02867), the weighted sums
 /// and the way out. All of it is in registers.
 /// <para>
+/// Weights are 2 to the power of a logit's distance from its row's reference. That need not be the largest logit so far: it is when the row begins, and again
+/// when its weights have become too large for it (<see cref="Outgrown"/>). Until then neither a maximum is looked for, nor is anything weighed anew. Whether
+/// a row has outgrown its reference depends on nothing but the row.
+/// </para>
+/// <para>
 /// The matrix instruction gives each lane, of every tile of 16 rows by 8 columns, columns 2 * (l % 4) and the next in rows l / 4 and l / 4 + 8: registers
 /// 0, 1 and 2, 3 of the tile. As fp16 pairs, two such tiles side by side are an operand for the next multiplication.
 /// </para>
 /// <para>
-/// Expects registers lane, warp, t, u, x, y (fp32), p (a predicate), scale, at_keys, at_firstKeys, at_causal.
+/// Expects registers lane, warp, t, u, x, y (fp32), p (a predicate), scale, at_keys, at_firstKeys, at_causal. Row tiles can be computed one after the other,
+/// and one's weights beside another's multiplications: weights need no registers but their own.
 /// </para>
 /// </summary>
 /// <param name="ptx">Where to write.</param>
@@ -25,12 +31,22 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
 
     private const string MinusInfinity = "0fFF800000";
 
+    /// <summary>
+    /// 2^11: the most that a lane's weights of a row and a block of keys may sum up to. Each of them is then far from fp16's end, and since the first block's
+    /// largest is 1, those near its other end add nothing.
+    /// </summary>
+    private const string MostWeight = "0f45000000";
+
+    /// <summary>1e30: as long as a row has no reference, every weight of a key that it sees is infinite.</summary>
+    private const string NoReference = "0f7149F2CA";
+
     private int WarpRows => rowTiles * 16;
 
     public void Declare()
     {
         ptx.Line($".reg .f32 s<{rowTiles * keyTiles * 4}>, o<{rowTiles * columnTiles * 4}>;");
-        ptx.Line($".reg .f32 top<{rowTiles * 2}>, next<{rowTiles * 2}>, shift<{rowTiles * 2}>, total<{rowTiles * 2}>, none;");
+        ptx.Line($".reg .f32 top<{rowTiles * 2}>, shift<{rowTiles * 2}>, before<{rowTiles * 2}>, total<{rowTiles * 2}>, even<{rowTiles * 2}>, odd<{rowTiles * 2}>, none;");
+        ptx.Line($".reg .pred large<{rowTiles}>;");
         ptx.Line($".reg .b32 w<{rowTiles * keyTiles * 2}>;");
     }
 
@@ -44,7 +60,12 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
 
         for (var row = 0; row < rowTiles * 2; row++)
         {
-            ptx.Line($"mov.f32 top{row}, {MinusInfinity}; mov.f32 total{row}, none;");
+            ptx.Line($"mov.f32 top{row}, {MinusInfinity}; mov.f32 shift{row}, {NoReference}; mov.f32 before{row}, none; mov.f32 total{row}, none;");
+        }
+
+        for (var m = 0; m < rowTiles; m++)
+        {
+            ptx.Line($"setp.ne.s32 large{m}, 0, 0;");
         }
     }
 
@@ -63,9 +84,9 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
     }
 
     /// <summary>Scores of keys that a query does not see, among the first <paramref name="tiles"/> tiles from key <paramref name="firstKey"/> on, become nothing.</summary>
-    public void Mask(int tiles, string firstKey)
+    public void Mask(int m, int tiles, string firstKey)
     {
-        for (var row = 0; row < rowTiles * 2; row++)
+        foreach (var row in RowsOf(m))
         {
             // u: keys that the query sees, counted from the lane's first one.
             ptx.Line($"shr.u32 t, lane, 2; mad.lo.s32 t, warp, {WarpRows}, t; add.s32 t, t, {row * 8}; mad.lo.s32 u, t, at_causal, at_firstKeys; min.s32 u, u, at_keys;");
@@ -77,47 +98,102 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
         }
     }
 
-    /// <summary>Scores become weights, as pairs of fp16; sums and outputs so far are weighed anew.</summary>
+    /// <summary>Large logits come near to their reference: to be called before <see cref="Weigh"/>.</summary>
+    /// <param name="m">The row tile.</param>
     /// <param name="tiles">Of keys.</param>
     /// <param name="label">A name that the text has not had yet.</param>
-    public void Weigh(int tiles, string label)
+    public void Approach(int m, int tiles, string label)
     {
-        for (var row = 0; row < rowTiles * 2; row++)
-        {
-            FindMaximum(row, tiles);
-        }
-
-        ptx.Line("mov.f32 y, none;");
-        for (var row = 0; row < rowTiles * 2; row++)
-        {
-            ptx.Line($"mul.f32 shift{row}, next{row}, scale; neg.f32 shift{row}, shift{row}; abs.f32 x, shift{row}; max.f32 y, y, x;");
-        }
-
-        ptx.Line($"setp.gt.f32 p, y, {LargeLogit}; vote.sync.any.pred p, p, 0xffffffff; @!p bra {label};");
-        for (var row = 0; row < rowTiles * 2; row++)
+        ptx.Line($"@!large{m} bra {label};");
+        foreach (var row in RowsOf(m))
         {
             // Each row by itself: its result may not depend on which others are in the warp.
-            ptx.Line($"abs.f32 x, shift{row}; setp.gt.f32 p, x, {LargeLogit}; selp.f32 x, next{row}, none, p; selp.f32 shift{row}, none, shift{row}, p;");
             foreach (var (score, _) in ScoresOf(row, tiles))
             {
-                ptx.Line($"sub.f32 s{score}, s{score}, x;");
+                ptx.Line($"sub.f32 s{score}, s{score}, before{row};");
             }
         }
 
         ptx.Line($"{label}:");
-        for (var row = 0; row < rowTiles * 2; row++)
-        {
-            WeighRow(row, tiles);
-        }
+    }
 
-        for (var m = 0; m < rowTiles; m++)
+    /// <summary>Scores become weights, as pairs of fp16 too, and are summed up.</summary>
+    /// <param name="m">The row tile.</param>
+    /// <param name="tiles">Of keys.</param>
+    public void Weigh(int m, int tiles)
+    {
+        foreach (var ((score, column), other) in ScoresOf(2 * m, tiles).Zip(ScoresOf((2 * m) + 1, tiles)))
         {
-            for (var half = 0; half < tiles * 2; half++)
+            foreach (var (s, row) in ((int, int)[])[(score, 2 * m), (other.Score, (2 * m) + 1)])
             {
-                var score = Score(m, 0) + (half * 2);
-                ptx.Line($"cvt.rn.f16x2.f32 w{Weight(m, 0) + half}, s{score + 1}, s{score};");
+                var sum = column % 2 == 0 ? $"even{row}" : $"odd{row}";
+                var add = column < 2 ? $"mov.f32 {sum}, s{s};" : $"add.f32 {sum}, {sum}, s{s};";
+                ptx.Line($"fma.rn.f32 s{s}, s{s}, scale, shift{row}; ex2.approx.ftz.f32 s{s}, s{s}; {add}");
+            }
+
+            if (column % 2 == 1)
+            {
+                ptx.Line($"cvt.rn.f16x2.f32 w{score / 2}, s{score}, s{score - 1}; cvt.rn.f16x2.f32 w{other.Score / 2}, s{other.Score}, s{other.Score - 1};");
             }
         }
+
+        foreach (var row in RowsOf(m))
+        {
+            ptx.Line($"add.f32 even{row}, even{row}, odd{row};");
+        }
+    }
+
+    /// <summary>Sets p where some row's weights are too large for its reference: they do not count, and their scores are needed again for <see cref="Refer"/>.</summary>
+    public void Outgrown(int m) => ptx.Line(
+        $"max.f32 x, even{2 * m}, even{(2 * m) + 1}; setp.gt.f32 p, x, {MostWeight}; vote.sync.any.pred p, p, 0xffffffff;");
+
+    /// <summary>The weights count.</summary>
+    public void Count(int m)
+    {
+        foreach (var row in RowsOf(m))
+        {
+            ptx.Line($"add.f32 total{row}, total{row}, even{row};");
+        }
+    }
+
+    /// <summary>Rows that have <see cref="Outgrown"/> their reference, or all, refer to their largest logit; their sums and outputs so far are weighed anew.</summary>
+    /// <param name="m">The row tile.</param>
+    /// <param name="tiles">Of keys.</param>
+    /// <param name="all">All rows.</param>
+    public void Refer(int m, int tiles, bool all = false)
+    {
+        foreach (var row in RowsOf(m))
+        {
+            if (!all)
+            {
+                AcrossLanes("max", $"even{row}");
+            }
+
+            // y: the largest logit so far.
+            ptx.Line($"mov.f32 y, top{row};");
+            foreach (var (score, _) in ScoresOf(row, tiles))
+            {
+                ptx.Line($"max.f32 y, y, s{score};");
+            }
+
+            AcrossLanes("max", "y");
+            if (!all)
+            {
+                ptx.Line($"setp.gt.f32 p, even{row}, {MostWeight}; selp.f32 y, y, top{row}, p;");
+            }
+
+            ptx.Line($"sub.f32 x, top{row}, y; mul.f32 x, x, scale; ex2.approx.ftz.f32 x, x; mul.f32 total{row}, total{row}, x; mov.f32 top{row}, y;");
+            for (var j = 0; j < columnTiles; j++)
+            {
+                var o = Output(m, j) + (row % 2 * 2);
+                ptx.Line($"mul.f32 o{o}, o{o}, x; mul.f32 o{o + 1}, o{o + 1}, x;");
+            }
+
+            ptx.Line($"mul.f32 x, y, scale; neg.f32 shift{row}, x; abs.f32 x, x; setp.gt.f32 p, x, {LargeLogit};");
+            ptx.Line($"selp.f32 before{row}, y, none, p; selp.f32 shift{row}, none, shift{row}, p;");
+        }
+
+        ptx.Line($"abs.f32 x, before{2 * m}; abs.f32 y, before{(2 * m) + 1}; max.f32 x, x, y; setp.gt.f32 p, x, none; vote.sync.any.pred large{m}, p, 0xffffffff;");
     }
 
     /// <summary>
@@ -161,38 +237,6 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
         }
     }
 
-    /// <summary>The largest logit so far.</summary>
-    private void FindMaximum(int row, int tiles)
-    {
-        ptx.Line($"mov.f32 next{row}, top{row}; mov.f32 x, {MinusInfinity};");
-        foreach (var (score, column) in ScoresOf(row, tiles))
-        {
-            var half = column % 2 == 0 ? $"next{row}" : "x";
-            ptx.Line($"max.f32 {half}, {half}, s{score};");
-        }
-
-        ptx.Line($"max.f32 next{row}, next{row}, x;");
-        AcrossLanes("max", $"next{row}");
-    }
-
-    private void WeighRow(int row, int tiles)
-    {
-        ptx.Line($"sub.f32 y, top{row}, next{row}; mul.f32 y, y, scale; ex2.approx.ftz.f32 y, y; mov.f32 top{row}, next{row};");
-        ptx.Line($"mul.f32 total{row}, total{row}, y; mov.f32 x, none;");
-        foreach (var (score, column) in ScoresOf(row, tiles))
-        {
-            var half = column % 2 == 0 ? $"total{row}" : "x";
-            ptx.Line($"fma.rn.f32 s{score}, s{score}, scale, shift{row}; ex2.approx.ftz.f32 s{score}, s{score}; add.f32 {half}, {half}, s{score};");
-        }
-
-        ptx.Line($"add.f32 total{row}, total{row}, x;");
-        for (var j = 0; j < columnTiles; j++)
-        {
-            var o = Output(row / 2, j) + (row % 2 * 2);
-            ptx.Line($"mul.f32 o{o}, o{o}, y; mul.f32 o{o + 1}, o{o + 1}, y;");
-        }
-    }
-
     /// <summary>Combines what the four lanes of a row have.</summary>
     private void AcrossLanes(string operation, string value)
     {
@@ -213,6 +257,8 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
         from keyTile in Enumerable.Range(0, tiles)
         from right in (int[])[0, 1]
         select (Score(row / 2, keyTile) + (row % 2 * 2) + right, (keyTile * 8) + right);
+
+    private static int[] RowsOf(int m) => [2 * m, (2 * m) + 1];
 
     private int Score(int m, int keyTile) => ((m * keyTiles) + keyTile) * 4;
 

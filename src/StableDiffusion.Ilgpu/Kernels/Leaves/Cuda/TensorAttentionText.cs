@@ -69,24 +69,23 @@ internal sealed class TensorAttentionText
         copy.Load("to", "nextKey");
         ptx.Line("LOADED:");
         ptx.Line("mov.b32 block, stage; setp.gt.s32 p, nextKey, at_firstKeys; @p bra EDGE;");
-        Scores(TileKeys);
-        softmax.Weigh(TileKeys / 8, "WEIGH_TILE");
-        Values(TileKeys);
+        Block(TileKeys, "TILE");
         ptx.Line("mov.b32 firstKey, nextKey; bra NEXT;");
 
         ptx.Line("EDGE:");
         ptx.Line("min.s32 nextKey, nextKey, at_keys;");
         ptx.Line("EDGE_BLOCK:");
-        Scores(EdgeKeys);
-        softmax.Mask(EdgeKeys / 8, "firstKey");
-        softmax.Weigh(EdgeKeys / 8, "WEIGH_EDGE");
-        Values(EdgeKeys);
+        Block(EdgeKeys, "EDGE");
         ptx.Line($"add.s32 firstKey, firstKey, {EdgeKeys}; add.s32 block, block, {EdgeKeys * rows.RowBytes}; setp.lt.s32 p, firstKey, nextKey; @p bra EDGE_BLOCK;");
 
         ptx.Line("NEXT:");
         ptx.Line($"sub.s32 stage, {shape.StageBytes}, stage; setp.lt.s32 p, firstKey, at_keys; @p bra TILE;");
         ptx.Line("bar.sync 0;");
         softmax.Store();
+        ptx.Line("bra DONE;");
+        NewReferences(TileKeys, "TILE");
+        NewReferences(EdgeKeys, "EDGE");
+        ptx.Line("DONE:");
         ptx.Line("}");
         return ptx.ToString();
     }
@@ -138,24 +137,73 @@ internal sealed class TensorAttentionText
         }
     }
 
-    private void Scores(int keys)
+    /// <summary>
+    /// A block of keys and its values. One row tile's weights are computed beside the next one's scores, and its outputs beside the next one's weights: the
+    /// tensor cores and the special function units have something to do at once.
+    /// </summary>
+    private void Block(int keys, string label)
     {
+        Scores(0, keys);
+        for (var m = 0; m < shape.RowTiles; m++)
+        {
+            softmax.Approach(m, keys / 8, $"{label}_WEIGH{m}");
+            if (m == 0)
+            {
+                ptx.Mix(() => softmax.Weigh(0, keys / 8), () => Scores(1, keys));
+            }
+            else
+            {
+                ptx.Mix(() => softmax.Weigh(m, keys / 8), () => Values(m - 1, keys));
+            }
+
+            softmax.Outgrown(m);
+            ptx.Line($"@p bra {label}_REFER{m};");
+            ptx.Line($"{label}_COUNT{m}:");
+            softmax.Count(m);
+        }
+
+        Values(shape.RowTiles - 1, keys);
+    }
+
+    /// <summary>What happens seldom to a block's row tiles: their scores once more, with other references.</summary>
+    private void NewReferences(int keys, string label)
+    {
+        for (var m = 0; m < shape.RowTiles; m++)
+        {
+            ptx.Line($"{label}_REFER{m}:");
+            Scores(m, keys);
+            softmax.Refer(m, keys / 8);
+            softmax.Approach(m, keys / 8, $"{label}_AGAIN{m}");
+            softmax.Weigh(m, keys / 8);
+            ptx.Line($"bra {label}_COUNT{m};");
+        }
+    }
+
+    private void Scores(int m, int keys)
+    {
+        if (m == shape.RowTiles)
+        {
+            return;
+        }
+
         for (var step = 0; step < ChannelSteps; step++)
         {
             for (var keyTile = 0; keyTile < keys / 8; keyTile += 2)
             {
                 var wide = Wide(step);
                 ReadMatrices(wide ? "across" : "down", "block", step * 2, keyTile * 8, wide ? "{f0,f1,f2,f3}" : "{f0,f1}", false);
-                for (var m = 0; m < shape.RowTiles; m++)
-                {
-                    softmax.AddScores(m, keyTile, Query(m, step), wide ? "{f0,f1}" : "{f0}", step == 0);
-                    softmax.AddScores(m, keyTile + 1, Query(m, step), wide ? "{f2,f3}" : "{f1}", step == 0);
-                }
+                softmax.AddScores(m, keyTile, Query(m, step), wide ? "{f0,f1}" : "{f0}", step == 0);
+                softmax.AddScores(m, keyTile + 1, Query(m, step), wide ? "{f2,f3}" : "{f1}", step == 0);
             }
+        }
+
+        if (keys == EdgeKeys)
+        {
+            softmax.Mask(m, keys / 8, "firstKey");
         }
     }
 
-    private void Values(int keys)
+    private void Values(int m, int keys)
     {
         for (var keyStep = 0; keyStep < keys / 16; keyStep++)
         {
@@ -163,13 +211,10 @@ internal sealed class TensorAttentionText
             {
                 var wide = Wide(step);
                 ReadMatrices("down", "block", step * 2, TileKeys + (keyStep * 16), wide ? "{f0,f1,f2,f3}" : "{f0,f1}", true);
-                for (var m = 0; m < shape.RowTiles; m++)
+                softmax.AddValues(m, step * 2, keyStep, "{f0,f1}");
+                if (wide)
                 {
-                    softmax.AddValues(m, step * 2, keyStep, "{f0,f1}");
-                    if (wide)
-                    {
-                        softmax.AddValues(m, (step * 2) + 1, keyStep, "{f2,f3}");
-                    }
+                    softmax.AddValues(m, (step * 2) + 1, keyStep, "{f2,f3}");
                 }
             }
         }
