@@ -22,10 +22,15 @@ internal sealed record AttentionRun(int Items, int Heads, int HeadSize, int Quer
     /// </summary>
     public bool LargeLogits { get; init; }
 
+    /// <summary>
+    /// Each key is larger than the one before, the 130th 17 times as large as the first: some queries' logits outgrow those of the first keys by far.
+    /// </summary>
+    public bool RisingLogits { get; init; }
+
     private int Channels => Heads * HeadSize;
 
     public override string ToString() =>
-        $"{(Causal ? "causal " : "")}{(LargeLogits ? "large logits " : "")}{Items} x {Heads} heads of {HeadSize}, {Queries} on {Keys}";
+        $"{(Causal ? "causal " : "")}{(LargeLogits ? "large logits " : "")}{(RisingLogits ? "rising logits " : "")}{Items} x {Heads} heads of {HeadSize}, {Queries} on {Keys}";
 
     /// <returns>The outputs [item, query, channel].</returns>
     public ushort[] Run(Accelerator accelerator, KernelSet<ushort> kernels)
@@ -138,9 +143,10 @@ internal sealed record AttentionRun(int Items, int Heads, int HeadSize, int Quer
         .. Enumerable.Range(0, Items).SelectMany(item =>
         {
             var random = new Random((item * 16) + tensor);
-            return Enumerable.Range(0, rows * Channels).Select(_ =>
+            return Enumerable.Range(0, rows * Channels).Select(i =>
             {
                 var value = (random.NextDouble() + random.NextDouble() + random.NextDouble() - 1.5) * 2;
+                value *= RisingLogits && tensor == 2 ? 1 + (i / Channels / 8.0) : 1;
                 return (Half)(LargeLogits && tensor < 3 ? Math.Round(value * 16) : value);
             }).ToArray();
         }),
