@@ -55,7 +55,7 @@ internal sealed class DeepAttentionText
         ptx.Line($"add.s32 t, firstKey, {TileKeys}; setp.le.s32 p, t, at_firstKeys; @p bra WEIGH;");
         softmax.Mask(0, TileKeys / 8, "firstKey");
         ptx.Line("WEIGH:");
-        softmax.Refer(0, TileKeys / 8, all: true);
+        softmax.Refer(0, TileKeys / 8);
         softmax.Approach(0, TileKeys / 8, "WEIGH_TILE");
         softmax.Weigh(0, TileKeys / 8);
         softmax.Count(0);

@@ -5,8 +5,8 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// and the way out. All of it is in registers.
 /// <para>
 /// Weights are 2 to the power of a logit's distance from its row's reference. That need not be the largest logit so far: it is when the row begins, and again
-/// when its weights have become too large for it (<see cref="Outgrown"/>). Until then neither a maximum is looked for, nor is anything weighed anew. Whether
-/// a row has outgrown its reference depends on nothing but the row.
+/// when its weights have become too large for it (<see cref="Outgrown"/>). Until then neither a maximum is looked for, nor is anything weighed anew. The
+/// rows of a tile get new references together: a tile has the same sixteen queries whatever the size of the group, so what a query gets does not depend on it.
 /// </para>
 /// <para>
 /// The matrix instruction gives each lane, of every tile of 16 rows by 8 columns, columns 2 * (l % 4) and the next in rows l / 4 and l / 4 + 8: registers
@@ -98,7 +98,9 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
         }
     }
 
-    /// <summary>Large logits come near to their reference: to be called before <see cref="Weigh"/>.</summary>
+    /// <summary>
+    /// Where there are large logits, they come near to their references: to be called before <see cref="Weigh"/>. Rows with small ones keep theirs.
+    /// </summary>
     /// <param name="m">The row tile.</param>
     /// <param name="tiles">Of keys.</param>
     /// <param name="label">A name that the text has not had yet.</param>
@@ -107,7 +109,6 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
         ptx.Line($"@!large{m} bra {label};");
         foreach (var row in RowsOf(m))
         {
-            // Each row by itself: its result may not depend on which others are in the warp.
             foreach (var (score, _) in ScoresOf(row, tiles))
             {
                 ptx.Line($"sub.f32 s{score}, s{score}, before{row};");
@@ -156,20 +157,11 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
         }
     }
 
-    /// <summary>Rows that have <see cref="Outgrown"/> their reference, or all, refer to their largest logit; their sums and outputs so far are weighed anew.</summary>
-    /// <param name="m">The row tile.</param>
-    /// <param name="tiles">Of keys.</param>
-    /// <param name="all">All rows.</param>
-    public void Refer(int m, int tiles, bool all = false)
+    /// <summary>Every row refers to its largest logit so far; its sum and outputs are weighed anew.</summary>
+    public void Refer(int m, int tiles)
     {
         foreach (var row in RowsOf(m))
         {
-            if (!all)
-            {
-                AcrossLanes("max", $"even{row}");
-            }
-
-            // y: the largest logit so far.
             ptx.Line($"mov.f32 y, top{row};");
             foreach (var (score, _) in ScoresOf(row, tiles))
             {
@@ -177,11 +169,6 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
             }
 
             AcrossLanes("max", "y");
-            if (!all)
-            {
-                ptx.Line($"setp.gt.f32 p, even{row}, {MostWeight}; selp.f32 y, y, top{row}, p;");
-            }
-
             ptx.Line($"sub.f32 x, top{row}, y; mul.f32 x, x, scale; ex2.approx.ftz.f32 x, x; mul.f32 total{row}, total{row}, x; mov.f32 top{row}, y;");
             for (var j = 0; j < columnTiles; j++)
             {
