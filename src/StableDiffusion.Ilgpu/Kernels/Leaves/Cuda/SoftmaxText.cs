@@ -45,7 +45,7 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
     public void Declare()
     {
         ptx.Line($".reg .f32 s<{rowTiles * keyTiles * 4}>, o<{rowTiles * columnTiles * 4}>;");
-        ptx.Line($".reg .f32 top<{rowTiles * 2}>, shift<{rowTiles * 2}>, before<{rowTiles * 2}>, total<{rowTiles * 2}>, even<{rowTiles * 2}>, odd<{rowTiles * 2}>, none;");
+        ptx.Line($".reg .f32 top<{rowTiles * 2}>, shift<{rowTiles * 2}>, total<{rowTiles * 2}>, even<{rowTiles * 2}>, odd<{rowTiles * 2}>, none;");
         ptx.Line($".reg .pred large<{rowTiles}>;");
         ptx.Line($".reg .b32 w<{rowTiles * keyTiles * 2}>;");
     }
@@ -60,7 +60,7 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
 
         for (var row = 0; row < rowTiles * 2; row++)
         {
-            ptx.Line($"mov.f32 top{row}, {MinusInfinity}; mov.f32 shift{row}, {NoReference}; mov.f32 before{row}, none; mov.f32 total{row}, none;");
+            ptx.Line($"mov.f32 top{row}, {MinusInfinity}; mov.f32 shift{row}, {NoReference}; mov.f32 total{row}, none;");
         }
 
         for (var m = 0; m < rowTiles; m++)
@@ -109,9 +109,10 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
         ptx.Line($"@!large{m} bra {label};");
         foreach (var row in RowsOf(m))
         {
+            ptx.Line($"mul.f32 x, top{row}, scale; abs.f32 x, x; setp.gt.f32 p, x, {LargeLogit}; selp.f32 x, top{row}, none, p;");
             foreach (var (score, _) in ScoresOf(row, tiles))
             {
-                ptx.Line($"sub.f32 s{score}, s{score}, before{row};");
+                ptx.Line($"sub.f32 s{score}, s{score}, x;");
             }
         }
 
@@ -160,6 +161,7 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
     /// <summary>Every row refers to its largest logit so far; its sum and outputs are weighed anew.</summary>
     public void Refer(int m, int tiles)
     {
+        ptx.Line($"setp.ne.s32 large{m}, 0, 0;");
         foreach (var row in RowsOf(m))
         {
             ptx.Line($"mov.f32 y, top{row};");
@@ -176,11 +178,10 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
                 ptx.Line($"mul.f32 o{o}, o{o}, x; mul.f32 o{o + 1}, o{o + 1}, x;");
             }
 
-            ptx.Line($"mul.f32 x, y, scale; neg.f32 shift{row}, x; abs.f32 x, x; setp.gt.f32 p, x, {LargeLogit};");
-            ptx.Line($"selp.f32 before{row}, y, none, p; selp.f32 shift{row}, none, shift{row}, p;");
+            ptx.Line($"mul.f32 x, y, scale; neg.f32 shift{row}, x; abs.f32 x, x; setp.gt.f32 p, x, {LargeLogit}; selp.f32 shift{row}, none, shift{row}, p; or.pred large{m}, large{m}, p;");
         }
 
-        ptx.Line($"abs.f32 x, before{2 * m}; abs.f32 y, before{(2 * m) + 1}; max.f32 x, x, y; setp.gt.f32 p, x, none; vote.sync.any.pred large{m}, p, 0xffffffff;");
+        ptx.Line($"vote.sync.any.pred large{m}, large{m}, 0xffffffff;");
     }
 
     /// <summary>
