@@ -73,6 +73,8 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
             new KernelSpecialization(TensorTileShape.Threads, TensorTileShape.GroupsPerMultiprocessor), TensorGemmKernel<TTile, TLoop>.SharedBytes);
     }
 
+    public override bool HasOneAttention => false;
+
     /// <summary>Heads of these sizes, laid out in multiples of 8 values, go to tensor cores.</summary>
     public override Launcher<AttentionArguments<ushort>> AttentionFor(in AttentionArguments<ushort> attention) =>
         !TensorAttentionKernel.Fits(attention) ? base.AttentionFor(attention) : attention.HeadSize switch

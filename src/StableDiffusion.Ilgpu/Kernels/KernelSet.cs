@@ -46,6 +46,9 @@ internal abstract class KernelSet<T> where T : unmanaged
 
     public abstract Launcher<AttentionArguments<T>> Attention { get; }
 
+    /// <summary>Whether <see cref="Attention"/> is for heads of any size, or only for those that <see cref="AttentionFor"/> has nothing better for.</summary>
+    public virtual bool HasOneAttention => true;
+
     /// <summary>The kernel of one attention.</summary>
     public virtual Launcher<AttentionArguments<T>> AttentionFor(in AttentionArguments<T> attention) => Attention;
 
@@ -84,7 +87,7 @@ internal abstract class KernelSet<T> where T : unmanaged
     {
         Action[] kernels =
         [
-            () => _ = TokenEmbedding, () => _ = LayerNorm, () => _ = Gemm, () => _ = HasWinograd ? Winograd : null, () => _ = Attention, () => _ = TimestepEmbedding, () => _ = Activate,
+            () => _ = TokenEmbedding, () => _ = LayerNorm, () => _ = Gemm, () => _ = HasWinograd ? Winograd : null, () => _ = HasOneAttention ? Attention : null, () => _ = TimestepEmbedding, () => _ = Activate,
             () => _ = Moments, () => _ = MergeMoments, () => _ = Normalize, () => _ = Scale, () => _ = LatentUpdate, () => _ = ToBytes,
         ];
         foreach (var compile in kernels)

@@ -23,15 +23,13 @@ internal static class TensorPass<TTile, TLoop>
         {
             StoreSplit(t, sums, firstRow, firstPanel, split);
         }
-        else if (t.Gemm.Epilogue.Geglu != 0)
-        {
-            // Of a panel's 32 columns, 16 are gates.
-            var chunk = Group.IdxX % (default(TTile).Panels * 2);
-            FinishColumns(t, sums, firstRow, firstPanel, (chunk / 2 * Tile.Columns) + (chunk % 2 * 8), default(TTile).Panels * 2);
-        }
         else
         {
-            FinishColumns(t, sums, firstRow, firstPanel, Group.IdxX % Chunks * 8, Chunks);
+            // With GEGLU 16 of a panel's 32 columns are gates. One call for both: ILGPU would compile all of the end twice.
+            var geglu = t.Gemm.Epilogue.Geglu != 0;
+            var chunks = geglu ? default(TTile).Panels * 2 : Chunks;
+            var chunk = Group.IdxX % chunks;
+            FinishColumns(t, sums, firstRow, firstPanel, geglu ? (chunk / 2 * Tile.Columns) + (chunk % 2 * 8) : chunk * 8, chunks);
         }
     }
 
