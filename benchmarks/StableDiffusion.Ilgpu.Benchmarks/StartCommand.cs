@@ -8,7 +8,7 @@ namespace StableDiffusion.Ilgpu.Benchmarks;
 /// </summary>
 internal static class StartCommand
 {
-    private const double BarSeconds = 5;
+    private const double BarSeconds = 3;
 
     /// <summary>Variables that say where drivers keep the kernels that they have compiled.</summary>
     private static readonly string[] KernelCaches = ["POCL_CACHE_DIR", "CUDA_CACHE_PATH"];
