@@ -8,7 +8,7 @@ namespace StableDiffusion.Ilgpu.Devices;
 
 /// <summary>
 /// Launches kernels on the threads of ILGPU's CPU accelerator, which runs their .NET methods: what ILGPU's compiler makes of them beforehand
-/// is not what runs, and compiling takes most of the time until a small picture.
+/// is not what runs, and compiling would take half a second before a first picture.
 /// <para>
 /// A launch costs the accelerator about 0.1 ms, as its threads are woken for it and waited for. Recorded launches are one: their groups go
 /// from kernel to kernel together, and meet after each.
@@ -72,7 +72,9 @@ internal sealed class CpuLaunches : ILaunchRecorder
     {
         recording = [];
         launches(stream);
-        return new Recorded(this, [.. recording]);
+        var recorded = new Recorded(this, [.. recording]);
+        recording = null;
+        return recorded;
     }
 
     public void Dispose() => stream.Dispose();

@@ -30,6 +30,19 @@ public sealed class CpuLaunchesTests
         Assert.Equal(program, Draw(compiles: true, records: false));
     }
 
+    /// <summary>SIMD leaves are hidden from ILGPU's compiler; any leaf must be, whether this processor can run it or not.</summary>
+    [Theory]
+    [InlineData(nameof(LeafKind.Portable))]
+    [InlineData(nameof(LeafKind.Simd128))]
+    [InlineData(nameof(LeafKind.Simd256))]
+    [InlineData(nameof(LeafKind.Simd512))]
+    public void ILGPU_can_compile_the_kernels_all_the_same(string leaf)
+    {
+        using var device = DeviceSession.OpenCpu(Groups, compiles: true);
+        BackendProfile.HalfKernels(device, Enum.Parse<LeafKind>(leaf)).Warm(Cancellation);
+        BackendProfile.FloatKernels(device, Enum.Parse<LeafKind>(leaf)).Warm(Cancellation);
+    }
+
     [Fact]
     public void Recorded_kernels_run_in_order_each_in_all_groups_with_their_counters_at_zero()
     {
