@@ -120,29 +120,16 @@ public sealed class CpuLaunchesTests
 
     private static float[] Draw(bool compiles, bool records)
     {
-        using var model = LoadedModel.Open(model: null);
-        using var device = DeviceSession.OpenCpu(2, compiles);
+        var device = DeviceSession.OpenCpu(2, compiles);
         Assert.Equal(compiles, device.CpuLaunches is null);
         if (!records)
         {
             device.Recorder = null;
         }
 
-        using var engine = new DiffusionEngine<ushort>(model, device, BackendProfile.HalfKernels(device, BackendProfile.Best), FusionOptions.All);
-        var context = engine.Encode([.. model.Tokenize(""), .. model.Tokenize("a red apple")], cancellationToken: Cancellation);
         const int Size = 8;
-        var latents = engine.Sample(
-            new SamplingRun
-            {
-                Context = new StepContexts(context),
-                Guidance = 3,
-                Height = Size,
-                Width = Size,
-                Plan = Samplers.EulerAncestral.Plan(model.Schedule, 3, Scheduler.Discrete),
-                Draw = new BatchNoise(NoiseGenerator.Cuda, 42, 1, model.VaeConfig.LatentChannels * Size * Size).Draw,
-            },
-            Cancellation);
-        return engine.Decode(latents, Size, Size, cancellationToken: Cancellation);
+        using var run = new DemoRun(device, BackendProfile.HalfKernels(device, BackendProfile.Best));
+        return run.Engine.Decode(run.Sample(Size, steps: 3), Size, Size, cancellationToken: Cancellation);
     }
 
     /// <summary>Each group puts a digit behind a value of its own, three digits a run.</summary>

@@ -30,8 +30,8 @@ public sealed class RecordedLaunchesTests
 
         float[][] Draw(CountingRecorder? counts)
         {
-            using var run = new Run(backend, counts);
-            return [run.Sample(Size), run.Sample(2 * Size), run.Sample(Size), run.Sample(Size)];
+            using var run = Open(backend, counts);
+            return [run.Sample(Size, Steps), run.Sample(2 * Size, Steps), run.Sample(Size, Steps), run.Sample(Size, Steps)];
         }
     }
 
@@ -40,12 +40,12 @@ public sealed class RecordedLaunchesTests
     public void Recorded_launches_leave_with_their_model(string backend)
     {
         var recorder = new CountingRecorder();
-        using var run = new Run(backend, recorder, offload: true);
-        var latents = run.Sample(Size);
+        using var run = Open(backend, recorder, offload: true);
+        var latents = run.Sample(Size, Steps);
         Assert.Equal((1, 1), (recorder.Recorded, recorder.Alive));
         run.Engine.Decode(latents, Size, Size, cancellationToken: Cancellation);
         Assert.Equal((1, 0), (recorder.Recorded, recorder.Alive));
-        Assert.Equal(latents, run.Sample(Size));
+        Assert.Equal(latents, run.Sample(Size, Steps));
     }
 
     [Theory]
@@ -53,8 +53,8 @@ public sealed class RecordedLaunchesTests
     public void Timed_and_cancelled_runs_are_not_replayed(string backend)
     {
         var recorder = new CountingRecorder();
-        using var run = new Run(backend, recorder);
-        run.Sample(Size);
+        using var run = Open(backend, recorder);
+        run.Sample(Size, Steps);
         var (launched, step) = (recorder.Launched, run.Engine.UNet(2, Size, Size, cancellationToken: Cancellation).Step);
         step.Run(timed: true, Cancellation);
         Assert.All(step.Launches, l => Assert.NotNull(l.Milliseconds));
@@ -66,50 +66,15 @@ public sealed class RecordedLaunchesTests
         Assert.Equal(launched + 1, recorder.Launched);
     }
 
-    /// <summary>The built-in model on a device of its own, whose recorder is looked at.</summary>
-    private sealed class Run : IDisposable
+    /// <param name="name">The backend's.</param>
+    /// <param name="recorder">Counts; null for a device that records nothing.</param>
+    /// <param name="offload">Models take turns.</param>
+    private static DemoRun Open(string name, CountingRecorder? recorder, bool offload = false)
     {
-        private readonly LoadedModel model = LoadedModel.Open(model: null);
-        private readonly DeviceSession device;
-        private float[]? context;
-
-        /// <param name="name">The backend's.</param>
-        /// <param name="recorder">Counts; null for a device that records nothing.</param>
-        /// <param name="offload">Models take turns.</param>
-        public Run(string name, CountingRecorder? recorder, bool offload = false)
-        {
-            var backend = Backend.Find(name);
-            device = backend.Device.Kind == DeviceKind.Cpu ? DeviceSession.OpenCpu(2) : BackendProfile.Open(backend.Device);
-            recorder?.Inner = device.Recorder;
-            device.Recorder = recorder;
-            Engine = new DiffusionEngine<ushort>(model, device, DeviceFixture.Compile<ushort>(device, backend), FusionOptions.All, offload);
-        }
-
-        public DiffusionEngine<ushort> Engine { get; }
-
-        /// <summary>With noise in every step.</summary>
-        public float[] Sample(int size)
-        {
-            // Once: the text encoder's launches would be recorded too.
-            context ??= Engine.Encode([.. model.Tokenize(""), .. model.Tokenize("a red apple")], cancellationToken: Cancellation);
-            return Engine.Sample(
-                new SamplingRun
-                {
-                    Context = new StepContexts(context),
-                    Guidance = 3,
-                    Height = size,
-                    Width = size,
-                    Plan = Samplers.EulerAncestral.Plan(model.Schedule, Steps, Scheduler.Discrete),
-                    Draw = new BatchNoise(NoiseGenerator.Cuda, 42, 1, model.VaeConfig.LatentChannels * size * size).Draw,
-                },
-                Cancellation);
-        }
-
-        public void Dispose()
-        {
-            Engine.Dispose();
-            device.Dispose();
-            model.Dispose();
-        }
+        var backend = Backend.Find(name);
+        var device = backend.Device.Kind == DeviceKind.Cpu ? DeviceSession.OpenCpu(2) : BackendProfile.Open(backend.Device);
+        recorder?.Inner = device.Recorder;
+        device.Recorder = recorder;
+        return new(device, DeviceFixture.Compile<ushort>(device, backend), offload);
     }
 }

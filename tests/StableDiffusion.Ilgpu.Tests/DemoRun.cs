@@ -1,0 +1,46 @@
+using StableDiffusion.Ilgpu.Compilation;
+using StableDiffusion.Ilgpu.Devices;
+using StableDiffusion.Ilgpu.Kernels;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests;
+
+/// <summary>The bundled model on a device of its own, with noise in every step.</summary>
+/// <param name="device">Closed with it.</param>
+/// <param name="kernels">The device's.</param>
+/// <param name="offload">Models take turns.</param>
+internal sealed class DemoRun(DeviceSession device, KernelSet<ushort> kernels, bool offload = false) : IDisposable
+{
+    private readonly LoadedModel model = LoadedModel.Open(model: null);
+    private DiffusionEngine<ushort>? engine;
+    private float[]? context;
+
+    public DiffusionEngine<ushort> Engine => engine ??= new(model, device, kernels, FusionOptions.All, offload);
+
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    /// <returns>The latents of a red apple.</returns>
+    public float[] Sample(int size, int steps)
+    {
+        // Once: the text encoder's launches may be recorded too.
+        context ??= Engine.Encode([.. model.Tokenize(""), .. model.Tokenize("a red apple")], cancellationToken: Cancellation);
+        return Engine.Sample(
+            new SamplingRun
+            {
+                Context = new StepContexts(context),
+                Guidance = 3,
+                Height = size,
+                Width = size,
+                Plan = Samplers.EulerAncestral.Plan(model.Schedule, steps, Scheduler.Discrete),
+                Draw = new BatchNoise(NoiseGenerator.Cuda, 42, 1, model.VaeConfig.LatentChannels * size * size).Draw,
+            },
+            Cancellation);
+    }
+
+    public void Dispose()
+    {
+        engine?.Dispose();
+        device.Dispose();
+        model.Dispose();
+    }
+}
