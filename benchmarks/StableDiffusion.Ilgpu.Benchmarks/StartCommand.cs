@@ -10,13 +10,13 @@ internal static class StartCommand
 {
     private const double BarSeconds = 3;
 
-    /// <summary>Variables that say where drivers keep the kernels that they have compiled.</summary>
-    private static readonly string[] KernelCaches = ["POCL_CACHE_DIR", "CUDA_CACHE_PATH"];
+    /// <summary>Variables that say where drivers, and the command itself, keep the kernels that they have compiled.</summary>
+    private static readonly string[] KernelCaches = ["POCL_CACHE_DIR", "CUDA_CACHE_PATH", "XDG_CACHE_HOME"];
 
     public static Command Create()
     {
         var (device, runs) = (SharedOptions.Device(), SharedOptions.Runs());
-        var cold = new Option<bool>("--cold") { Description = "Empty the driver's cache of compiled kernels before each run (PoCL's or CUDA's)" };
+        var cold = new Option<bool>("--cold") { Description = "Empty the caches of compiled kernels before each run (PoCL's or CUDA's, and the command's own)" };
         var command = new Command("start", "Time the command line with the bundled model, from start to written picture (build it first).")
         {
             device, runs, cold,
@@ -75,7 +75,7 @@ internal static class StartCommand
             Console.Out.WriteLine($"- {line}");
         }
 
-        Console.Out.WriteLine("- sizes: bundled model, its own size and default steps" + (cold ? "; the driver's cache of kernels empty before each run" : ""));
+        Console.Out.WriteLine("- sizes: bundled model, its own size and default steps" + (cold ? "; the caches of kernels empty before each run" : ""));
         Console.Out.WriteLine($"- FMA peak: {peak.Gflops:0.0} GFLOP/s; copy: {peak.CopyGBps:0.0} GB/s");
         Console.Out.WriteLine();
         var all = string.Join(", ", timed.Select(t => $"{t.Time.TotalSeconds:0.00}"));

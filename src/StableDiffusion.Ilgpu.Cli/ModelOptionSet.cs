@@ -46,6 +46,7 @@ internal sealed class ModelOptionSet(CommandContext context)
             Vae = Find(vae),
             ConfigFolder = Find(config),
             Prediction = parsed.GetValue(prediction) is { } name ? FindPrediction(name) : null,
+            KernelCache = pulled.Kernels,
         };
 
         string? Find(Option<string?> option) => pulled.Find(parsed.GetValue(option));

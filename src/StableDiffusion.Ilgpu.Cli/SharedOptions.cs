@@ -20,7 +20,7 @@ internal static class SharedOptions
 
     public static Option<string?> Cache() => new("--cache")
     {
-        Description = "Folder of pulled models [default: sdilgpu in XDG_CACHE_HOME or ~/.cache]",
+        Description = "Folder of pulled models and compiled kernels [default: sdilgpu in XDG_CACHE_HOME or ~/.cache]",
         HelpName = "folder",
     };
 

@@ -44,4 +44,10 @@ public sealed record ModelOptions
     /// network decodes (<see cref="PreviewMethod"/>) keep it beside the UNet while it draws.
     /// </summary>
     public bool Offload { get; init; }
+
+    /// <summary>
+    /// A folder that keeps what kernels were compiled to for a GPU or an OpenCL driver, some megabytes, so that the next process loads in less
+    /// time; made if it is not there, and not used where that fails. Null for none.
+    /// </summary>
+    public string? KernelCache { get; init; }
 }

@@ -8,6 +8,9 @@ internal sealed class ModelCache(string root)
 {
     public string Root { get; } = root;
 
+    /// <summary>Where compiled kernels lie.</summary>
+    public string Kernels => Path.Combine(Root, "kernels");
+
     /// <summary>The cache in a folder, or without one in the user's place for caches.</summary>
     public static ModelCache Open(string? folder, Func<string, string?> environment) =>
         new(Path.GetFullPath(folder ?? Path.Combine(UserCaches(environment), "sdilgpu")));

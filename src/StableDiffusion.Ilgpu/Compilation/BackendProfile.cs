@@ -62,11 +62,11 @@ internal static class BackendProfile
         _ => LeafKind.Gpu,
     };
 
-    public static KernelSet<ushort> HalfKernels(DeviceSession device, LeafKind leaf) => leaf switch
+    public static KernelSet<ushort> HalfKernels(DeviceSession device, LeafKind leaf, KernelCache? cache = null) => leaf switch
     {
-        LeafKind.Tensor => new CudaKernels(new DeviceKernelLoader(device.Accelerator), device.Groups, HasWarpgroups(device)),
-        LeafKind.Gpu => HalfGpuKernels(device, device.Groups),
-        _ => Kernels<ushort, HalfFormat, SimdHalfFormat>(device, leaf),
+        LeafKind.Tensor => new CudaKernels(new DeviceKernelLoader(device.Accelerator, cache), device.Groups, HasWarpgroups(device)),
+        LeafKind.Gpu => HalfGpuKernels(device, device.Groups, cache),
+        _ => Kernels<ushort, HalfFormat, SimdHalfFormat>(device, leaf, cache),
     };
 
     public static KernelSet<float> FloatKernels(DeviceSession device, LeafKind leaf) => leaf is LeafKind.Gpu or LeafKind.Tensor
@@ -77,10 +77,10 @@ internal static class BackendProfile
         device.Accelerator is CudaAccelerator { Architecture: { Major: 9, Minor: 0 }, InstructionSet.Major: >= 8 } && PtxTarget.CanComplete;
 
     /// <summary>The kernels for GPUs, with tiles chosen for so many multiprocessors.</summary>
-    public static KernelSet<ushort> HalfGpuKernels(DeviceSession device, int multiprocessors) =>
+    public static KernelSet<ushort> HalfGpuKernels(DeviceSession device, int multiprocessors, KernelCache? cache = null) =>
         device.Accelerator.AcceleratorType == AcceleratorType.Cuda
-            ? new GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(new DeviceKernelLoader(device.Accelerator), multiprocessors)
-            : new GpuKernels<ushort, GpuHalfFormat<ClHalfConversion>>(new DeviceKernelLoader(device.Accelerator), multiprocessors);
+            ? new GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(new DeviceKernelLoader(device.Accelerator, cache), multiprocessors)
+            : new GpuKernels<ushort, GpuHalfFormat<ClHalfConversion>>(new DeviceKernelLoader(device.Accelerator, cache), multiprocessors);
 
     public static KernelSet<float> FloatGpuKernels(DeviceSession device, int multiprocessors) =>
         new GpuKernels<float, FloatFormat>(new DeviceKernelLoader(device.Accelerator), multiprocessors);
@@ -91,12 +91,12 @@ internal static class BackendProfile
         ClHalfBitsCode.Register(builder);
     }
 
-    private static KernelSet<T> Kernels<T, TFormat, TSimdFormat>(DeviceSession device, LeafKind leaf)
+    private static KernelSet<T> Kernels<T, TFormat, TSimdFormat>(DeviceSession device, LeafKind leaf, KernelCache? cache = null)
         where T : unmanaged
         where TFormat : struct, IFormat<T>
         where TSimdFormat : struct, ISimdFormat<T>
     {
-        ILeafKernelLoader loader = device.CpuLaunches is { } cpu ? new CpuKernelLoader(cpu) : new LeafKernelLoader(device.Accelerator, device.Groups);
+        ILeafKernelLoader loader = device.CpuLaunches is { } cpu ? new CpuKernelLoader(cpu) : new LeafKernelLoader(device.Accelerator, device.Groups, cache);
         return leaf switch
         {
             LeafKind.Simd512 => new LeafKernels<T, CpuSimdLeaf<T, TFormat, TSimdFormat, Simd512>>(loader, device.Groups, "simd512", 2 * Simd512.Count),

@@ -16,12 +16,14 @@ internal interface ILeafKernelLoader
 /// <summary>Compiles them for an accelerator.</summary>
 /// <param name="accelerator">The accelerator.</param>
 /// <param name="groups">Of each launch.</param>
-internal sealed class LeafKernelLoader(Accelerator accelerator, int groups) : ILeafKernelLoader
+/// <param name="cache">What was compiled before; null for none.</param>
+internal sealed class LeafKernelLoader(Accelerator accelerator, int groups, KernelCache? cache = null) : ILeafKernelLoader
 {
     public Launcher<TArguments> Load<TArguments>(string name, Action<TArguments, ArrayView<float>, ArrayView<int>> kernel)
         where TArguments : struct
     {
-        var load = KernelLoading.Load<Action<AcceleratorStream, KernelConfig, TArguments, ArrayView<float>, ArrayView<int>>>(accelerator, name, kernel);
+        var load = KernelLoading.Load<Action<AcceleratorStream, KernelConfig, TArguments, ArrayView<float>, ArrayView<int>>>(
+            accelerator, name, kernel, cache: cache);
         var config = new KernelConfig(groups, 1);
         return (stream, arguments, scratch, counter) => load(stream, config, arguments, scratch, counter);
     }

@@ -18,14 +18,23 @@ internal static class KernelLoading
     /// <param name="name">The kernel's name, for people to read.</param>
     /// <param name="kernel">The kernel.</param>
     /// <param name="specialization">The work-items of its groups, where registers are to be shared out for so many.</param>
+    /// <param name="cache">Has the kernel, or is given it; null for none.</param>
     /// <exception cref="StableDiffusionException">ILGPU or the driver's compiler rejects the kernel.</exception>
-    public static TLauncher Load<TLauncher>(Accelerator accelerator, string name, Delegate kernel, KernelSpecialization specialization = default)
+    public static TLauncher Load<TLauncher>(
+        Accelerator accelerator, string name, Delegate kernel, KernelSpecialization specialization = default, KernelCache? cache = null)
         where TLauncher : Delegate
     {
         using var messages = new TraceMessages();
         try
         {
-            var compiled = accelerator.GetBackend().Compile(EntryPointDescription.FromExplicitlyGroupedKernel(kernel.Method), specialization);
+            var entry = EntryPointDescription.FromExplicitlyGroupedKernel(kernel.Method);
+            var compiled = cache?.Find(accelerator, entry, specialization);
+            if (compiled is null)
+            {
+                compiled = accelerator.GetBackend().Compile(entry, specialization);
+                cache?.Keep(accelerator, entry, specialization, compiled);
+            }
+
             if (compiled is CLCompiledKernel openCl)
             {
                 OpenClSource.MakeCanonical(openCl);

@@ -88,8 +88,9 @@ public sealed class StableDiffusionPipeline : IDisposable
         {
             loaded = LoadedModel.Open(options);
             opening.Wait();
+            var cache = options.KernelCache is { } folder ? new KernelCache(folder) : null;
             pipeline = new StableDiffusionPipeline(
-                target, loaded, session!, BackendProfile.HalfKernels(session!, BackendProfile.LeafOf(target)), options.Offload);
+                target, loaded, session!, BackendProfile.HalfKernels(session!, BackendProfile.LeafOf(target), cache), options.Offload);
             compiling = Dedicated.Start(() =>
             {
                 pipeline.CompileKernels(stop.Token);

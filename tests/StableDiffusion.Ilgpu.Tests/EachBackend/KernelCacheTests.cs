@@ -1,0 +1,101 @@
+using StableDiffusion.Ilgpu.Compilation;
+using StableDiffusion.Ilgpu.Devices;
+using StableDiffusion.Ilgpu.Kernels;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.EachBackend;
+
+/// <summary>Compiled kernels in files: that they are used, and that nothing is different for it.</summary>
+[Collection(SharedDevice.Name)]
+public sealed class KernelCacheTests
+{
+    private static readonly DateTime LongAgo = new(2001, 1, 1, 0, 0, 0, DateTimeKind.Utc);
+
+    public static TheoryData<string> Backends => [.. Backend.BestNames.Where(name => Backend.Find(name).Half)];
+
+    /// <summary>If this fails with another version of ILGPU, nothing else does: kernels are compiled in each process.</summary>
+    [Fact]
+    public void ILGPU_has_what_kernels_are_put_together_with() => Assert.True(KernelCache.IsAvailable);
+
+    [Theory]
+    [MemberData(nameof(Backends))]
+    public void Kernels_are_found_again_and_compute_the_same(string backend)
+    {
+        using var folder = new TemporaryFolder();
+        var plain = Draw(backend, null);
+        Assert.Equal(plain, Draw(backend, folder.Path));
+        var files = FilesIn(folder);
+        if (Backend.Find(backend).Device.Kind == DeviceKind.Cpu)
+        {
+            // Nothing is compiled for the processor.
+            Assert.Empty(files);
+            return;
+        }
+
+        Assert.NotEmpty(files);
+        Assert.All(files, file => File.SetLastWriteTimeUtc(file, LongAgo));
+        Assert.Equal(plain, Draw(backend, folder.Path));
+        Assert.Equal(files, FilesIn(folder));
+        Assert.All(files, file => Assert.Equal(LongAgo, File.GetLastWriteTimeUtc(file)));
+
+        // Shorter, empty, and of another content: all are written anew.
+        for (var i = 0; i < files.Length; i++)
+        {
+            var bytes = File.ReadAllBytes(files[i]);
+            File.WriteAllBytes(files[i], (i % 3) switch
+            {
+                0 => bytes[..(bytes.Length / 2)],
+                1 => [],
+                _ => File.ReadAllBytes(typeof(KernelCacheTests).Assembly.Location)[..1000],
+            });
+            File.SetLastWriteTimeUtc(files[i], LongAgo);
+        }
+
+        Assert.Equal(plain, Draw(backend, folder.Path));
+        Assert.Equal(files, FilesIn(folder));
+        Assert.All(files, file => Assert.NotEqual(LongAgo, File.GetLastWriteTimeUtc(file)));
+    }
+
+    [Theory]
+    [MemberData(nameof(Backends))]
+    public void A_folder_that_cannot_be_written_is_not_used(string backend)
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder["file"], "");
+        Assert.Equal(Draw(backend, null), Draw(backend, folder["file"]));
+        Assert.Equal(["file"], folder.Entries);
+    }
+
+    [Theory]
+    [MemberData(nameof(Backends))]
+    public void Kernels_of_old_builds_are_deleted(string backend)
+    {
+        using var folder = new TemporaryFolder();
+        for (var i = 0; i < 6; i++)
+        {
+            File.WriteAllText(Path.Combine(Directory.CreateDirectory(folder[$"old{i}"]).FullName, "kernel"), "");
+            Directory.SetLastWriteTimeUtc(folder[$"old{i}"], LongAgo.AddDays(i));
+        }
+
+        Draw(backend, folder.Path);
+        if (Backend.Find(backend).Device.Kind == DeviceKind.Cpu)
+        {
+            Assert.Equal(6, folder.Entries.Length);
+            return;
+        }
+
+        Assert.Equal(KernelCache.MostBuilds, folder.Entries.Length);
+        Assert.Equal(["old3", "old4", "old5"], folder.Entries.Where(e => e.StartsWith("old", StringComparison.Ordinal)));
+    }
+
+    private static float[] Draw(string name, string? cache)
+    {
+        var backend = Backend.Find(name);
+        var device = BackendProfile.Open(backend.Device);
+        using var run = new DemoRun(device, BackendProfile.HalfKernels(device, backend.Leaf, cache is null ? null : new KernelCache(cache)));
+        return run.Sample(size: 4, steps: 2);
+    }
+
+    private static string[] FilesIn(TemporaryFolder folder) =>
+        [.. Directory.EnumerateFiles(folder.Path, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal)];
+}
