@@ -26,6 +26,8 @@ internal sealed class KernelCache(string folder)
     /// <summary>Builds of the library whose kernels are kept, those that something was written for last.</summary>
     internal const int MostBuilds = 4;
 
+    private const int HashLength = 32;
+
     /// <summary>Fields that ILGPU's OpenCL kernels pass a view in.</summary>
     private const int FieldsOfView = 2;
 
@@ -73,7 +75,7 @@ internal sealed class KernelCache(string folder)
     private static IEnumerable<Guid> Builds() =>
         new[] { typeof(KernelCache), typeof(Context), typeof(ILGPU.Algorithms.XMath) }.Select(t => t.Module.ModuleVersionId);
 
-    private static string Hash(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..32];
+    private static string Hash(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..HashLength];
 
     private static string DeviceKey(Accelerator accelerator) => accelerator switch
     {
@@ -128,12 +130,8 @@ internal sealed class KernelCache(string folder)
         var part = $"{file}.{Guid.NewGuid():N}";
         try
         {
-            if (!Directory.Exists(build))
-            {
-                Directory.CreateDirectory(build);
-                ForgetOldBuilds();
-            }
-
+            var isFirst = !Directory.Exists(build);
+            Directory.CreateDirectory(build);
             using (var packed = new BrotliStream(File.Create(part), CompressionLevel.Fastest))
             {
                 packed.Write(SHA256.HashData(content));
@@ -142,6 +140,10 @@ internal sealed class KernelCache(string folder)
 
             // Another process finds all of it or nothing.
             File.Move(part, file, overwrite: true);
+            if (isFirst)
+            {
+                ForgetOldBuilds();
+            }
         }
         catch (Exception e) when (IsExpected(e))
         {
@@ -149,13 +151,25 @@ internal sealed class KernelCache(string folder)
         }
     }
 
+    /// <summary>The folder is the user's: nothing is deleted but files with names of ours in folders with names of ours.</summary>
     private void ForgetOldBuilds()
     {
-        foreach (var old in new DirectoryInfo(folder).GetDirectories().OrderByDescending(d => d.LastWriteTimeUtc).Skip(MostBuilds))
+        var builds = new DirectoryInfo(folder).GetDirectories().Where(d => IsHash(d.Name));
+        foreach (var old in builds.OrderByDescending(d => d.LastWriteTimeUtc).Skip(MostBuilds))
         {
-            old.Delete(recursive: true);
+            foreach (var file in old.GetFiles().Where(f => IsHash(f.Name)))
+            {
+                file.Delete();
+            }
+
+            if (!old.EnumerateFileSystemInfos().Any())
+            {
+                old.Delete();
+            }
         }
     }
+
+    private static bool IsHash(string name) => name.Length == HashLength && name.All(char.IsAsciiHexDigitLower);
 
     private static void TryDelete(string file)
     {
