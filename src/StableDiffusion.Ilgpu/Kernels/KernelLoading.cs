@@ -28,33 +28,47 @@ internal static class KernelLoading
         try
         {
             var entry = EntryPointDescription.FromExplicitlyGroupedKernel(kernel.Method);
-            var compiled = cache?.Find(accelerator, entry, specialization);
-            if (compiled is null)
+            if (cache?.Find(accelerator, entry, specialization) is { } kept)
             {
-                compiled = accelerator.GetBackend().Compile(entry, specialization);
-                cache?.Keep(accelerator, entry, specialization, compiled);
+                try
+                {
+                    return Launcher<TLauncher>(accelerator, kept);
+                }
+                catch (Exception e) when (IsRejection(e))
+                {
+                    // Compiled as ever.
+                }
             }
 
-            if (compiled is CLCompiledKernel openCl)
-            {
-                OpenClSource.MakeCanonical(openCl);
-            }
-            else if (compiled is PTXCompiledKernel ptx)
-            {
-                PtxTarget.Complete(ptx);
-            }
-
-            // Kernels are compiled on threads of their own, and CUDA's driver wants each of them bound.
-            accelerator.Bind();
-            return accelerator.LoadKernel(compiled).CreateLauncherDelegate<TLauncher>();
+            var compiled = accelerator.GetBackend().Compile(entry, specialization);
+            cache?.Keep(accelerator, entry, specialization, compiled);
+            return Launcher<TLauncher>(accelerator, compiled);
         }
-        catch (Exception e) when (e is AcceleratorException or InternalCompilerException or NotSupportedException)
+        catch (Exception e) when (IsRejection(e))
         {
             var cause = e is InternalCompilerException { InnerException: { } inner } ? inner : e;
             throw new StableDiffusionException(
                 $"{accelerator.Name}: the kernel {name} does not compile: {FirstLine(messages.Text) ?? cause.Message}; another device or driver is needed", e);
         }
     }
+
+    private static TLauncher Launcher<TLauncher>(Accelerator accelerator, CompiledKernel compiled) where TLauncher : Delegate
+    {
+        if (compiled is CLCompiledKernel openCl)
+        {
+            OpenClSource.MakeCanonical(openCl);
+        }
+        else if (compiled is PTXCompiledKernel ptx)
+        {
+            PtxTarget.Complete(ptx);
+        }
+
+        // Kernels are compiled on threads of their own, and CUDA's driver wants each of them bound.
+        accelerator.Bind();
+        return accelerator.LoadKernel(compiled).CreateLauncherDelegate<TLauncher>();
+    }
+
+    private static bool IsRejection(Exception e) => e is AcceleratorException or InternalCompilerException or NotSupportedException;
 
     /// <summary>The line that says what is wrong: the first one with an error, or else the first one.</summary>
     internal static string? FirstLine(string messages)

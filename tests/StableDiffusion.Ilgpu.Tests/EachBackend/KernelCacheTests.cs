@@ -1,3 +1,8 @@
+using ILGPU;
+using ILGPU.Backends;
+using ILGPU.Backends.EntryPoints;
+using ILGPU.Backends.OpenCL;
+using ILGPU.Runtime;
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
@@ -56,6 +61,36 @@ public sealed class KernelCacheTests
         Assert.All(files, file => Assert.NotEqual(LongAgo, File.GetLastWriteTimeUtc(file)));
     }
 
+    /// <summary>A text that is sound as a file, and that the driver's compiler rejects.</summary>
+    [Fact]
+    public void A_kernel_that_the_driver_rejects_is_compiled()
+    {
+        if (ComputeDevice.All.FirstOrDefault(d => d.Kind == DeviceKind.OpenCl) is not { } device)
+        {
+            Assert.Skip("no OpenCL device");
+            return;
+        }
+
+        using var folder = new TemporaryFolder();
+        var cache = new KernelCache(folder.Path);
+        var session = OpenDevices.Get(device);
+        var accelerator = session.Accelerator;
+        var entry = EntryPointDescription.FromExplicitlyGroupedKernel(((Action<ArrayView<float>>)Double).Method);
+        var compiled = accelerator.GetBackend().Compile(entry, default);
+        OpenClSource.FindSource(typeof(CLCompiledKernel))!.SetValue(compiled, "no OpenCL C");
+        cache.Keep(accelerator, entry, default, compiled);
+        Assert.Equal("no OpenCL C", ((CLCompiledKernel)cache.Find(accelerator, entry, default)!).Source);
+
+        var kernel = KernelLoading.Load<Action<AcceleratorStream, KernelConfig, ArrayView<float>>>(accelerator, "double", Double, cache: cache);
+        using var values = session.Upload<float>([1, 2, 3]);
+        kernel(session.Stream, new KernelConfig(3, 1), values.View);
+        var doubled = new float[3];
+        values.View.SubView(0, 3).CopyToCPU(session.Stream, doubled);
+        session.Stream.Synchronize();
+        Assert.Equal([2, 4, 6], doubled);
+        Assert.NotEqual("no OpenCL C", ((CLCompiledKernel)cache.Find(accelerator, entry, default)!).Source);
+    }
+
     [Theory]
     [MemberData(nameof(Backends))]
     public void A_folder_that_cannot_be_written_is_not_used(string backend)
@@ -88,6 +123,8 @@ public sealed class KernelCacheTests
         Assert.True(File.Exists(Path.Combine(folder[builds[1]], "letter")) && File.Exists(Path.Combine(folder["letters"], "letter")));
         Assert.Equal(device.Kind == DeviceKind.Cpu ? 7 : 6, folder.Entries.Length);
     }
+
+    private static void Double(ArrayView<float> values) => values[Grid.IdxX] *= 2;
 
     private static float[] Draw(string name, string? cache)
     {
