@@ -25,7 +25,7 @@ internal sealed class CpuLaunches : ILaunchRecorder
     /// <summary>What is launched on this stream is recorded.</summary>
     private readonly AcceleratorStream stream;
 
-    private List<RecordedKernel>? recording;
+    private List<BoundKernel>? recording;
 
     private CpuLaunches(CPUAccelerator accelerator, Action<CPUAcceleratorTask> launch)
     {
@@ -57,14 +57,14 @@ internal sealed class CpuLaunches : ILaunchRecorder
         AcceleratorStream on, Action<TArguments, ArrayView<float>, ArrayView<int>> kernel, in TArguments arguments, ArrayView<float> scratch, ArrayView<int> counter)
         where TArguments : struct
     {
-        var launched = new RecordedKernel<TArguments>(kernel, arguments, scratch, counter);
+        var bound = new BoundKernel<TArguments>(kernel, arguments, scratch, counter);
         if (on == stream)
         {
-            recording!.Add(launched);
+            recording!.Add(bound);
         }
         else
         {
-            launch(new KernelTask(launched, config));
+            launch(new KernelTask(bound, config));
         }
     }
 
@@ -79,15 +79,16 @@ internal sealed class CpuLaunches : ILaunchRecorder
 
     public void Dispose() => stream.Dispose();
 
-    private abstract class RecordedKernel
+    /// <summary>A kernel and its arguments.</summary>
+    private abstract class BoundKernel
     {
         public abstract void Reset();
 
         public abstract void Run();
     }
 
-    private sealed class RecordedKernel<TArguments>(
-        Action<TArguments, ArrayView<float>, ArrayView<int>> kernel, TArguments arguments, ArrayView<float> scratch, ArrayView<int> counter) : RecordedKernel
+    private sealed class BoundKernel<TArguments>(
+        Action<TArguments, ArrayView<float>, ArrayView<int>> kernel, TArguments arguments, ArrayView<float> scratch, ArrayView<int> counter) : BoundKernel
         where TArguments : struct
     {
         public override void Reset() => counter[0] = 0;
@@ -95,18 +96,18 @@ internal sealed class CpuLaunches : ILaunchRecorder
         public override void Run() => kernel(arguments, scratch, counter);
     }
 
-    private sealed class KernelTask(RecordedKernel kernel, KernelConfig config) : CPUAcceleratorTask(Run, config, new(config, default(SharedMemorySpecification)))
+    private sealed class KernelTask(BoundKernel kernel, KernelConfig config) : CPUAcceleratorTask(Run, config, new(config, default(SharedMemorySpecification)))
     {
-        private readonly RecordedKernel kernel = kernel;
+        private readonly BoundKernel kernel = kernel;
 
         private static void Run(CPUAcceleratorTask task, int index) => ((KernelTask)task).kernel.Run();
     }
 
     /// <summary>One launch of all kernels.</summary>
-    private sealed class ProgramTask(RecordedKernel[] kernels, GroupMeeting meeting, KernelConfig config)
+    private sealed class ProgramTask(BoundKernel[] kernels, GroupMeeting meeting, KernelConfig config)
         : CPUAcceleratorTask(Run, config, new(config, default(SharedMemorySpecification)))
     {
-        private readonly RecordedKernel[] kernels = kernels;
+        private readonly BoundKernel[] kernels = kernels;
         private readonly GroupMeeting meeting = meeting;
 
         private static void Run(CPUAcceleratorTask task, int index)
@@ -123,7 +124,7 @@ internal sealed class CpuLaunches : ILaunchRecorder
         }
     }
 
-    private sealed class Recorded(CpuLaunches launches, RecordedKernel[] kernels) : IRecordedLaunches
+    private sealed class Recorded(CpuLaunches launches, BoundKernel[] kernels) : IRecordedLaunches
     {
         public void Launch(AcceleratorStream stream, CancellationToken cancellationToken)
         {

@@ -38,7 +38,9 @@ internal sealed class KernelCache(string folder)
 
     private static readonly PropertyInfo? EntryPointOf = typeof(CompiledKernel).GetProperty("EntryPoint", BindingFlags.Instance | BindingFlags.NonPublic);
 
-    private readonly string build = Path.Combine(folder, Hash(string.Join('|', Builds())));
+    /// <summary>The folder of this build's kernels. The processor, which compiles none, never asks for it.</summary>
+    private string Build => field ??= Path.Combine(
+        folder, Hash($"{typeof(KernelCache).Module.ModuleVersionId} {typeof(Context).Module.ModuleVersionId}"));
 
     /// <summary>Whether this version of ILGPU lets kernels be put together again.</summary>
     public static bool IsAvailable => MakePtx is not null && Types is not null && EntryPointOf is not null;
@@ -72,9 +74,6 @@ internal sealed class KernelCache(string folder)
         }
     }
 
-    private static IEnumerable<Guid> Builds() =>
-        new[] { typeof(KernelCache), typeof(Context), typeof(ILGPU.Algorithms.XMath) }.Select(t => t.Module.ModuleVersionId);
-
     private static string Hash(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..HashLength];
 
     private static string DeviceKey(Accelerator accelerator) => accelerator switch
@@ -90,7 +89,7 @@ internal sealed class KernelCache(string folder)
     private string FileOf(Accelerator accelerator, EntryPointDescription entry, in KernelSpecialization specialization)
     {
         var method = entry.MethodSource;
-        return Path.Combine(build, Hash(string.Join('|',
+        return Path.Combine(Build, Hash(string.Join('|',
             DeviceKey(accelerator), method.DeclaringType!.AssemblyQualifiedName, method.ToString(), specialization.MaxNumThreadsPerGroup, specialization.MinNumGroupsPerMultiprocessor)));
     }
 
@@ -130,8 +129,8 @@ internal sealed class KernelCache(string folder)
         var part = $"{file}.{Guid.NewGuid():N}";
         try
         {
-            var isFirst = !Directory.Exists(build);
-            Directory.CreateDirectory(build);
+            var isFirst = !Directory.Exists(Build);
+            Directory.CreateDirectory(Build);
             using (var packed = new BrotliStream(File.Create(part), CompressionLevel.Fastest))
             {
                 packed.Write(SHA256.HashData(content));

@@ -147,15 +147,7 @@ internal sealed class TensorAttentionText
         for (var m = 0; m < shape.RowTiles; m++)
         {
             softmax.Approach(m, keys / 8, $"{label}_WEIGH{m}");
-            if (m == 0)
-            {
-                ptx.Mix(() => softmax.Weigh(0, keys / 8), () => Scores(1, keys));
-            }
-            else
-            {
-                ptx.Mix(() => softmax.Weigh(m, keys / 8), () => Values(m - 1, keys));
-            }
-
+            ptx.Mix(() => softmax.Weigh(m, keys / 8), () => Beside(m, keys));
             softmax.Outgrown(m);
             ptx.Line($"@p bra {label}_REFER{m};");
             ptx.Line($"{label}_COUNT{m}:");
@@ -163,6 +155,20 @@ internal sealed class TensorAttentionText
         }
 
         Values(shape.RowTiles - 1, keys);
+    }
+
+    /// <summary>What is multiplied while a row tile's weights are computed.</summary>
+    private void Beside(int m, int keys)
+    {
+        if (m > 0)
+        {
+            Values(m - 1, keys);
+        }
+
+        if (m + 1 < shape.RowTiles)
+        {
+            Scores(m + 1, keys);
+        }
     }
 
     /// <summary>What happens seldom to a block's row tiles: their scores once more, with other references.</summary>
@@ -181,11 +187,6 @@ internal sealed class TensorAttentionText
 
     private void Scores(int m, int keys)
     {
-        if (m == shape.RowTiles)
-        {
-            return;
-        }
-
         for (var step = 0; step < ChannelSteps; step++)
         {
             for (var keyTile = 0; keyTile < keys / 8; keyTile += 2)
