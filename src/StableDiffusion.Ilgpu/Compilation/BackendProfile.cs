@@ -88,7 +88,7 @@ internal static class BackendProfile
     private static void RegisterOpenCl(Context.Builder builder)
     {
         ClVectorCode.Register(builder);
-        ClHalfBitsCode.Register(builder);
+        ClMathCode.Register(builder);
     }
 
     private static KernelSet<T> Kernels<T, TFormat, TSimdFormat>(DeviceSession device, LeafKind leaf, KernelCache? cache = null)

@@ -65,5 +65,8 @@ internal struct AttentionArguments<T> where T : unmanaged
     public readonly int Scratch =>
         KeyScratch + ValueScratch + (BlockKeys * Tile.Columns) + UnitScratch + (LaneBlocks * ((2 * LaneScratch) + StateScratch));
 
+    /// <summary>Whether all heads are aligned and whole for work-items that read eight channels at a time.</summary>
+    public readonly bool IsChunked => ((Query | Key | Value | (long)(QueryPitch | KeyPitch | ValuePitch | HeadSize)) & (Float8.Length - 1)) == 0;
+
     public const int UnitScratch = ((2 * Tile.Columns) + 1) * Tile.Columns;
 }

@@ -1,6 +1,5 @@
 using ILGPU;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
-using StableDiffusion.Ilgpu.Kernels.Pointwise;
 
 namespace StableDiffusion.Ilgpu.Kernels.Attention;
 
@@ -12,23 +11,20 @@ namespace StableDiffusion.Ilgpu.Kernels.Attention;
 /// </summary>
 internal static class GpuAttentionKernel<T, TFormat>
     where T : unmanaged
-    where TFormat : struct, IFormat<T>
+    where TFormat : struct, IGpuFormat<T>
 {
-    private const int WorkItems = 64;
+    private const int WorkItems = GpuAttentionTile<T, TFormat>.WorkItems;
 
     /// <summary>Queries of a group: one a work-item in the softmax.</summary>
     private const int BlockQueries = WorkItems;
 
-    private const int BlockKeys = 32;
+    private const int BlockKeys = GpuAttentionTile<T, TFormat>.BlockKeys;
 
     /// <summary>Channels that are multiplied at a time; also the output's columns that four work-items hold together.</summary>
-    private const int Depth = 16;
+    private const int Depth = GpuAttentionTile<T, TFormat>.Depth;
 
-    /// <summary>Columns of the output that one group computes.</summary>
-    private const int MostColumns = 5 * Depth;
-
-    /// <summary>Channels, and keys, that are multiplied without a look at the loop's end; zeros fill them up.</summary>
-    private const int Unrolled = 2;
+    private const int MostColumns = GpuAttentionTile<T, TFormat>.MostColumns;
+    private const int Unrolled = GpuAttentionTile<T, TFormat>.Unrolled;
 
     private const int QueryPitch = BlockQueries + 4;
     private const int KeyPitch = BlockKeys + 4;
@@ -64,11 +60,11 @@ internal static class GpuAttentionKernel<T, TFormat>
             var keys = IntrinsicMath.Min(BlockKeys, visible - firstKey);
             Score(a, item, head, firstQuery, queries, firstKey, keys, staged, scores);
             Group.Barrier();
-            LoadValues(a, item, head, firstColumn, columns, firstKey, keys, staged.Cast<float>());
+            GpuAttentionTile<T, TFormat>.LoadValues(a, item, head, firstColumn, columns, firstKey, keys, staged);
             var last = a.Causal != 0 ? IntrinsicMath.Min(keys, firstQuery + Group.IdxX - firstKey + 1) : keys;
             var before = maximum;
             maximum = Maximum(scores.Cast<float>(), last, before);
-            var rescale = PointwiseMath.Exp2(before - maximum);
+            var rescale = default(TFormat).Exp2(before - maximum);
             sum = (sum * rescale) + Weigh(scores.Cast<float>(), keys, last, maximum);
             factors.Cast<float>()[Group.IdxX] = rescale;
             Group.Barrier();
@@ -156,8 +152,8 @@ internal static class GpuAttentionKernel<T, TFormat>
         {
             var count = IntrinsicMath.Min(Depth, a.HeadSize - channel);
             Group.Barrier();
-            Load(a, query + channel, a.QueryPitch, queries, BlockQueries, count, a.Scale, staged.Cast<float>(), 0, QueryPitch);
-            Load(a, key + channel, a.KeyPitch, keys, BlockKeys, count, 1f, staged.Cast<float>(), KeysAt, KeyPitch);
+            GpuAttentionTile<T, TFormat>.LoadTurned(
+                a, query + channel, queries, QueryPitch, key + channel, keys, KeyPitch, count, staged.Cast<float>(), KeysAt);
             Group.Barrier();
             for (var k = 0; k < count; k += Unrolled)
             {
@@ -177,58 +173,6 @@ internal static class GpuAttentionKernel<T, TFormat>
 
     private static Float8 LoadPair(ArrayView<Float4> vectors, int index) => new() { Low = vectors[index], High = vectors[index + 1] };
 
-    /// <summary>
-    /// Turned: channel k of row r goes to k * pitch + r; zeros in rows that are not there. A work-item reads four rows at once, so that it waits for
-    /// memory once.
-    /// </summary>
-    private static void Load(
-        AttentionArguments<T> a, long source, int sourcePitch, int rows, int allRows, int count, float factor, ArrayView<float> target, int offset, int pitch)
-    {
-        var k = Group.IdxX % Depth;
-        if (k < Tile.RoundUp(count, Unrolled))
-        {
-            var present = k < count ? rows : 0;
-            for (var row = Group.IdxX / Depth; row < allRows; row += 4 * Step)
-            {
-                var value0 = Load(a, source + k, sourcePitch, row, present);
-                var value1 = Load(a, source + k, sourcePitch, row + Step, present);
-                var value2 = Load(a, source + k, sourcePitch, row + (2 * Step), present);
-                var value3 = Load(a, source + k, sourcePitch, row + (3 * Step), present);
-                var at = offset + (k * pitch) + row;
-                target[at] = value0 * factor;
-                target[at + Step] = value1 * factor;
-                target[at + (2 * Step)] = value2 * factor;
-                target[at + (3 * Step)] = value3 * factor;
-            }
-        }
-    }
-
-    /// <summary>[key, column], the columns rounded up to what work-items hold together, with zeros; so are keys that are not there.</summary>
-    private static void LoadValues(
-        AttentionArguments<T> a, int item, int head, int firstColumn, int columns, int firstKey, int keys, ArrayView<float> target)
-    {
-        var source = a.Value + ((((long)item * a.Keys) + firstKey) * a.ValuePitch) + (head * a.HeadSize) + firstColumn;
-        for (var column = Group.IdxX % Depth; column < Tile.RoundUp(columns, Depth); column += Depth)
-        {
-            var present = column < columns ? keys : 0;
-            for (var key = Group.IdxX / Depth; key < BlockKeys; key += 4 * Step)
-            {
-                var value0 = Load(a, source + column, a.ValuePitch, key, present);
-                var value1 = Load(a, source + column, a.ValuePitch, key + Step, present);
-                var value2 = Load(a, source + column, a.ValuePitch, key + (2 * Step), present);
-                var value3 = Load(a, source + column, a.ValuePitch, key + (3 * Step), present);
-                var at = (key * MostColumns) + column;
-                target[at] = value0;
-                target[at + (Step * MostColumns)] = value1;
-                target[at + (2 * Step * MostColumns)] = value2;
-                target[at + (3 * Step * MostColumns)] = value3;
-            }
-        }
-    }
-
-    private static float Load(AttentionArguments<T> a, long source, int pitch, int row, int rows) =>
-        row < rows ? default(TFormat).Load(a.Arena, source + ((long)row * pitch)) : 0f;
-
     private static float Maximum(ArrayView<float> scores, int keys, float maximum)
     {
         for (var key = 0; key < keys; key++)
@@ -247,7 +191,7 @@ internal static class GpuAttentionKernel<T, TFormat>
         for (var key = 0; key < Tile.RoundUp(keys, Unrolled); key++)
         {
             var at = (key * QueryPitch) + Group.IdxX;
-            var weight = key < last ? PointwiseMath.Exp2(scores[at] - maximum) : 0f;
+            var weight = key < last ? default(TFormat).Exp2(scores[at] - maximum) : 0f;
             scores[at] = weight;
             sum += weight;
         }

@@ -71,6 +71,13 @@ internal struct GemmArguments<T> where T : unmanaged
     public readonly bool IsPointwise =>
         Kernel == 1 && Stride == 1 && Height == SourceHeight && Width == SourceWidth && OutputPixels == Height * Width;
 
+    /// <summary>Whether a pixel's channels are aligned and whole for work-items that read eight values at a time.</summary>
+    public readonly bool IsSourceChunked => ((Source | (long)(SourcePitch | Channels)) & (Float8.Length - 1)) == 0;
+
+    /// <summary>Whether target, residual and item bias are aligned for work-items that move eight columns at a time.</summary>
+    public readonly bool IsTargetChunked =>
+        ((Target | Residual | ItemBias | (long)(TargetPitch | ResidualPitch | ItemBiasPitch)) & (Float8.Length - 1)) == 0;
+
     /// <summary>
     /// The source's pixel that an output pixel sees through one tap of the window, counted over all items; -1 where it sees zeros, and beyond the
     /// last row.

@@ -67,7 +67,15 @@ internal struct TensorColumns
         var target = a.Target + ((long)row * a.TargetPitch) + column;
         if (IsVector(t))
         {
-            Format.StoreChunk(a.Arena, target, Finish(a, values, gates, ItemBias(a, row), residual));
+            Float8 itemBias = default;
+            if (a.Epilogue.HasItemBias != 0)
+            {
+                itemBias = Format.LoadChunk(a.Arena, ItemBias(a, row));
+            }
+
+            values = GpuRows.Finish<ushort, GpuHalfFormat<CudaHalfConversion>>(
+                a.Epilogue, values, gates, itemBias, GpuHalfFormat<CudaHalfConversion>.Widen(residual));
+            Format.StoreChunk(a.Arena, target, values);
             return;
         }
 
@@ -78,36 +86,6 @@ internal struct TensorColumns
                 a.Epilogue, Float8.Get(values, i), Float8.Get(gates, i), a.Arena, ItemBias(a, row) + i, a.Arena, Residual(a, row) + i);
             Format.Store(a.Arena, target + i, value);
         }
-    }
-
-    private static Float8 Finish(GemmArguments<ushort> a, Float8 values, Float8 gates, long itemBias, HalfChunk residual)
-    {
-        if (a.Epilogue.HasItemBias != 0)
-        {
-            values = Float8.Add(values, Format.LoadChunk(a.Arena, itemBias));
-        }
-
-        if (a.Epilogue.Geglu != 0)
-        {
-            values = Float8.Multiply(values, Format.Gelu(gates));
-        }
-
-        if (a.Epilogue.HasResidual != 0 && a.Epilogue.ActivatesSum != 0)
-        {
-            values = Float8.Add(values, GpuHalfFormat<CudaHalfConversion>.Widen(residual));
-        }
-
-        if (a.Epilogue.Activation != (int)Activation.None && (a.Epilogue.Geglu == 0 || a.Epilogue.ActivatesSum != 0))
-        {
-            values = Format.Activate(values, a.Epilogue.Activation);
-        }
-
-        if (a.Epilogue.HasResidual != 0 && a.Epilogue.ActivatesSum == 0)
-        {
-            values = Float8.Add(values, GpuHalfFormat<CudaHalfConversion>.Widen(residual));
-        }
-
-        return values;
     }
 
     private readonly bool IsVector(TensorGemmArguments t) => t.Vectors != 0 && Count == 8;

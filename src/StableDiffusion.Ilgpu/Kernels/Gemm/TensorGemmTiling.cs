@@ -57,9 +57,7 @@ internal static class TensorGemmTiling
             SplitBlocks = splitBlocks,
             HeightRatio = Ratio(a.SourceHeight, a.Height),
             WidthRatio = Ratio(a.SourceWidth, a.Width),
-            Vectors = a.Target % Align == 0 && a.TargetPitch % Align == 0
-                && (a.Epilogue.HasResidual == 0 || (a.Residual % Align == 0 && a.ResidualPitch % Align == 0))
-                && (a.Epilogue.HasItemBias == 0 || (a.ItemBias % Align == 0 && a.ItemBiasPitch % Align == 0)) ? 1 : 0,
+            Vectors = a.IsTargetChunked ? 1 : 0,
         };
     }
 

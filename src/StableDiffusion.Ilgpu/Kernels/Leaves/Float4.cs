@@ -11,10 +11,10 @@ internal struct Float4
     /// <summary>sums + factor * values.</summary>
     public static Float4 MultiplyAdd(Float4 sums, float factor, Float4 values)
     {
-        sums.X += factor * values.X;
-        sums.Y += factor * values.Y;
-        sums.Z += factor * values.Z;
-        sums.W += factor * values.W;
+        sums.X = DeviceMath.MultiplyAdd(factor, values.X, sums.X);
+        sums.Y = DeviceMath.MultiplyAdd(factor, values.Y, sums.Y);
+        sums.Z = DeviceMath.MultiplyAdd(factor, values.Z, sums.Z);
+        sums.W = DeviceMath.MultiplyAdd(factor, values.W, sums.W);
         return sums;
     }
 

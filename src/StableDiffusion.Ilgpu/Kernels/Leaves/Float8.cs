@@ -1,3 +1,5 @@
+using ILGPU;
+
 namespace StableDiffusion.Ilgpu.Kernels.Leaves;
 
 /// <summary>Eight values, of two fours that need not be neighbours.</summary>
@@ -28,6 +30,19 @@ internal struct Float8
         new() { Low = Float4.Subtract(left.Low, right.Low), High = Float4.Subtract(left.High, right.High) };
 
     public static Float8 Fill(float value) => new() { Low = Float4.Fill(value), High = Float4.Fill(value) };
+
+    /// <summary>Each value a pitch further than the one before.</summary>
+    public static void StoreColumn(Float8 values, ArrayView<float> target, int first, int pitch)
+    {
+        target[first] = values.Low.X;
+        target[first + pitch] = values.Low.Y;
+        target[first + (2 * pitch)] = values.Low.Z;
+        target[first + (3 * pitch)] = values.Low.W;
+        target[first + (4 * pitch)] = values.High.X;
+        target[first + (5 * pitch)] = values.High.Y;
+        target[first + (6 * pitch)] = values.High.Z;
+        target[first + (7 * pitch)] = values.High.W;
+    }
 
     public static float Get(Float8 values, int index) => Float4.Get(index < 4 ? values.Low : values.High, index % 4);
 }

@@ -17,8 +17,17 @@ internal interface IGpuFormat<T> : IFormat<T> where T : unmanaged
     /// <summary>Eight values. The index is a multiple of 8, and the view starts at a multiple of 16 bytes.</summary>
     Float8 LoadChunk(ArrayView<T> source, long index);
 
-    /// <summary>As <see cref="LoadChunk"/>.</summary>
+    /// <summary>As <see cref="LoadChunk(ArrayView{T}, long)"/>, or zeros: so no branch stands between a work-item's reads.</summary>
+    /// <param name="source">Memory.</param>
+    /// <param name="index">Where the values lie; where there are none, where any do.</param>
+    /// <param name="present">All bits set where the values are there, else none.</param>
+    Float8 LoadChunk(ArrayView<T> source, long index, int present);
+
+    /// <summary>As <see cref="LoadChunk(ArrayView{T}, long)"/>.</summary>
     void StoreChunk(ArrayView<T> target, long index, Float8 values);
+
+    /// <summary>2^x for x up to 0, as precise as the format can tell. Below -126 it may be 0, or 2^-126.</summary>
+    float Exp2(float x);
 
     /// <summary>A value of <see cref="Activation"/>, as precise as the format can tell; so are those below.</summary>
     Float8 Activate(Float8 values, int activation);
@@ -65,6 +74,12 @@ internal struct FloatFormat : IGpuFormat<float>
         return new Float8 { Low = vectors[index >> 2], High = vectors[(index >> 2) + 1] };
     }
 
+    public readonly Float8 LoadChunk(ArrayView<float> source, long index, int present)
+    {
+        var values = LoadChunk(source, index);
+        return new Float8 { Low = Keep(values.Low, (uint)present), High = Keep(values.High, (uint)present) };
+    }
+
     public readonly void StoreChunk(ArrayView<float> target, long index, Float8 values)
     {
         var vectors = target.Cast<Float4>();
@@ -72,9 +87,16 @@ internal struct FloatFormat : IGpuFormat<float>
         vectors[(index >> 2) + 1] = values.High;
     }
 
+    public readonly float Exp2(float x) => PointwiseMath.Exp2(x);
+
     public readonly Float8 Activate(Float8 values, int activation) => ChunkMath.Activate(values, activation);
 
     public readonly Float8 Silu(Float8 values) => ChunkMath.Silu(values);
 
     public readonly Float8 Gelu(Float8 values) => ChunkMath.Gelu(values);
+
+    private static Float4 Keep(Float4 values, uint bits) =>
+        new() { X = Keep(values.X, bits), Y = Keep(values.Y, bits), Z = Keep(values.Z, bits), W = Keep(values.W, bits) };
+
+    private static float Keep(float value, uint bits) => Interop.IntAsFloat(Interop.FloatAsInt(value) & bits);
 }

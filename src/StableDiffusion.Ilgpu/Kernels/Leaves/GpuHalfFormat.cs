@@ -18,8 +18,8 @@ internal interface IHalfConversion
     /// <returns>Two patterns.</returns>
     int NarrowPair(float lower, float upper);
 
-    /// <summary>e^x to a few millionths of it. Beyond ±87 it may be 0 or infinite.</summary>
-    float Exp(float x);
+    /// <summary>2^x to a few millionths of it. Beyond ±126 it may be 0 or infinite.</summary>
+    float Exp2(float x);
 
     /// <summary>1 / x for x from 1 on, to a few millionths of it. Beyond 2^126 it may be 0.</summary>
     float Reciprocal(float x);
@@ -33,6 +33,18 @@ internal struct GpuHalfFormat<TConversion> : IGpuFormat<ushort> where TConversio
     public readonly void Store(ArrayView<ushort> target, long index, float value) => target[index] = (ushort)default(TConversion).Narrow(value);
 
     public readonly Float8 LoadChunk(ArrayView<ushort> source, long index) => Widen(Read(source, index));
+
+    public readonly Float8 LoadChunk(ArrayView<ushort> source, long index, int present)
+    {
+        var chunk = Read(source, index);
+        return Widen(new HalfChunk
+        {
+            First = chunk.First & present,
+            Second = chunk.Second & present,
+            Third = chunk.Third & present,
+            Fourth = chunk.Fourth & present,
+        });
+    }
 
     /// <summary>A chunk as it lies in memory, for what is needed only later.</summary>
     public static HalfChunk Read(ArrayView<ushort> source, long index) => source.Cast<HalfChunk>()[index >> 3];
@@ -49,6 +61,8 @@ internal struct GpuHalfFormat<TConversion> : IGpuFormat<ushort> where TConversio
             Fourth = default(TConversion).NarrowPair(values.High.Z, values.High.W),
         };
     }
+
+    public readonly float Exp2(float x) => default(TConversion).Exp2(x);
 
     public readonly Float8 Activate(Float8 values, int activation) => HalfMath<TConversion>.Activate(values, activation);
 

@@ -12,6 +12,10 @@ internal static class ChunkMath
 
     public static Float8 Gelu(Float8 values) => new() { Low = Gelu(values.Low), High = Gelu(values.High) };
 
+    public static Float8 Relu(Float8 values) => new() { Low = Relu(values.Low), High = Relu(values.High) };
+
+    public static Float8 SoftClamp(Float8 values) => new() { Low = SoftClamp(values.Low), High = SoftClamp(values.High) };
+
     private static Float4 Activate(Float4 values, int activation) => new()
     {
         X = PointwiseMath.Activate(values.X, activation),
@@ -34,5 +38,21 @@ internal static class ChunkMath
         Y = PointwiseMath.Gelu(values.Y),
         Z = PointwiseMath.Gelu(values.Z),
         W = PointwiseMath.Gelu(values.W),
+    };
+
+    private static Float4 Relu(Float4 values) => new()
+    {
+        X = PointwiseMath.Relu(values.X),
+        Y = PointwiseMath.Relu(values.Y),
+        Z = PointwiseMath.Relu(values.Z),
+        W = PointwiseMath.Relu(values.W),
+    };
+
+    private static Float4 SoftClamp(Float4 values) => new()
+    {
+        X = PointwiseMath.SoftClamp(values.X),
+        Y = PointwiseMath.SoftClamp(values.Y),
+        Z = PointwiseMath.SoftClamp(values.Z),
+        W = PointwiseMath.SoftClamp(values.W),
     };
 }

@@ -14,8 +14,9 @@ internal static class HalfMath<TConversion> where TConversion : struct, IHalfCon
         (int)Activation.Silu => Silu(values),
         (int)Activation.Gelu => Gelu(values),
         (int)Activation.QuickGelu => new() { Low = QuickGelu(values.Low), High = QuickGelu(values.High) },
-        (int)Activation.None => values,
-        _ => ChunkMath.Activate(values, activation),
+        (int)Activation.Relu => ChunkMath.Relu(values),
+        (int)Activation.SoftClamp => ChunkMath.SoftClamp(values),
+        _ => values,
     };
 
     public static Float8 Silu(Float8 values) => new() { Low = Silu(values.Low), High = Silu(values.High) };
@@ -42,7 +43,7 @@ internal static class HalfMath<TConversion> where TConversion : struct, IHalfCon
         return x < 0 ? tail : x - tail;
     }
 
-    private static float Exp(float x) => default(TConversion).Exp(x);
+    private static float Exp(float x) => default(TConversion).Exp2(x * PointwiseMath.Log2E);
 
     private static float Reciprocal(float x) => default(TConversion).Reciprocal(x);
 }

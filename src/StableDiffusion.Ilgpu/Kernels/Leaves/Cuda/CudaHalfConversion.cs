@@ -1,5 +1,4 @@
 using ILGPU;
-using StableDiffusion.Ilgpu.Kernels.Pointwise;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
@@ -12,7 +11,7 @@ internal struct CudaHalfConversion : IHalfConversion
 
     public readonly int NarrowPair(float lower, float upper) => CudaMath.NarrowPair(lower, upper);
 
-    public readonly float Exp(float x) => CudaMath.Exp2(x * PointwiseMath.Log2E);
+    public readonly float Exp2(float x) => CudaMath.Exp2(x);
 
     public readonly float Reciprocal(float x) => CudaMath.Reciprocal(x);
 }

@@ -28,7 +28,7 @@ internal static class CudaMath
 }
 
 /// <summary>
-/// Writes the instructions where a kernel calls <see cref="CudaMath"/>. ILGPU finds these methods by their names, those of the calls. Text of
+/// Writes the instructions where a kernel calls <see cref="CudaMath"/> or <see cref="DeviceMath"/>. ILGPU finds these methods by their names, those of the calls. Text of
 /// <see cref="PtxCode"/> would not do: it has results in memory only.
 /// </summary>
 internal static class CudaMathCode
@@ -36,7 +36,7 @@ internal static class CudaMathCode
     /// <summary>Must run for every context in which kernels with <see cref="CudaHalfConversion"/> are compiled.</summary>
     public static void Register(Context.Builder builder)
     {
-        foreach (var call in typeof(CudaMath).GetMethods().Where(m => m.IsDefined(typeof(IntrinsicImplementationAttribute), false)))
+        foreach (var call in new[] { typeof(CudaMath), typeof(DeviceMath) }.SelectMany(type => type.GetMethods()).Where(m => m.IsDefined(typeof(IntrinsicImplementationAttribute), false)))
         {
             builder.GetIntrinsicManager().RegisterMethod(
                 call, new PTXIntrinsic(typeof(CudaMathCode), call.Name, IntrinsicImplementationMode.GenerateCode));
@@ -49,6 +49,9 @@ internal static class CudaMathCode
 
     public static void NarrowPair(PTXBackend backend, PTXCodeGenerator generator, Value value) =>
         Write(generator, value, "cvt.rn.f16x2.f32", value[1], value[0]);
+
+    public static void MultiplyAdd(PTXBackend backend, PTXCodeGenerator generator, Value value) =>
+        Write(generator, value, "fma.rn.f32", value[0], value[1], value[2]);
 
     private static void Write(PTXCodeGenerator generator, Value value, string instruction, params ReadOnlySpan<Value> operands)
     {

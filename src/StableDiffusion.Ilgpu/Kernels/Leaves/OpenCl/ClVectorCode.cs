@@ -163,7 +163,7 @@ internal static class ClBlock
     internal static string Text(CLCodeGenerator generator, ValueReference node) => generator.Load(node.Resolve()) switch
     {
         VariableAllocator.ConstantVariable constant => constant.Value.BasicValueType == BasicValueType.Float32
-            ? $"{constant.Value.Float32Value:R}f" : $"{constant.Value.Int32Value}",
+            ? $"as_float(0x{BitConverter.SingleToUInt32Bits(constant.Value.Float32Value):X8}u)" : $"{constant.Value.Int32Value}",
         var variable => variable.VariableName,
     };
 }
