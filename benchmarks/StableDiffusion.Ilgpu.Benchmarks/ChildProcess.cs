@@ -40,6 +40,12 @@ internal sealed record ChildProcess(int ExitCode, string Output, string Error, T
         }
     }
 
+    /// <summary>Where a program of this name lies on the PATH; null if it does not.</summary>
+    public static string? OnPath(string program) => (Environment.GetEnvironmentVariable("PATH") ?? "")
+        .Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
+        .Select(folder => Path.Combine(folder, OperatingSystem.IsWindows() ? $"{program}.exe" : program))
+        .FirstOrDefault(File.Exists);
+
     /// <summary>Runs this program again with other arguments.</summary>
     public static ChildProcess RunSelf(IEnumerable<string> arguments)
     {

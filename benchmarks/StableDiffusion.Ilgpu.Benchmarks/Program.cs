@@ -2,6 +2,7 @@ using System.CommandLine;
 using StableDiffusion.Ilgpu;
 using StableDiffusion.Ilgpu.Benchmarks;
 using StableDiffusion.Ilgpu.Benchmarks.Compare;
+using StableDiffusion.Ilgpu.Benchmarks.OpenCl;
 using StableDiffusion.Ilgpu.Benchmarks.Ptx;
 using StableDiffusion.Ilgpu.Benchmarks.Serving;
 
@@ -12,6 +13,7 @@ var root = new RootCommand("Benchmarks. Every number comes with the device, the 
     ServeCommand.Create(),
     KernelsCommand.Create(),
     PtxCommand.Create(),
+    ClCodeCommand.Create(),
     LoadCommand.Create(),
     StartCommand.Create(),
     MicroCommand.Create(),

@@ -23,14 +23,14 @@ internal sealed partial class Ptxas
             throw new StableDiffusionException($"--ptxas {path}: there is no such file; it is a part of NVIDIA's CUDA toolkit");
         }
 
-        var assembler = path ?? OnPath("ptxas");
+        var assembler = path ?? ChildProcess.OnPath("ptxas");
         if (assembler is null)
         {
             return null;
         }
 
         var beside = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(assembler))!, "nvdisasm");
-        return new Ptxas(assembler, File.Exists(beside) ? beside : OnPath("nvdisasm"));
+        return new Ptxas(assembler, File.Exists(beside) ? beside : ChildProcess.OnPath("nvdisasm"));
     }
 
     /// <summary>The release, as the program names it.</summary>
@@ -64,11 +64,6 @@ internal sealed partial class Ptxas
     }
 
     private static int Number(Regex pattern, string report) => pattern.Match(report) is { Success: true } match ? int.Parse(match.Groups[1].ValueSpan) : 0;
-
-    private static string? OnPath(string program) => (Environment.GetEnvironmentVariable("PATH") ?? "")
-        .Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
-        .Select(folder => Path.Combine(folder, OperatingSystem.IsWindows() ? $"{program}.exe" : program))
-        .FirstOrDefault(File.Exists);
 
     [GeneratedRegex(@"Used (\d+) registers")]
     private static partial Regex Registers();

@@ -53,7 +53,11 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
     public override Launcher<WinogradArguments<T>> Winograd => throw new NotSupportedException();
 
     public override Launcher<AttentionArguments<T>> Attention =>
-        Get<AttentionArguments<T>>(nameof(Attention), GpuAttentionKernel<T, TFormat>.Run, GpuAttentionKernel<T, TFormat>.Shape);
+        Get<AttentionArguments<T>>("wide attention", GpuAttentionKernel<T, TFormat>.RunWide, GpuAttentionKernel<T, TFormat>.WideShape);
+
+    public override Launcher<AttentionArguments<T>> AttentionFor(in AttentionArguments<T> attention) =>
+        attention.HeadSize > GpuAttentionKernel<T, TFormat>.NarrowColumns ? Attention
+        : Get<AttentionArguments<T>>("narrow attention", GpuAttentionKernel<T, TFormat>.RunNarrow, GpuAttentionKernel<T, TFormat>.NarrowShape);
 
     public override Launcher<GroupNormArguments<T>> Moments =>
         Get<GroupNormArguments<T>>(nameof(Moments), GpuGroupNormKernels<T, TFormat>.Moments, GpuGroupNormKernels<T, TFormat>.MomentsShape);

@@ -5,7 +5,8 @@ namespace StableDiffusion.Ilgpu.Kernels.Attention;
 
 /// <summary>
 /// Attention without stored scores (Dao et al. 2022, arXiv:2205.14135) for devices whose groups have many work-items. One group computes 64
-/// queries of one head, and of the head's columns up to 80: where there are more, several groups compute the same scores.
+/// queries of one head, and of the head's columns up to 48 or 80: where there are more, several groups compute the same scores. The fewer columns, the more
+/// groups a device has room for.
 /// For each block of 32 keys, first every work-item has 8 queries by 4 keys of the scores in registers; then each takes
 /// one query's softmax; then each adds to its 4 queries by up to 20 columns of the output, also in registers.
 /// </summary>
@@ -23,7 +24,11 @@ internal static class GpuAttentionKernel<T, TFormat>
     /// <summary>Channels that are multiplied at a time; also the output's columns that four work-items hold together.</summary>
     private const int Depth = GpuAttentionTile<T, TFormat>.Depth;
 
-    private const int MostColumns = GpuAttentionTile<T, TFormat>.MostColumns;
+    /// <summary>Blocks of so many columns that a group has sums for.</summary>
+    private const int NarrowBlocks = 3;
+
+    private const int WideBlocks = 5;
+
     private const int Unrolled = GpuAttentionTile<T, TFormat>.Unrolled;
 
     private const int QueryPitch = BlockQueries + 4;
@@ -35,22 +40,52 @@ internal static class GpuAttentionKernel<T, TFormat>
     /// <summary>A logit that no real one falls below: its weight is nothing beside any other's.</summary>
     private const float Lowest = -1e30f;
 
-    /// <summary>One group for each item, head, block of queries and part of the head's columns.</summary>
-    public static KernelConfig Shape(AttentionArguments<T> a) => new(a.Items * a.Heads * QueryBlocks(a) * Parts(a), WorkItems);
+    /// <summary>The largest head that <see cref="RunNarrow"/> computes.</summary>
+    public const int NarrowColumns = NarrowBlocks * Depth;
 
-    public static void Run(AttentionArguments<T> a)
+    /// <summary>For <see cref="RunNarrow"/>.</summary>
+    public static KernelConfig NarrowShape(AttentionArguments<T> a) => Shape(a, NarrowColumns);
+
+    /// <summary>For <see cref="RunWide"/>.</summary>
+    public static KernelConfig WideShape(AttentionArguments<T> a) => Shape(a, WideBlocks * Depth);
+
+    /// <summary>Heads of up to <see cref="NarrowColumns"/> columns.</summary>
+    public static void RunNarrow(AttentionArguments<T> a)
     {
-        // Shared memory holds queries and keys of some channels, then the values in their place.
-        var staged = SharedMemory.Allocate<Float4>(BlockKeys * MostColumns / 4);
+        var staged = SharedMemory.Allocate<Float4>(Depth * (QueryPitch + KeyPitch) / 4);
         var scores = SharedMemory.Allocate<Float4>(BlockKeys * QueryPitch / 4);
         var factors = SharedMemory.Allocate<Float4>(BlockQueries / 4);
-        var tile = Grid.IdxX / Parts(a);
-        var firstColumn = Grid.IdxX % Parts(a) * MostColumns;
+        Compute(a, NarrowBlocks, staged, scores, factors);
+    }
+
+    /// <summary>Heads of any size.</summary>
+    public static void RunWide(AttentionArguments<T> a)
+    {
+        var staged = SharedMemory.Allocate<Float4>(BlockKeys * WideBlocks * Depth / 4);
+        var scores = SharedMemory.Allocate<Float4>(BlockKeys * QueryPitch / 4);
+        var factors = SharedMemory.Allocate<Float4>(BlockQueries / 4);
+        Compute(a, WideBlocks, staged, scores, factors);
+    }
+
+    /// <summary>One group for each item, head, block of queries and part of the head's columns.</summary>
+    private static KernelConfig Shape(AttentionArguments<T> a, int mostColumns) =>
+        new(a.Items * a.Heads * QueryBlocks(a) * Parts(a, mostColumns), WorkItems);
+
+    /// <param name="a">The attention.</param>
+    /// <param name="blocks">The most blocks of columns; a constant, so that what lies beyond is left out.</param>
+    /// <param name="staged">Queries and keys of some channels, then the values in their place.</param>
+    /// <param name="scores">[key, query].</param>
+    /// <param name="factors">One a query.</param>
+    private static void Compute(AttentionArguments<T> a, int blocks, ArrayView<Float4> staged, ArrayView<Float4> scores, ArrayView<Float4> factors)
+    {
+        var mostColumns = blocks * Depth;
+        var tile = Grid.IdxX / Parts(a, mostColumns);
+        var firstColumn = Grid.IdxX % Parts(a, mostColumns) * mostColumns;
         var firstQuery = tile % QueryBlocks(a) * BlockQueries;
         var head = tile / QueryBlocks(a) % a.Heads;
         var item = tile / QueryBlocks(a) / a.Heads;
         var queries = IntrinsicMath.Min(BlockQueries, a.Queries - firstQuery);
-        var columns = IntrinsicMath.Min(MostColumns, a.HeadSize - firstColumn);
+        var columns = IntrinsicMath.Min(mostColumns, a.HeadSize - firstColumn);
         var visible = a.Causal != 0 ? IntrinsicMath.Min(a.Keys, firstQuery + queries) : a.Keys;
         var maximum = Lowest;
         var sum = 0f;
@@ -60,7 +95,7 @@ internal static class GpuAttentionKernel<T, TFormat>
             var keys = IntrinsicMath.Min(BlockKeys, visible - firstKey);
             Score(a, item, head, firstQuery, queries, firstKey, keys, staged, scores);
             Group.Barrier();
-            GpuAttentionTile<T, TFormat>.LoadValues(a, item, head, firstColumn, columns, firstKey, keys, staged);
+            GpuAttentionTile<T, TFormat>.LoadValues(a, item, head, firstColumn, columns, firstKey, keys, staged, mostColumns);
             var last = a.Causal != 0 ? IntrinsicMath.Min(keys, firstQuery + Group.IdxX - firstKey + 1) : keys;
             var before = maximum;
             maximum = Maximum(scores.Cast<float>(), last, before);
@@ -72,32 +107,36 @@ internal static class GpuAttentionKernel<T, TFormat>
             output0 = Float4x4.Multiply(output0, factor);
             output1 = Float4x4.Multiply(output1, factor);
             output2 = Float4x4.Multiply(output2, factor);
-            output3 = Float4x4.Multiply(output3, factor);
-            output4 = Float4x4.Multiply(output4, factor);
+            if (blocks > NarrowBlocks)
+            {
+                output3 = Float4x4.Multiply(output3, factor);
+                output4 = Float4x4.Multiply(output4, factor);
+            }
+
             for (var key = 0; key < keys; key += Unrolled)
             {
                 var by = (key * (QueryPitch / 4)) + (Group.IdxX / 4);
                 var (weights0, weights1) = (scores[by], scores[by + (QueryPitch / 4)]);
-                var value = (key * (MostColumns / 4)) + (Group.IdxX % 4);
-                output0 = AddPair(output0, weights0, weights1, staged, value);
+                var value = (key * (mostColumns / 4)) + (Group.IdxX % 4);
+                output0 = AddPair(output0, weights0, weights1, staged, value, mostColumns);
                 if (columns > Depth)
                 {
-                    output1 = AddPair(output1, weights0, weights1, staged, value + 4);
+                    output1 = AddPair(output1, weights0, weights1, staged, value + 4, mostColumns);
                 }
 
                 if (columns > 2 * Depth)
                 {
-                    output2 = AddPair(output2, weights0, weights1, staged, value + 8);
+                    output2 = AddPair(output2, weights0, weights1, staged, value + 8, mostColumns);
                 }
 
-                if (columns > 3 * Depth)
+                if (blocks > 3 && columns > 3 * Depth)
                 {
-                    output3 = AddPair(output3, weights0, weights1, staged, value + 12);
+                    output3 = AddPair(output3, weights0, weights1, staged, value + 12, mostColumns);
                 }
 
-                if (columns > 4 * Depth)
+                if (blocks > 4 && columns > 4 * Depth)
                 {
-                    output4 = AddPair(output4, weights0, weights1, staged, value + 16);
+                    output4 = AddPair(output4, weights0, weights1, staged, value + 16, mostColumns);
                 }
             }
 
@@ -108,16 +147,18 @@ internal static class GpuAttentionKernel<T, TFormat>
         for (var block = 0; block * Depth < columns; block++)
         {
             Group.Barrier();
-            var output = Float4x4.Multiply(
-                block switch
-                {
-                    0 => output0,
-                    1 => output1,
-                    2 => output2,
-                    3 => output3,
-                    _ => output4,
-                },
-                factors[Group.IdxX / 4]);
+            var output = output0;
+            if (block > 0)
+            {
+                output = block == 1 ? output1 : output2;
+            }
+
+            if (blocks > NarrowBlocks && block > 2)
+            {
+                output = block == 3 ? output3 : output4;
+            }
+
+            output = Float4x4.Multiply(output, factors[Group.IdxX / 4]);
             var at = (Group.IdxX / 4 * Depth) + (Group.IdxX % 4);
             staged[at] = output.Row0;
             staged[at + 4] = output.Row1;
@@ -129,15 +170,15 @@ internal static class GpuAttentionKernel<T, TFormat>
     }
 
     /// <summary>The output after two more keys, whose values lie one row apart.</summary>
-    private static Float4x4 AddPair(Float4x4 output, Float4 weights0, Float4 weights1, ArrayView<Float4> values, int index)
+    private static Float4x4 AddPair(Float4x4 output, Float4 weights0, Float4 weights1, ArrayView<Float4> values, int index, int mostColumns)
     {
         output = Float4x4.MultiplyAdd(output, weights0, values[index]);
-        return Float4x4.MultiplyAdd(output, weights1, values[index + (MostColumns / 4)]);
+        return Float4x4.MultiplyAdd(output, weights1, values[index + (mostColumns / 4)]);
     }
 
     private static int QueryBlocks(AttentionArguments<T> a) => (a.Queries + BlockQueries - 1) / BlockQueries;
 
-    private static int Parts(AttentionArguments<T> a) => (a.HeadSize + MostColumns - 1) / MostColumns;
+    private static int Parts(AttentionArguments<T> a, int mostColumns) => (a.HeadSize + mostColumns - 1) / mostColumns;
 
     /// <summary>Base-2 logits of all queries and some keys: [key, query].</summary>
     private static void Score(

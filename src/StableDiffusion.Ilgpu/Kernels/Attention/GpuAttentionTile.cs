@@ -18,9 +18,6 @@ internal static class GpuAttentionTile<T, TFormat>
     /// <summary>Channels that are multiplied at a time.</summary>
     public const int Depth = 2 * Float8.Length;
 
-    /// <summary>Columns of the output that one group computes.</summary>
-    public const int MostColumns = 5 * Depth;
-
     /// <summary>Channels, and keys, that are multiplied without a look at the loop's end; zeros fill them up.</summary>
     public const int Unrolled = 2;
 
@@ -65,16 +62,16 @@ internal static class GpuAttentionTile<T, TFormat>
     }
 
     /// <summary>
-    /// [key, column], the columns rounded up to what work-items hold together. Keys and columns beyond the last are others again: the first have no weight, and the second
+    /// [key, pitch], columns rounded up to what work-items hold together. Keys and columns beyond the last are others again: the first have no weight, and the second
     /// are not stored.
     /// </summary>
     public static void LoadValues(
-        AttentionArguments<T> a, int item, int head, int firstColumn, int columns, int firstKey, int keys, ArrayView<Float4> target)
+        AttentionArguments<T> a, int item, int head, int firstColumn, int columns, int firstKey, int keys, ArrayView<Float4> target, int pitch)
     {
         var source = a.Value + ((((long)item * a.Keys) + firstKey) * a.ValuePitch) + (head * a.HeadSize) + firstColumn;
         if (!a.IsChunked)
         {
-            LoadValuesSingly(a, source, columns, keys, target.Cast<float>());
+            LoadValuesSingly(a, source, columns, keys, target.Cast<float>(), pitch);
             return;
         }
 
@@ -88,17 +85,17 @@ internal static class GpuAttentionTile<T, TFormat>
             var values0 = default(TFormat).LoadChunk(a.Arena, source + IntrinsicMath.Min(column, last));
             var values1 = default(TFormat).LoadChunk(a.Arena, source + IntrinsicMath.Min(column + Depth, last));
             var values2 = default(TFormat).LoadChunk(a.Arena, source + IntrinsicMath.Min(column + (2 * Depth), last));
-            StoreValues(target, key, column, values0);
-            StoreValues(target, key, column + Depth, values1);
-            StoreValues(target, key, column + (2 * Depth), values2);
+            StoreValues(target, pitch, key, column, values0);
+            StoreValues(target, pitch, key, column + Depth, values1);
+            StoreValues(target, pitch, key, column + (2 * Depth), values2);
         }
     }
 
-    private static void StoreValues(ArrayView<Float4> target, int key, int column, Float8 values)
+    private static void StoreValues(ArrayView<Float4> target, int pitch, int key, int column, Float8 values)
     {
-        if (column < MostColumns)
+        if (column < pitch)
         {
-            var at = ((key * MostColumns) + column) / 4;
+            var at = ((key * pitch) + column) / 4;
             (target[at], target[at + 1]) = (values.Low, values.High);
         }
     }
@@ -123,7 +120,7 @@ internal static class GpuAttentionTile<T, TFormat>
         }
     }
 
-    private static void LoadValuesSingly(AttentionArguments<T> a, long source, int columns, int keys, ArrayView<float> target)
+    private static void LoadValuesSingly(AttentionArguments<T> a, long source, int columns, int keys, ArrayView<float> target, int pitch)
     {
         for (var column = Group.IdxX % Depth; column < Tile.RoundUp(columns, Depth); column += Depth)
         {
@@ -134,11 +131,11 @@ internal static class GpuAttentionTile<T, TFormat>
                 var value1 = Load(a, from, a.ValuePitch, key + Step, keys);
                 var value2 = Load(a, from, a.ValuePitch, key + (2 * Step), keys);
                 var value3 = Load(a, from, a.ValuePitch, key + (3 * Step), keys);
-                var at = (key * MostColumns) + column;
+                var at = (key * pitch) + column;
                 target[at] = value0;
-                target[at + (Step * MostColumns)] = value1;
-                target[at + (2 * Step * MostColumns)] = value2;
-                target[at + (3 * Step * MostColumns)] = value3;
+                target[at + (Step * pitch)] = value1;
+                target[at + (2 * Step * pitch)] = value2;
+                target[at + (3 * Step * pitch)] = value3;
             }
         }
     }

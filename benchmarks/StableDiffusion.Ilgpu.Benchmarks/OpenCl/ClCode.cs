@@ -1,0 +1,69 @@
+using System.Reflection;
+using ILGPU;
+using ILGPU.Backends.EntryPoints;
+using ILGPU.Backends.OpenCL;
+using ILGPU.Runtime;
+using ILGPU.Runtime.OpenCL;
+using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
+using StableDiffusion.Ilgpu.Kernels.Leaves.OpenCl;
+
+namespace StableDiffusion.Ilgpu.Benchmarks.OpenCl;
+
+/// <summary>A kernel as an OpenCL driver gets it.</summary>
+/// <param name="Name">The kernel's, in its set.</param>
+/// <param name="Text">OpenCL C.</param>
+internal sealed record ClKernel(string Name, string Text);
+
+/// <summary>The kernels for GPUs, with fp16 storage, as the OpenCL C that a vendor's driver gets, written without a device.</summary>
+internal sealed class ClCode : IKernelLoader, IDisposable
+{
+    private const int Multiprocessors = 40;
+
+    private readonly Context context;
+    private readonly CLBackend backend;
+    private readonly List<ClKernel> kernels = [];
+
+    /// <param name="vendor">Whose driver it is for.</param>
+    /// <param name="language">The OpenCL C that it compiles.</param>
+    public ClCode(CLDeviceVendor vendor, CLCVersion language)
+    {
+        context = Context.Create(builder =>
+        {
+            builder.Optimize(OptimizationLevel.O2).Inlining(InliningMode.Aggressive);
+            ClMathCode.Register(builder);
+        });
+        backend = new CLBackend(
+            context, new CLCapabilityContext(float16: true, float64: false, genericAddressSpace: true, int64_Atomics: false, subGroups: true), vendor, language);
+        var set = new GpuKernels<ushort, GpuHalfFormat<ClHalfConversion>>(this, Multiprocessors);
+        foreach (var property in set.GetType().GetProperties().Where(IsLauncher))
+        {
+            property.GetValue(set);
+        }
+
+        // The other kernel of attention.
+        set.AttentionFor(default);
+
+        static bool IsLauncher(PropertyInfo property) =>
+            property.PropertyType is { IsGenericType: true } type && type.GetGenericTypeDefinition() == typeof(Launcher<>)
+            && property.Name != nameof(KernelSet<ushort>.Winograd);
+    }
+
+    public IReadOnlyList<ClKernel> Kernels => kernels;
+
+    public Action<AcceleratorStream, KernelConfig, TArguments> Load<TArguments>(
+        string name, Action<TArguments> kernel, KernelSpecialization specialization = default, int dynamicBytes = 0)
+        where TArguments : struct
+    {
+        var compiled = (CLCompiledKernel)backend.Compile(EntryPointDescription.FromExplicitlyGroupedKernel(kernel.Method), specialization);
+        OpenClSource.MakeCanonical(compiled);
+        kernels.Add(new ClKernel(name, compiled.Source));
+        return (_, _, _) => { };
+    }
+
+    public void Dispose()
+    {
+        backend.Dispose();
+        context.Dispose();
+    }
+}

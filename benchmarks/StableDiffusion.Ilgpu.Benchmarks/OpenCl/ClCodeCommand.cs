@@ -1,0 +1,121 @@
+using System.CommandLine;
+
+namespace StableDiffusion.Ilgpu.Benchmarks.OpenCl;
+
+/// <summary>
+/// <c>opencl-code</c>: the kernels for GPUs as OpenCL C, compiled for AMD's and Intel's GPUs without one, where those vendors' compilers are there.
+/// </summary>
+internal static class ClCodeCommand
+{
+    /// <summary>RDNA 2, CDNA 2, Xe-LP (the integrated GPUs since Tiger Lake), Arc.</summary>
+    private static readonly string[] DefaultTargets = ["gfx1030", "gfx90a", "tgllp", "dg2"];
+
+    public static Command Create()
+    {
+        var targets = new Option<string[]>("--target")
+        {
+            Description = "GPU, several times for several: gfx… is AMD's, as clang names it, all others are Intel's, as ocloc does [default: gfx1030, gfx90a, tgllp and dg2]",
+            DefaultValueFactory = _ => DefaultTargets,
+        };
+        var output = new Option<string?>("--output") { Description = "Folder to keep the OpenCL C in, and what is made of it" };
+        var command = new Command("opencl-code", "Compile every kernel for GPUs with AMD's and Intel's compilers, without a GPU, and look at what they make of it.")
+        {
+            targets, output,
+        };
+        command.SetAction(parsed =>
+        {
+            if (parsed.GetValue(output) is { } folder)
+            {
+                return Run(parsed.GetValue(targets)!, Directory.CreateDirectory(folder).FullName);
+            }
+
+            var temporary = Directory.CreateTempSubdirectory("sdilgpu-opencl-");
+            try
+            {
+                return Run(parsed.GetValue(targets)!, temporary.FullName);
+            }
+            finally
+            {
+                temporary.Delete(recursive: true);
+            }
+        });
+        return command;
+    }
+
+    private static int Run(string[] targets, string folder)
+    {
+        var problems = new List<string>();
+        var (amd, intel) = (AmdCompiler.Find(), IntelCompiler.Find());
+        if (amd is null)
+        {
+            Console.Out.WriteLine("AMD's GPUs are left out: clang or AMD's device libraries were not found (Debian's packages clang-19 and rocm-device-libs)");
+        }
+
+        if (intel is null)
+        {
+            Console.Out.WriteLine("Intel's GPUs are left out: ocloc was not found (Debian's packages intel-opencl-icd, and libigc-dev to look into loops)");
+        }
+
+        foreach (var target in targets.Distinct())
+        {
+            IGpuCompiler? compiler = AmdCompiler.Serves(target) ? amd : intel;
+            if (compiler is not null)
+            {
+                Console.Out.WriteLine(Table(compiler, target, folder, problems));
+            }
+        }
+
+        foreach (var problem in problems)
+        {
+            Console.Error.WriteLine($"error: {problem}");
+        }
+
+        return problems.Count > 0 ? 1 : 0;
+    }
+
+    private static MarkdownTable Table(IGpuCompiler compiler, string target, string folder, List<string> problems)
+    {
+        SharedOptions.Progress($"kernels for {target}");
+        using var code = new ClCode(compiler.Vendor, compiler.Language);
+        var files = code.Kernels.Select(Save).ToArray();
+        var compiled = new GpuBinary?[files.Length];
+        var refused = new string?[files.Length];
+        Parallel.For(0, files.Length, i =>
+        {
+            try
+            {
+                compiled[i] = compiler.Compile(files[i], target);
+            }
+            catch (StableDiffusionException e)
+            {
+                refused[i] = e.Message;
+            }
+        });
+        var table = new MarkdownTable(
+            $"{target} kernel", "registers", "spilled", "local bytes", "instructions", "multiply-adds in main loop", "of its instructions", "spills among them");
+        for (var i = 0; i < files.Length; i++)
+        {
+            var name = code.Kernels[i].Name;
+            if (compiled[i] is not { } binary)
+            {
+                problems.Add($"{target} {name}: the compiler refuses it: {refused[i]}");
+                continue;
+            }
+
+            var loop = binary.Code?.CodeOfHottestLoop(compiler.IsMultiplyAdd) ?? [];
+            table.Add(
+                name, $"{binary.Registers}", $"{binary.Spills}", $"{binary.LocalBytes}", $"{binary.Code?.Instructions.Count}",
+                loop.Count > 0 ? $"{loop.Count(compiler.IsMultiplyAdd)}" : "", loop.Count > 0 ? $"{loop.Count}" : "",
+                loop.Count > 0 ? $"{loop.Count(compiler.IsSpill)}" : "");
+        }
+
+        return table;
+
+        string Save(ClKernel kernel)
+        {
+            var file = Path.Combine(folder, $"{kernel.Name.Replace(' ', '-')}.{target}.cl");
+            File.WriteAllText(file, kernel.Text);
+            return file;
+        }
+    }
+}
