@@ -64,13 +64,13 @@ internal static class BackendProfile
 
     public static KernelSet<ushort> HalfKernels(DeviceSession device, LeafKind leaf, KernelCache? cache = null) => leaf switch
     {
-        LeafKind.Tensor => new CudaKernels(new DeviceKernelLoader(device.Accelerator, cache), device.Groups, HasWarpgroups(device)),
-        LeafKind.Gpu => HalfGpuKernels(device, device.Groups, cache),
+        LeafKind.Tensor => new CudaKernels(new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors, HasWarpgroups(device)),
+        LeafKind.Gpu => HalfGpuKernels(device, device.Multiprocessors, cache),
         _ => Kernels<ushort, HalfFormat, SimdHalfFormat>(device, leaf, cache),
     };
 
     public static KernelSet<float> FloatKernels(DeviceSession device, LeafKind leaf) => leaf is LeafKind.Gpu or LeafKind.Tensor
-        ? FloatGpuKernels(device, device.Groups) : Kernels<float, FloatFormat, SimdFloatFormat>(device, leaf);
+        ? FloatGpuKernels(device, device.Multiprocessors) : Kernels<float, FloatFormat, SimdFloatFormat>(device, leaf);
 
     /// <summary>Only Hopper has <c>wgmma</c>, neither older nor newer GPUs, and drivers know it since PTX 8.0 (CUDA 12).</summary>
     public static bool HasWarpgroups(DeviceSession device) =>

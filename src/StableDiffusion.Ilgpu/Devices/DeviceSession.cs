@@ -58,6 +58,9 @@ internal sealed class DeviceSession : IDisposable
     /// <summary>Groups that run at the same time: kernels are launched with so many, and each takes tiles until none is left.</summary>
     public int Groups => Accelerator.NumMultiprocessors;
 
+    /// <summary>Units of a GPU that tiles are shared out to; each runs several groups at a time.</summary>
+    public int Multiprocessors => Accelerator is CLAccelerator { Device: CLDevice device } ? OpenClDevices.Multiprocessors(device.Vendor, Groups) : Groups;
+
     /// <summary>Buffers that are allocated and not yet disposed.</summary>
     public int LiveBuffers => liveBuffers;
 

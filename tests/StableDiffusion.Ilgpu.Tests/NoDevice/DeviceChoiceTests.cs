@@ -135,4 +135,13 @@ public sealed class DeviceChoiceTests
     {
         public int GenericAddressSpace { get; set; }
     }
+
+    /// <summary>Of what Intel counts, each runs one group of a contraction; of what others count, several.</summary>
+    [Theory]
+    [InlineData(CLDeviceVendor.Intel, 512, 128)]
+    [InlineData(CLDeviceVendor.Intel, 3, 1)]
+    [InlineData(CLDeviceVendor.AMD, 40, 40)]
+    [InlineData(CLDeviceVendor.Other, 8, 8)]
+    public void Tiles_are_shared_out_to_units_of_one_kind(CLDeviceVendor vendor, int units, int multiprocessors) =>
+        Assert.Equal(multiprocessors, OpenClDevices.Multiprocessors(vendor, units));
 }
