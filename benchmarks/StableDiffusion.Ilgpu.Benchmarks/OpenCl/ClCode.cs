@@ -5,6 +5,7 @@ using ILGPU.Backends.OpenCL;
 using ILGPU.Runtime;
 using ILGPU.Runtime.OpenCL;
 using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 using StableDiffusion.Ilgpu.Kernels.Leaves.OpenCl;
 
@@ -41,8 +42,12 @@ internal sealed class ClCode : IKernelLoader, IDisposable
             property.GetValue(set);
         }
 
-        // The other kernel of attention.
+        // Those that are only chosen for some arguments.
         set.AttentionFor(default);
+        set.FewerProductsFor(new GemmArguments<ushort>
+        {
+            Kernel = 3, Stride = 1, PadLeft = 1, PadTop = 1, Channels = 320, Height = 64, Width = 64, SourceHeight = 64, SourceWidth = 64, OutputWidth = 64, OutputPixels = 64 * 64,
+        });
 
         static bool IsLauncher(PropertyInfo property) =>
             property.PropertyType is { IsGenericType: true } type && type.GetGenericTypeDefinition() == typeof(Launcher<>)

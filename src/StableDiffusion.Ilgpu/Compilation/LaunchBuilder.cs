@@ -94,7 +94,14 @@ internal sealed class LaunchBuilder<T>(
         }
 
         var flops = 2.0 * shape.Rows * op.Columns * arguments.Depth;
-        if (kernels.HasWinograd && (fusion.Winograd ?? typeof(T) == typeof(ushort)) && WinogradTiling.Fits(arguments))
+        var takesWinograd = fusion.Winograd ?? typeof(T) == typeof(ushort);
+        if (takesWinograd && kernels.FewerProductsFor(arguments) is { } fewer)
+        {
+            return Launch(
+                value, "winograd 2x2", flops, context => fewer(context.Stream, arguments with { Arena = context.Arena }, context.Scratch, context.Counter));
+        }
+
+        if (takesWinograd && kernels.HasWinograd && WinogradTiling.Fits(arguments))
         {
             var blocks = WinogradTiling.Choose(arguments, kernels.ScratchGroups);
             workspace.Reserve(scratchValues: (long)blocks.Scratch * kernels.ScratchGroups);

@@ -44,6 +44,9 @@ internal abstract class KernelSet<T> where T : unmanaged
 
     public abstract Launcher<WinogradArguments<T>> Winograd { get; }
 
+    /// <summary>The kernel of one 3x3 convolution with fewer multiplications that takes it as it is, uncut and without scratch memory; null for none.</summary>
+    public virtual Launcher<GemmArguments<T>>? FewerProductsFor(in GemmArguments<T> convolution) => null;
+
     public abstract Launcher<AttentionArguments<T>> Attention { get; }
 
     /// <summary>Whether <see cref="Attention"/> is for heads of any size, or only for those that <see cref="AttentionFor"/> has nothing better for.</summary>

@@ -112,7 +112,13 @@ internal static class GpuGemmTile<T, TFormat>
         }
     }
 
-    private static void StoreColumns(GemmArguments<T> a, int row, int column, Float8 values, Float8 gates)
+    /// <summary>Finishes and stores up to eight neighbouring columns of a row.</summary>
+    /// <param name="a">The contraction.</param>
+    /// <param name="row">Output pixel.</param>
+    /// <param name="column">The first stored column.</param>
+    /// <param name="values">The sums, the biases added.</param>
+    /// <param name="gates">With Geglu, those of their gates.</param>
+    public static void StoreColumns(GemmArguments<T> a, int row, int column, Float8 values, Float8 gates)
     {
         var count = IntrinsicMath.Min(Float8.Length, a.Columns - column);
         Float8 itemBias = default, residual = default;
