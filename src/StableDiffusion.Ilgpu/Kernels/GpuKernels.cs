@@ -52,7 +52,7 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
 
     public override Launcher<WinogradArguments<T>> Winograd => throw new NotSupportedException();
 
-    public override Launcher<GemmArguments<T>>? FewerProductsFor(in GemmArguments<T> convolution) => !WinogradTiling.Fits(convolution) ? null
+    public override Launcher<GemmArguments<T>>? FewerProductsFor(in GemmArguments<T> convolution) => !WinogradTiling.Fits(convolution) || !convolution.IsSourceChunked ? null
         : Get<GemmArguments<T>>("winograd 2x2", GpuWinogradKernel<T, TFormat>.Run, GpuWinogradKernel<T, TFormat>.Shape);
 
     public override Launcher<AttentionArguments<T>> Attention =>

@@ -5,10 +5,10 @@ namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 
 /// <summary>
 /// 3x3 convolutions with 16 multiplications for a block of 2x2 output pixels instead of 36: Winograd's F(2x2, 3x3) (Lavin and Gray 2016, arXiv:1509.09308), for
-/// devices whose groups have many work-items. One group computes 32 blocks by 32 columns. Of eight channels at a time every work-item transforms one
-/// block's 4x4 source pixels and one column's 3x3 weights into shared memory; then the 16 values of the transformed blocks are multiplied by sixteen work-items
-/// each, which hold 8 blocks by 8 columns of sums in registers. Sums are turned into pixels eight blocks at a time. Only additions come before and after
-/// the products, and halves, so the error is a few units of fp32.
+/// devices whose groups have many work-items. One group computes 32 blocks by 32 columns. Of eight channels at a time half of the work-items transform two channels
+/// of a block's 4x4 source pixels each, and the others two columns' 3x3 weights, into shared memory; then the 16 values of the transformed blocks are
+/// multiplied by sixteen work-items each, which hold 8 blocks by 8 columns of sums in registers. Sums are turned into pixels eight blocks at a time. Only
+/// additions come before and after the products, and halves, so the error is a few units of fp32.
 /// </summary>
 internal static class GpuWinogradKernel<T, TFormat>
     where T : unmanaged
@@ -20,7 +20,7 @@ internal static class GpuWinogradKernel<T, TFormat>
     private const int Side = 4;
 
     /// <summary>Output pixels of a block, each way.</summary>
-    private const int Pixels = 2;
+    private const int Pixels = GpuWinogradPixels<T, TFormat>.Pixels;
 
     /// <summary>Products of a block, channel and column.</summary>
     private const int Values = Side * Side;
@@ -49,36 +49,32 @@ internal static class GpuWinogradKernel<T, TFormat>
         var (blockRow, column) = (Group.IdxX % Values / 4, Group.IdxX % 4);
         Float4x8 upper = default, lower = default;
 
-        // The block and the channel that this work-item transforms.
-        var (block, k) = (Group.IdxX / Depth, Group.IdxX % Depth);
-        var at = IntrinsicMath.Min(firstBlock + block, AllBlocks(a) - 1);
-        var item = at / BlocksPerItem(a);
-        var y = ((at % BlocksPerItem(a) / BlockColumns(a)) * Pixels) - 1;
-        var x = ((at % BlockColumns(a)) * Pixels) - 1;
-        var from = a.Source + ((long)item * a.SourceHeight * a.SourceWidth * a.SourcePitch) + k;
-        var (row0, row1, row2, row3) = (Row(a, from, y), Row(a, from, y + 1), Row(a, from, y + 2), Row(a, from, y + 3));
-        var columns = new Columns(a, x);
-        var inside0 = IsInside(y, a.Height);
-        var inside3 = IsInside(y + 3, a.Height);
-        var inside2 = IsInside(y + 2, a.Height);
+        // Which pair of channels or columns a work-item transforms. One of the second half reads no pixels, and looks at some block all the same.
+        var transformsSource = Group.IdxX < WorkItems / 2;
+        var (block, channels) = (Group.IdxX % (WorkItems / 2) / (Depth / 2), Group.IdxX % (Depth / 2) * 2);
+        var (k, columns) = (Group.IdxX % (WorkItems / 2) / (Tile.Columns / 2), Group.IdxX % (Tile.Columns / 2) * 2);
+        var pixels = new GpuWinogradPixels<T, TFormat>(a, IntrinsicMath.Min(firstBlock + block, AllBlocks(a) - 1), channels);
+        var taps = ((((long)panel * a.Depth) + k) * Tile.Columns) + columns;
         for (var channel = 0; channel < a.Channels; channel += Depth)
         {
-            var pixels = new Float4x4
-            {
-                Row0 = columns.Load(a, row0 + channel, inside0),
-                Row1 = columns.Load(a, row1 + channel, 1),
-                Row2 = columns.Load(a, row2 + channel, inside2),
-                Row3 = columns.Load(a, row3 + channel, inside3),
-            };
-            var taps = LoadTaps(a, panel, channel);
+            var values = transformsSource ? pixels.Load(a, channel) : LoadTaps(a, taps + ((long)channel * Tile.Columns));
             Group.Barrier();
-            StoreSource(source.Cast<float>(), k, block, pixels);
-            StoreWeights(weights.Cast<float>(), taps);
+            if (transformsSource)
+            {
+                StoreSource(source.Cast<float>(), channels, block, values.Row0.Low, values.Row1.Low, values.Row2.Low, values.Row3.Low);
+                StoreSource(source.Cast<float>(), channels + 1, block, values.Row0.High, values.Row1.High, values.Row2.High, values.Row3.High);
+            }
+            else
+            {
+                StoreWeights(weights.Cast<float>(), k, columns, values.Row0.Low, values.Row1.Low, values.Row2.Low);
+                StoreWeights(weights.Cast<float>(), k, columns + 1, values.Row0.High, values.Row1.High, values.Row2.High);
+            }
+
             Group.Barrier();
             for (var i = 0; i < Depth; i += 2)
             {
-                (upper, lower) = Multiply(upper, lower, source, weights, value, i, blockRow, column);
-                (upper, lower) = Multiply(upper, lower, source, weights, value, i + 1, blockRow, column);
+                (upper, lower) = Multiply(upper, lower, source, weights, value, i, 0, blockRow, column);
+                (upper, lower) = Multiply(upper, lower, source, weights, value, i, 1, blockRow, column);
             }
         }
 
@@ -107,47 +103,36 @@ internal static class GpuWinogradKernel<T, TFormat>
         }
     }
 
-    private static int BlockColumns(GemmArguments<T> a) => (a.Width + Pixels - 1) / Pixels;
-
-    private static int BlocksPerItem(GemmArguments<T> a) => (a.Height + Pixels - 1) / Pixels * BlockColumns(a);
-
-    private static int AllBlocks(GemmArguments<T> a) => a.Rows / a.OutputPixels * BlocksPerItem(a);
+    private static int AllBlocks(GemmArguments<T> a) => GpuWinogradPixels<T, TFormat>.Blocks(a);
 
     private static int BlockTiles(GemmArguments<T> a) => (AllBlocks(a) + Blocks - 1) / Blocks;
 
-    /// <summary>Where a row of source pixels begins; beyond the edges the row at the edge.</summary>
-    private static long Row(GemmArguments<T> a, long from, int y) =>
-        from + ((long)(IntrinsicMath.Clamp(y, 0, a.Height - 1) * a.SourceHeight / a.Height) * a.SourceWidth * a.SourcePitch);
-
-    private static int IsInside(int position, int size) => position >= 0 && position < size ? 1 : 0;
-
-    /// <summary>The 3x3 weights of one channel and one column, a row of three in each of the first three.</summary>
-    private static Float4x4 LoadTaps(GemmArguments<T> a, int panel, int channel)
+    /// <summary>The 3x3 weights of one channel and of two columns, low and high, a row of three in each of the first three.</summary>
+    private static Float4x8 LoadTaps(GemmArguments<T> a, long at)
     {
-        var at = ((((long)panel * a.Depth) + channel + (Group.IdxX / Tile.Columns)) * Tile.Columns) + (Group.IdxX % Tile.Columns);
-        var step = a.Channels * Tile.Columns;
-        return new Float4x4
+        var step = (long)a.Channels * Tile.Columns;
+        return new Float4x8 { Row0 = LoadTapRow(a, at, step), Row1 = LoadTapRow(a, at + (3 * step), step), Row2 = LoadTapRow(a, at + (6 * step), step) };
+    }
+
+    private static Float8 LoadTapRow(GemmArguments<T> a, long at, long step)
+    {
+        var left = default(TFormat).LoadPair(a.Weights, at, -1);
+        var middle = default(TFormat).LoadPair(a.Weights, at + step, -1);
+        var right = default(TFormat).LoadPair(a.Weights, at + (2 * step), -1);
+        return new Float8
         {
-            Row0 = LoadTaps(a, at, step),
-            Row1 = LoadTaps(a, at + (3L * step), step),
-            Row2 = LoadTaps(a, at + (6L * step), step),
+            Low = new Float4 { X = left.X, Y = middle.X, Z = right.X },
+            High = new Float4 { X = left.Y, Y = middle.Y, Z = right.Y },
         };
     }
 
-    private static Float4 LoadTaps(GemmArguments<T> a, long at, int step) => new()
-    {
-        X = default(TFormat).Load(a.Weights, at),
-        Y = default(TFormat).Load(a.Weights, at + step),
-        Z = default(TFormat).Load(a.Weights, at + (2L * step)),
-    };
-
     /// <summary>B^T d B.</summary>
-    private static void StoreSource(ArrayView<float> target, int k, int block, Float4x4 d)
+    private static void StoreSource(ArrayView<float> target, int k, int block, Float4 d0, Float4 d1, Float4 d2, Float4 d3)
     {
-        StoreSourceRow(target, 0, k, block, Float4.Subtract(d.Row0, d.Row2));
-        StoreSourceRow(target, 1, k, block, Float4.Add(d.Row1, d.Row2));
-        StoreSourceRow(target, 2, k, block, Float4.Subtract(d.Row2, d.Row1));
-        StoreSourceRow(target, 3, k, block, Float4.Subtract(d.Row1, d.Row3));
+        StoreSourceRow(target, 0, k, block, Float4.Subtract(d0, d2));
+        StoreSourceRow(target, 1, k, block, Float4.Add(d1, d2));
+        StoreSourceRow(target, 2, k, block, Float4.Subtract(d2, d1));
+        StoreSourceRow(target, 3, k, block, Float4.Subtract(d1, d3));
     }
 
     private static void StoreSourceRow(ArrayView<float> target, int row, int k, int block, Float4 t)
@@ -159,44 +144,60 @@ internal static class GpuWinogradKernel<T, TFormat>
     }
 
     /// <summary>G g G^T.</summary>
-    private static void StoreWeights(ArrayView<float> target, Float4x4 g)
+    private static void StoreWeights(ArrayView<float> target, int k, int column, Float4 g0, Float4 g1, Float4 g2)
     {
-        var outer = Float4.Multiply(Float4.Add(g.Row0, g.Row2), 0.5f);
-        var inner = Float4.Multiply(g.Row1, 0.5f);
-        StoreWeightRow(target, 0, g.Row0);
-        StoreWeightRow(target, 1, Float4.Add(outer, inner));
-        StoreWeightRow(target, 2, Float4.Subtract(outer, inner));
-        StoreWeightRow(target, 3, g.Row2);
+        var outer = Float4.Multiply(Float4.Add(g0, g2), 0.5f);
+        var inner = Float4.Multiply(g1, 0.5f);
+        StoreWeightRow(target, 0, k, column, g0);
+        StoreWeightRow(target, 1, k, column, Float4.Add(outer, inner));
+        StoreWeightRow(target, 2, k, column, Float4.Subtract(outer, inner));
+        StoreWeightRow(target, 3, k, column, g2);
     }
 
-    private static void StoreWeightRow(ArrayView<float> target, int row, Float4 g)
+    private static void StoreWeightRow(ArrayView<float> target, int row, int k, int column, Float4 g)
     {
         var (outer, inner) = (0.5f * (g.X + g.Z), 0.5f * g.Y);
-        target[WeightAt(row * Side)] = g.X;
-        target[WeightAt((row * Side) + 1)] = outer + inner;
-        target[WeightAt((row * Side) + 2)] = outer - inner;
-        target[WeightAt((row * Side) + 3)] = g.Z;
+        target[WeightAt(row * Side, k, column)] = g.X;
+        target[WeightAt((row * Side) + 1, k, column)] = outer + inner;
+        target[WeightAt((row * Side) + 2, k, column)] = outer - inner;
+        target[WeightAt((row * Side) + 3, k, column)] = g.Z;
     }
 
-    /// <summary>Fours of blocks are exchanged by channel, and with the next value's: so eight channels that are written together lie on all banks.</summary>
+    /// <summary>Fours of blocks are exchanged by channel, and with the next value's: so channels that are written together lie on different banks.</summary>
     private static int SourceAt(int value, int k, int block) => (((value * Depth) + k) * Blocks) + (block ^ (4 * (k ^ (value & 1))));
 
-    /// <summary>Halves of a panel are exchanged for every other value.</summary>
-    private static int WeightAt(int value) =>
-        (((value * Depth) + (Group.IdxX / Tile.Columns)) * Tile.Columns) + ((Group.IdxX % Tile.Columns) ^ (16 * (value & 1)));
+    /// <summary>Halves of a panel are exchanged for every other value, and neighbours for every other channel.</summary>
+    private static int WeightAt(int value, int k, int column) => (((value * Depth) + k) * Tile.Columns) + (column ^ (16 * (value & 1)) ^ (k & 1));
 
+    /// <param name="upper">Sums of four blocks.</param>
+    /// <param name="lower">Sums of the next four.</param>
+    /// <param name="source">The transformed source.</param>
+    /// <param name="weights">The transformed weights.</param>
+    /// <param name="value">Of the 16.</param>
+    /// <param name="pair">The first channel of two; even.</param>
+    /// <param name="second">1 for the second of the two, else 0; a constant.</param>
+    /// <param name="blockRow">Which eight blocks.</param>
+    /// <param name="column">Which four columns of each half.</param>
     private static (Float4x8 Upper, Float4x8 Lower) Multiply(
-        Float4x8 upper, Float4x8 lower, ArrayView<Float4> source, ArrayView<Float4> weights, int value, int k, int blockRow, int column)
+        Float4x8 upper, Float4x8 lower, ArrayView<Float4> source, ArrayView<Float4> weights, int value, int pair, int second, int blockRow, int column)
     {
+        var k = pair + second;
         var line = (value * Depth) + k;
         var swap = value & 1;
         var first = (2 * blockRow) ^ k ^ swap;
         var by = column ^ (4 * swap);
         var factors = new Float8 { Low = weights[(line * (Tile.Columns / 4)) + by], High = weights[(line * (Tile.Columns / 4)) + (by ^ 4)] };
+        if (second != 0)
+        {
+            factors = new Float8 { Low = ExchangeNeighbours(factors.Low), High = ExchangeNeighbours(factors.High) };
+        }
+
         upper = Float4x8.MultiplyAdd(upper, source[(line * (Blocks / 4)) + first], factors);
         lower = Float4x8.MultiplyAdd(lower, source[(line * (Blocks / 4)) + (first ^ 1)], factors);
         return (upper, lower);
     }
+
+    private static Float4 ExchangeNeighbours(Float4 values) => new() { X = values.Y, Y = values.X, Z = values.W, W = values.Z };
 
     /// <summary>[value, block of the pass, column].</summary>
     private static void StoreSums(ArrayView<Float4> target, int row, int column, Float8 sums)
@@ -231,53 +232,13 @@ internal static class GpuWinogradKernel<T, TFormat>
         var (row, chunk) = (Group.IdxX / Chunks, Group.IdxX % Chunks);
         var (ofPass, pixel) = (row / (Pixels * Pixels), row % (Pixels * Pixels));
         var block = firstBlock + (ofPass / 2 * 8) + (pass * 2) + (ofPass % 2);
-        var ofItem = block % BlocksPerItem(a);
-        var y = (ofItem / BlockColumns(a) * Pixels) + (pixel / Pixels);
-        var x = (ofItem % BlockColumns(a) * Pixels) + (pixel % Pixels);
         var column = (panel * Tile.Columns) + (chunk * Float8.Length);
-        if (row < PassBlocks * Pixels * Pixels && block < AllBlocks(a) && y < a.Height && x < a.Width && column < a.Columns)
+        var output = GpuWinogradPixels<T, TFormat>.OutputRow(a, block, pixel);
+        if (row < PassBlocks * Pixels * Pixels && output >= 0 && column < a.Columns)
         {
             var sums = new Float8 { Low = pixels[Group.IdxX * 2], High = pixels[(Group.IdxX * 2) + 1] };
             var values = Float8.Add(sums, default(FloatFormat).LoadChunk(a.Bias, column));
-            GpuGemmTile<T, TFormat>.StoreColumns(a, (block / BlocksPerItem(a) * a.OutputPixels) + (y * a.Width) + x, column, values, values);
+            GpuGemmTile<T, TFormat>.StoreColumns(a, output, column, values, values);
         }
-    }
-
-    /// <summary>The four source pixels of a block in a row: where they lie from its beginning, and whether the outer ones are there.</summary>
-    private readonly struct Columns
-    {
-        private readonly int at0;
-        private readonly int at1;
-        private readonly int at2;
-        private readonly int at3;
-        private readonly int inside0;
-        private readonly int inside2;
-        private readonly int inside3;
-
-        public Columns(GemmArguments<T> a, int x)
-        {
-            (at0, at1, at2, at3) = (At(a, x), At(a, x + 1), At(a, x + 2), At(a, x + 3));
-            (inside0, inside2, inside3) = (IsInside(x, a.Width), IsInside(x + 2, a.Width), IsInside(x + 3, a.Width));
-        }
-
-        /// <param name="a">The convolution.</param>
-        /// <param name="row">The row's first pixel, one channel.</param>
-        /// <param name="inside">Whether the row is there.</param>
-        public Float4 Load(GemmArguments<T> a, long row, int inside)
-        {
-            var x = default(TFormat).Load(a.Arena, row + at0);
-            var y = default(TFormat).Load(a.Arena, row + at1);
-            var z = default(TFormat).Load(a.Arena, row + at2);
-            var w = default(TFormat).Load(a.Arena, row + at3);
-            return new Float4
-            {
-                X = (inside & inside0) != 0 ? x : 0f,
-                Y = inside != 0 ? y : 0f,
-                Z = (inside & inside2) != 0 ? z : 0f,
-                W = (inside & inside3) != 0 ? w : 0f,
-            };
-        }
-
-        private static int At(GemmArguments<T> a, int x) => IntrinsicMath.Clamp(x, 0, a.Width - 1) * a.SourceWidth / a.Width * a.SourcePitch;
     }
 }

@@ -1,5 +1,12 @@
 namespace StableDiffusion.Ilgpu.Kernels.Leaves;
 
+/// <summary>Two neighbouring values.</summary>
+internal struct Float2
+{
+    public float X;
+    public float Y;
+}
+
 /// <summary>Four values that one work-item moves at once and keeps in registers. ILGPU keeps no arrays there.</summary>
 internal struct Float4
 {

@@ -32,6 +32,12 @@ internal struct GpuHalfFormat<TConversion> : IGpuFormat<ushort> where TConversio
 
     public readonly void Store(ArrayView<ushort> target, long index, float value) => target[index] = (ushort)default(TConversion).Narrow(value);
 
+    public readonly Float2 LoadPair(ArrayView<ushort> source, long index, int present)
+    {
+        var pair = source.Cast<int>()[index >> 1] & present;
+        return new Float2 { X = default(TConversion).Widen(pair & 0xFFFF), Y = default(TConversion).Widen(pair >>> 16) };
+    }
+
     public readonly Float8 LoadChunk(ArrayView<ushort> source, long index) => Widen(Read(source, index));
 
     public readonly Float8 LoadChunk(ArrayView<ushort> source, long index, int present)
