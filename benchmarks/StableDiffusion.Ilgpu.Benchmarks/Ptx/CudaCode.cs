@@ -21,7 +21,7 @@ internal sealed class CudaCode : IDisposable
     private readonly DeviceSession session = DeviceSession.OpenCpu(1);
 
     /// <param name="architecture">As NVIDIA names it, for example <c>sm_90</c>.</param>
-    /// <exception cref="StableDiffusionException">ILGPU does not know it, or it is older than 8.0.</exception>
+    /// <exception cref="StableDiffusionException">ILGPU does not know it.</exception>
     public CudaCode(string architecture)
     {
         loader = new PtxLoader(architecture);
@@ -38,10 +38,13 @@ internal sealed class CudaCode : IDisposable
 
     public IReadOnlyCollection<PtxKernel> Kernels => loader.Kernels;
 
+    /// <summary>Before compute capability 8.0 the kernels of any GPU.</summary>
+    public bool HasTensorCode => loader.Architecture.Major >= 8;
+
     /// <summary>Compiles every kernel that the set has whatever the sizes, and attention for every size of heads.</summary>
     public void CompileSet()
     {
-        var kernels = new CudaKernels(loader, 1, HasWarpgroups);
+        var kernels = Set(1);
         for (var size = 8; size <= LargestHead; size += 8)
         {
             foreach (var (queries, causal) in new[] { (FewQueries, 0), (ManyQueries, 0), (FewQueries, 1) })
@@ -62,7 +65,7 @@ internal sealed class CudaCode : IDisposable
             }
         }
 
-        foreach (var property in typeof(CudaKernels).GetProperties(BindingFlags.Public | BindingFlags.Instance).Where(IsLauncher))
+        foreach (var property in kernels.GetType().GetProperties(BindingFlags.Public | BindingFlags.Instance).Where(IsLauncher))
         {
             property.GetValue(kernels);
         }
@@ -83,7 +86,7 @@ internal sealed class CudaCode : IDisposable
         var (placement, arena) = Plan(graph, weights);
         workspace.Reserve(arena.Bytes);
         var builder = new LaunchBuilder<ushort>(
-            FusionOptions.All, new CudaKernels(loader, multiprocessors, HasWarpgroups), weights, workspace, placement, arena);
+            FusionOptions.All, Set(multiprocessors), weights, workspace, placement, arena);
         var found = new List<CudaLaunch>();
         foreach (var rate in Enum.GetValues<Rate>())
         {
@@ -105,6 +108,9 @@ internal sealed class CudaCode : IDisposable
         loader.Launched = null;
         return found;
     }
+
+    private KernelSet<ushort> Set(int multiprocessors) => HasTensorCode ? new CudaKernels(loader, multiprocessors, HasWarpgroups)
+        : BackendProfile.CudaGpuKernels(loader, loader.Architecture, multiprocessors);
 
     /// <summary>What compiling a graph decides before its launches are bound; its weights get memory and no values.</summary>
     private static (Placement Placement, ArenaPlan Arena) Plan(Graph graph, WeightStore<ushort> weights)
@@ -132,7 +138,7 @@ internal sealed class CudaCode : IDisposable
             {
                 workspace.Reserve(arena.Bytes);
                 var builder = new LaunchBuilder<ushort>(
-                    FusionOptions.All, new CudaKernels(loader, multiprocessors, HasWarpgroups), weights, workspace, placement, arena);
+                    FusionOptions.All, Set(multiprocessors), weights, workspace, placement, arena);
                 foreach (var rate in Enum.GetValues<Rate>())
                 {
                     workspace.Reserve(launches: placement.Launches(rate).SelectMany(builder.Build).Count());

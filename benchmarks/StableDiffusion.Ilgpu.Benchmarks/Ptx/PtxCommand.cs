@@ -10,13 +10,13 @@ internal static class PtxCommand
 {
     private const int ShownMultiprocessors = 132;
 
-    private static readonly string[] DefaultArchitectures = ["sm_80", "sm_90"];
+    private static readonly string[] DefaultArchitectures = ["sm_61", "sm_75", "sm_80", "sm_90"];
 
     public static Command Create()
     {
         var architectures = new Option<string[]>("--arch")
         {
-            Description = "Architecture, several times for several [default: sm_80 and sm_90]",
+            Description = "Architecture, several times for several [default: sm_61, sm_75, sm_80 and sm_90]",
             DefaultValueFactory = _ => DefaultArchitectures,
         };
         var assembler = new Option<string?>("--ptxas") { Description = "NVIDIA's assembler [default: the one on the PATH, if any]" };
@@ -57,7 +57,11 @@ internal static class PtxCommand
             SharedOptions.Progress($"kernels for {architecture}");
             using var code = new CudaCode(architecture);
             CudaModels.Compile(code);
-            TensorPeak.Load(code.Loader, code.HasWarpgroups);
+            if (code.HasTensorCode)
+            {
+                TensorPeak.Load(code.Loader, code.HasWarpgroups);
+            }
+
             Console.Out.WriteLine();
             Console.Out.WriteLine(Table(code, ptxas, folder, problems));
             if (architecture == architectures[^1])

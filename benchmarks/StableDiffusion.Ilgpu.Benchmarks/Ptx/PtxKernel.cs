@@ -3,17 +3,21 @@ using System.Text.RegularExpressions;
 namespace StableDiffusion.Ilgpu.Benchmarks.Ptx;
 
 /// <summary>A kernel as NVIDIA's driver gets it.</summary>
+/// <param name="Major">The compute capability that it is for, without what stands behind the point.</param>
 /// <param name="Name">The kernel's, in its set.</param>
 /// <param name="GroupSize">The most work-items of a group that it was compiled for; 0 where that was left open.</param>
 /// <param name="DynamicBytes">Shared memory that its launches ask for.</param>
 /// <param name="Text">PTX.</param>
-internal sealed partial record PtxKernel(string Name, int GroupSize, int DynamicBytes, string Text)
+internal sealed partial record PtxKernel(int Major, string Name, int GroupSize, int DynamicBytes, string Text)
 {
     /// <summary>The name of the kernels that measure the tensor cores.</summary>
     public const string PeakName = "tensor peak";
 
     /// <summary>What a group may have on every GPU since compute capability 8.0 (8.6 and 8.9 have the least).</summary>
     public const int MostSharedBytes = 99 * 1024;
+
+    /// <summary>The same before.</summary>
+    public const int MostEarlySharedBytes = 48 * 1024;
 
     /// <summary>The same on Hopper.</summary>
     public const int MostHopperSharedBytes = 227 * 1024;
@@ -44,7 +48,12 @@ internal sealed partial record PtxKernel(string Name, int GroupSize, int Dynamic
             yield return "computes in fp64 (.f64)";
         }
 
-        var most = UsesWarpgroups ? MostHopperSharedBytes : MostSharedBytes;
+        if (Major < 8 && NewInstruction().Match(Text) is { Success: true } match)
+        {
+            yield return $"has {match.Value}, which its architecture does not know";
+        }
+
+        var most = UsesWarpgroups ? MostHopperSharedBytes : Major < 8 ? MostEarlySharedBytes : MostSharedBytes;
         if (SharedBytes > most)
         {
             yield return $"needs {SharedBytes} bytes of shared memory; valid: at most {most}";
@@ -74,6 +83,10 @@ internal sealed partial record PtxKernel(string Name, int GroupSize, int Dynamic
     /// <summary>PTX (<c>mma.sync</c>, <c>wgmma.mma_async</c>) or machine code (<c>HMMA</c>, <c>HGMMA</c>).</summary>
     [GeneratedRegex(@"\bw?g?mma\.(sync|mma_async)|\bHG?MMA\b")]
     private static partial Regex TensorInstruction();
+
+    /// <summary>What came with compute capability 8.0.</summary>
+    [GeneratedRegex(@"\b(cp\.async|mma\.sync|ldmatrix|cvt\.rn\.f16x2)")]
+    private static partial Regex NewInstruction();
 
     /// <summary>Declarations such as <c>.shared .align 16 .b8 name[4352];</c>.</summary>
     [GeneratedRegex(@"\.shared\s+\.align\s+\d+\s+\.b(?<bits>\d+)\s+\w+\[(?<count>\d+)\]")]

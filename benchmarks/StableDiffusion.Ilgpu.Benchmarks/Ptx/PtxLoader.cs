@@ -14,13 +14,19 @@ internal sealed class PtxLoader : IKernelLoader, IDisposable
     private readonly Dictionary<(string Name, MethodInfo Method), PtxKernel> kernels = [];
 
     /// <param name="architecture">As NVIDIA names it, for example <c>sm_90</c>.</param>
-    /// <exception cref="StableDiffusionException">ILGPU does not know it, or it is older than 8.0.</exception>
+    /// <exception cref="StableDiffusionException">ILGPU does not know it.</exception>
     public PtxLoader(string architecture)
     {
         var field = typeof(CudaArchitecture).GetField(architecture.ToUpperInvariant(), BindingFlags.Public | BindingFlags.Static);
-        compiler = field?.GetValue(null) is CudaArchitecture { Major: >= 8 } ? new PtxCompiler(field.Name)
-            : throw new StableDiffusionException($"architecture '{architecture}' is not known, or has not what the kernels need; valid: for example sm_80, sm_86, sm_89, sm_90");
+        if (field?.GetValue(null) is not CudaArchitecture known)
+        {
+            throw new StableDiffusionException($"architecture '{architecture}' is not known; valid: for example sm_61, sm_75, sm_80, sm_86, sm_89, sm_90");
+        }
+
+        (compiler, Architecture) = (new PtxCompiler(field.Name), known);
     }
+
+    public CudaArchitecture Architecture { get; }
 
     /// <summary>All that were asked for so far; several sets' kernels of one name are one.</summary>
     public IReadOnlyCollection<PtxKernel> Kernels => kernels.Values;
@@ -35,7 +41,7 @@ internal sealed class PtxLoader : IKernelLoader, IDisposable
         if (!kernels.TryGetValue((name, kernel.Method), out var compiled))
         {
             compiled = new PtxKernel(
-                name, specialization.MaxNumThreadsPerGroup ?? 0, dynamicBytes, compiler.Compile(kernel.Method, specialization));
+                Architecture.Major, name, specialization.MaxNumThreadsPerGroup ?? 0, dynamicBytes, compiler.Compile(kernel.Method, specialization));
             kernels.Add((name, kernel.Method), compiled);
         }
 

@@ -77,10 +77,17 @@ internal static class BackendProfile
         device.Accelerator is CudaAccelerator { Architecture: { Major: 9, Minor: 0 }, InstructionSet.Major: >= 8 } && PtxTarget.CanComplete;
 
     /// <summary>The kernels for GPUs, with tiles chosen for so many multiprocessors.</summary>
-    public static KernelSet<ushort> HalfGpuKernels(DeviceSession device, int multiprocessors, KernelCache? cache = null) =>
-        device.Accelerator.AcceleratorType == AcceleratorType.Cuda
-            ? new GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(new DeviceKernelLoader(device.Accelerator, cache), multiprocessors)
-            : new GpuKernels<ushort, GpuHalfFormat<ClHalfConversion>>(new DeviceKernelLoader(device.Accelerator, cache), multiprocessors);
+    public static KernelSet<ushort> HalfGpuKernels(DeviceSession device, int multiprocessors, KernelCache? cache = null)
+    {
+        var loader = new DeviceKernelLoader(device.Accelerator, cache);
+        return device.Accelerator is CudaAccelerator cuda ? CudaGpuKernels(loader, cuda.Architecture, multiprocessors)
+            : new GpuKernels<ushort, GpuHalfFormat<ClHalfConversion>>(loader, multiprocessors);
+    }
+
+    /// <summary>The kernels for GPUs with the instructions of one of NVIDIA's, and without its tensor cores.</summary>
+    public static KernelSet<ushort> CudaGpuKernels(IKernelLoader loader, CudaArchitecture architecture, int multiprocessors) => architecture.Major >= TensorCores
+        ? new GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(loader, multiprocessors)
+        : new GpuKernels<ushort, GpuHalfFormat<EarlyCudaHalfConversion>>(loader, multiprocessors);
 
     public static KernelSet<float> FloatGpuKernels(DeviceSession device, int multiprocessors) =>
         new GpuKernels<float, FloatFormat>(new DeviceKernelLoader(device.Accelerator), multiprocessors);

@@ -36,6 +36,9 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
     public override long Scratch(in GemmArguments<ushort> contraction) => TensorGemmTiling.Fits(contraction)
         ? TensorGemmTiling.Scratch(TensorGemmTiling.Complete(contraction, multiprocessors, BlockDepth)) : base.Scratch(contraction);
 
+    /// <summary>Tensor cores have their own.</summary>
+    protected override IReadOnlyList<Action> Chosen => [];
+
     /// <summary>Tensor cores are faster with all products.</summary>
     public override Launcher<GemmArguments<ushort>>? FewerProductsFor(in GemmArguments<ushort> convolution) =>
         TensorGemmTiling.Fits(convolution) ? null : base.FewerProductsFor(convolution);

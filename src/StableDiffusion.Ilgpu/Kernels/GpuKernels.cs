@@ -52,15 +52,14 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
 
     public override Launcher<WinogradArguments<T>> Winograd => throw new NotSupportedException();
 
-    public override Launcher<GemmArguments<T>>? FewerProductsFor(in GemmArguments<T> convolution) => !WinogradTiling.Fits(convolution) || !convolution.IsSourceChunked ? null
-        : Get<GemmArguments<T>>("winograd 2x2", GpuWinogradKernel<T, TFormat>.Run, GpuWinogradKernel<T, TFormat>.Shape);
+    public override Launcher<GemmArguments<T>>? FewerProductsFor(in GemmArguments<T> convolution) =>
+        GpuWinogradKernel<T, TFormat>.Fits(convolution) ? FewerProducts : null;
 
     public override Launcher<AttentionArguments<T>> Attention =>
         Get<AttentionArguments<T>>("wide attention", GpuAttentionKernel<T, TFormat>.RunWide, GpuAttentionKernel<T, TFormat>.WideShape);
 
     public override Launcher<AttentionArguments<T>> AttentionFor(in AttentionArguments<T> attention) =>
-        attention.HeadSize > GpuAttentionKernel<T, TFormat>.NarrowColumns ? Attention
-        : Get<AttentionArguments<T>>("narrow attention", GpuAttentionKernel<T, TFormat>.RunNarrow, GpuAttentionKernel<T, TFormat>.NarrowShape);
+        attention.HeadSize <= GpuAttentionKernel<T, TFormat>.NarrowColumns ? NarrowAttention : Attention;
 
     public override Launcher<GroupNormArguments<T>> Moments =>
         Get<GroupNormArguments<T>>(nameof(Moments), GpuGroupNormKernels<T, TFormat>.Moments, GpuGroupNormKernels<T, TFormat>.MomentsShape);
@@ -101,6 +100,14 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
 
     public override Launcher<LatentBlendArguments> LatentBlend =>
         Get<LatentBlendArguments>(nameof(LatentBlend), GpuLatentKernels<T, TFormat>.Blend, a => GpuLatentKernels<T, TFormat>.Shape(a.Count));
+
+    protected override IReadOnlyList<Action> Chosen => [() => _ = FewerProducts, () => _ = NarrowAttention];
+
+    private Launcher<GemmArguments<T>> FewerProducts =>
+        Get<GemmArguments<T>>("winograd 2x2", GpuWinogradKernel<T, TFormat>.Run, GpuWinogradKernel<T, TFormat>.Shape);
+
+    private Launcher<AttentionArguments<T>> NarrowAttention =>
+        Get<AttentionArguments<T>>("narrow attention", GpuAttentionKernel<T, TFormat>.RunNarrow, GpuAttentionKernel<T, TFormat>.NarrowShape);
 
     private Launcher<PointwiseArguments<T>> Pointwise(string name, Action<PointwiseArguments<T>> kernel) =>
         Get(name, kernel, GpuPointwiseKernels<T, TFormat>.Shape);

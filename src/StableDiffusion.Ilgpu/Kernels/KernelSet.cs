@@ -85,6 +85,9 @@ internal abstract class KernelSet<T> where T : unmanaged
 
     public abstract Launcher<LatentBlendArguments> LatentBlend { get; }
 
+    /// <summary>What compiles kernels that only some arguments choose, and that most models have.</summary>
+    protected virtual IReadOnlyList<Action> Chosen => [];
+
     /// <summary>Compiles what a fused model needs.</summary>
     public void Warm(CancellationToken cancellationToken)
     {
@@ -92,6 +95,7 @@ internal abstract class KernelSet<T> where T : unmanaged
         [
             () => _ = TokenEmbedding, () => _ = LayerNorm, () => _ = Gemm, () => _ = HasWinograd ? Winograd : null, () => _ = HasOneAttention ? Attention : null, () => _ = TimestepEmbedding, () => _ = Activate,
             () => _ = Moments, () => _ = MergeMoments, () => _ = Normalize, () => _ = Scale, () => _ = LatentUpdate, () => _ = ToBytes,
+            .. Chosen,
         ];
         foreach (var compile in kernels)
         {

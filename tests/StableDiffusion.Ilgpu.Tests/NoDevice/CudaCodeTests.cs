@@ -8,6 +8,8 @@ namespace StableDiffusion.Ilgpu.Tests.NoDevice;
 public sealed class CudaCodeTests
 {
     [Theory]
+    [InlineData("sm_61")]
+    [InlineData("sm_75")]
     [InlineData("sm_80")]
     [InlineData("sm_90")]
     public void Every_kernel_of_the_models_keeps_the_rules(string architecture)
@@ -63,7 +65,7 @@ public sealed class CudaCodeTests
             mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {c0, c1, c2, c3}, {a0, a1, a2, a3}, {b0, b1}, {c0, c1, c2, c3};
             }
             """;
-        var problems = new PtxKernel("bad", 128, 48 * 1024, Text).Problems().ToArray();
+        var problems = new PtxKernel(8, "bad", 128, 48 * 1024, Text).Problems().ToArray();
         Assert.Equal(6, problems.Length);
         foreach (var part in new[] { ".local", ".f64", "114688 bytes", "no cp.async", "no ldmatrix", "in no loop" })
         {

@@ -37,7 +37,9 @@ internal static class GpuWinogradKernel<T, TFormat>
     /// <summary>One group for each tile.</summary>
     public static KernelConfig Shape(GemmArguments<T> a) => new(BlockTiles(a) * a.Panels, WorkItems);
 
-    /// <summary>A convolution that <see cref="WinogradTiling.Fits"/>.</summary>
+    public static bool Fits(in GemmArguments<T> a) => WinogradTiling.Fits(a) && a.IsSourceChunked && GpuWinogradPixels<T, TFormat>.Fits(a);
+
+    /// <summary>A convolution that <see cref="Fits"/>.</summary>
     public static void Run(GemmArguments<T> a)
     {
         // Both as [value, channel, block or column], in an order that lets neither writes nor reads meet on a bank.
@@ -57,17 +59,18 @@ internal static class GpuWinogradKernel<T, TFormat>
         var taps = ((((long)panel * a.Depth) + k) * Tile.Columns) + columns;
         for (var channel = 0; channel < a.Channels; channel += Depth)
         {
-            var values = transformsSource ? pixels.Load(a, channel) : LoadTaps(a, taps + ((long)channel * Tile.Columns));
+            var read = transformsSource ? pixels.Read(a, channel) : ReadTaps(a, taps + ((long)channel * Tile.Columns));
             Group.Barrier();
+            var (row0, row1, row2, row3) = (Widen(read.Row0), Widen(read.Row1), Widen(read.Row2), Widen(read.Row3));
             if (transformsSource)
             {
-                StoreSource(source.Cast<float>(), channels, block, values.Row0.Low, values.Row1.Low, values.Row2.Low, values.Row3.Low);
-                StoreSource(source.Cast<float>(), channels + 1, block, values.Row0.High, values.Row1.High, values.Row2.High, values.Row3.High);
+                StoreSource(source.Cast<float>(), channels, block, row0.Low, row1.Low, row2.Low, row3.Low);
+                StoreSource(source.Cast<float>(), channels + 1, block, row0.High, row1.High, row2.High, row3.High);
             }
             else
             {
-                StoreWeights(weights.Cast<float>(), k, columns, values.Row0.Low, values.Row1.Low, values.Row2.Low);
-                StoreWeights(weights.Cast<float>(), k, columns + 1, values.Row0.High, values.Row1.High, values.Row2.High);
+                StoreWeights(weights.Cast<float>(), k, columns, row0.Low, row1.Low, row2.Low);
+                StoreWeights(weights.Cast<float>(), k, columns + 1, row0.High, row1.High, row2.High);
             }
 
             Group.Barrier();
@@ -107,24 +110,18 @@ internal static class GpuWinogradKernel<T, TFormat>
 
     private static int BlockTiles(GemmArguments<T> a) => (AllBlocks(a) + Blocks - 1) / Blocks;
 
-    /// <summary>The 3x3 weights of one channel and of two columns, low and high, a row of three in each of the first three.</summary>
-    private static Float4x8 LoadTaps(GemmArguments<T> a, long at)
+    private static Float8 Widen(Float8 row) => GpuWinogradPixels<T, TFormat>.Widen(row);
+
+    /// <summary>The 3x3 weights of one channel and of two columns, a row of three in each of the first three, as <see cref="GpuWinogradPixels{T, TFormat}.Read"/> does.</summary>
+    private static Float4x8 ReadTaps(GemmArguments<T> a, long at)
     {
         var step = (long)a.Channels * Tile.Columns;
-        return new Float4x8 { Row0 = LoadTapRow(a, at, step), Row1 = LoadTapRow(a, at + (3 * step), step), Row2 = LoadTapRow(a, at + (6 * step), step) };
+        return new Float4x8 { Row0 = ReadTapRow(a, at, step), Row1 = ReadTapRow(a, at + (3 * step), step), Row2 = ReadTapRow(a, at + (6 * step), step) };
     }
 
-    private static Float8 LoadTapRow(GemmArguments<T> a, long at, long step)
-    {
-        var left = default(TFormat).LoadPair(a.Weights, at, -1);
-        var middle = default(TFormat).LoadPair(a.Weights, at + step, -1);
-        var right = default(TFormat).LoadPair(a.Weights, at + (2 * step), -1);
-        return new Float8
-        {
-            Low = new Float4 { X = left.X, Y = middle.X, Z = right.X },
-            High = new Float4 { X = left.Y, Y = middle.Y, Z = right.Y },
-        };
-    }
+    private static Float8 ReadTapRow(GemmArguments<T> a, long at, long step) => GpuWinogradPixels<T, TFormat>.Join(
+        default(TFormat).ReadPair(a.Weights, at, -1), default(TFormat).ReadPair(a.Weights, at + step, -1),
+        default(TFormat).ReadPair(a.Weights, at + (2 * step), -1), default);
 
     /// <summary>B^T d B.</summary>
     private static void StoreSource(ArrayView<float> target, int k, int block, Float4 d0, Float4 d1, Float4 d2, Float4 d3)

@@ -14,10 +14,13 @@ internal readonly struct GpuWinogradPixels<T, TFormat>
     /// <summary>Output pixels of a block, each way.</summary>
     public const int Pixels = 2;
 
-    private readonly long row0;
-    private readonly long row1;
-    private readonly long row2;
-    private readonly long row3;
+    private readonly long first;
+
+    // From there.
+    private readonly int row0;
+    private readonly int row1;
+    private readonly int row2;
+    private readonly int row3;
     private readonly int column0;
     private readonly int column1;
     private readonly int column2;
@@ -39,12 +42,15 @@ internal readonly struct GpuWinogradPixels<T, TFormat>
         var (item, ofItem) = (block / BlocksPerItem(a), block % BlocksPerItem(a));
         var y = (ofItem / BlockColumns(a) * Pixels) - 1;
         var x = (ofItem % BlockColumns(a) * Pixels) - 1;
-        var first = a.Source + ((long)item * a.SourceHeight * a.SourceWidth * a.SourcePitch) + channel;
-        (row0, row1, row2, row3) = (Row(a, first, y), Row(a, first, y + 1), Row(a, first, y + 2), Row(a, first, y + 3));
+        first = a.Source + ((long)item * a.SourceHeight * a.SourceWidth * a.SourcePitch) + channel;
+        (row0, row1, row2, row3) = (Row(a, y), Row(a, y + 1), Row(a, y + 2), Row(a, y + 3));
         (column0, column1, column2, column3) = (Column(a, x), Column(a, x + 1), Column(a, x + 2), Column(a, x + 3));
         (hasRow0, hasRow2, hasRow3) = (Has(y, a.Height), Has(y + 2, a.Height), Has(y + 3, a.Height));
         (hasColumn0, hasColumn2, hasColumn3) = (Has(x, a.Width), Has(x + 2, a.Width), Has(x + 3, a.Width));
     }
+
+    /// <summary>Whether a pixel's place in its item is a number of 32 bits.</summary>
+    public static bool Fits(in GemmArguments<T> a) => (long)a.SourceHeight * a.SourceWidth * a.SourcePitch <= int.MaxValue;
 
     /// <summary>Blocks of all items.</summary>
     public static int Blocks(GemmArguments<T> a) => a.Rows / a.OutputPixels * BlocksPerItem(a);
@@ -58,36 +64,43 @@ internal readonly struct GpuWinogradPixels<T, TFormat>
         return block < Blocks(a) && y < a.Height && x < a.Width ? (item * a.OutputPixels) + (y * a.Width) + x : -1;
     }
 
-    /// <summary>A row of pixels in each row: the first channel's low, the second one's high.</summary>
+    /// <summary>A row of pixels in each row, as they lie in memory: pairs of values, to be widened by <see cref="Widen"/>.</summary>
     /// <param name="a">The convolution.</param>
     /// <param name="channel">How many channels further.</param>
-    public Float4x8 Load(GemmArguments<T> a, int channel) => new()
+    public Float4x8 Read(GemmArguments<T> a, int channel) => new()
     {
-        Row0 = LoadRow(a, row0 + channel, hasRow0),
-        Row1 = LoadRow(a, row1 + channel, -1),
-        Row2 = LoadRow(a, row2 + channel, hasRow2),
-        Row3 = LoadRow(a, row3 + channel, hasRow3),
+        Row0 = ReadRow(a, first + channel, row0, hasRow0),
+        Row1 = ReadRow(a, first + channel, row1, -1),
+        Row2 = ReadRow(a, first + channel, row2, hasRow2),
+        Row3 = ReadRow(a, first + channel, row3, hasRow3),
     };
 
-    private Float8 LoadRow(GemmArguments<T> a, long row, int present)
+    /// <summary>The first channel's, or column's, four values low, the second one's high.</summary>
+    public static Float8 Widen(Float8 row) => Join(
+        default(TFormat).WidenPair(new Float2 { X = row.Low.X, Y = row.High.X }), default(TFormat).WidenPair(new Float2 { X = row.Low.Y, Y = row.High.Y }),
+        default(TFormat).WidenPair(new Float2 { X = row.Low.Z, Y = row.High.Z }), default(TFormat).WidenPair(new Float2 { X = row.Low.W, Y = row.High.W }));
+
+    /// <summary>The pairs' first values low, their second ones high.</summary>
+    public static Float8 Join(Float2 pair0, Float2 pair1, Float2 pair2, Float2 pair3) => new()
     {
-        var pair0 = default(TFormat).LoadPair(a.Arena, row + column0, present & hasColumn0);
-        var pair1 = default(TFormat).LoadPair(a.Arena, row + column1, present);
-        var pair2 = default(TFormat).LoadPair(a.Arena, row + column2, present & hasColumn2);
-        var pair3 = default(TFormat).LoadPair(a.Arena, row + column3, present & hasColumn3);
-        return new Float8
-        {
-            Low = new Float4 { X = pair0.X, Y = pair1.X, Z = pair2.X, W = pair3.X },
-            High = new Float4 { X = pair0.Y, Y = pair1.Y, Z = pair2.Y, W = pair3.Y },
-        };
+        Low = new Float4 { X = pair0.X, Y = pair1.X, Z = pair2.X, W = pair3.X },
+        High = new Float4 { X = pair0.Y, Y = pair1.Y, Z = pair2.Y, W = pair3.Y },
+    };
+
+    private Float8 ReadRow(GemmArguments<T> a, long from, int row, int present)
+    {
+        var pair0 = default(TFormat).ReadPair(a.Arena, from + (row + column0), present & hasColumn0);
+        var pair1 = default(TFormat).ReadPair(a.Arena, from + (row + column1), present);
+        var pair2 = default(TFormat).ReadPair(a.Arena, from + (row + column2), present & hasColumn2);
+        var pair3 = default(TFormat).ReadPair(a.Arena, from + (row + column3), present & hasColumn3);
+        return Join(pair0, pair1, pair2, pair3);
     }
 
     private static int BlockColumns(GemmArguments<T> a) => (a.Width + Pixels - 1) / Pixels;
 
     private static int BlocksPerItem(GemmArguments<T> a) => (a.Height + Pixels - 1) / Pixels * BlockColumns(a);
 
-    private static long Row(GemmArguments<T> a, long first, int y) =>
-        first + ((long)(IntrinsicMath.Clamp(y, 0, a.Height - 1) * a.SourceHeight / a.Height) * a.SourceWidth * a.SourcePitch);
+    private static int Row(GemmArguments<T> a, int y) => IntrinsicMath.Clamp(y, 0, a.Height - 1) * a.SourceHeight / a.Height * a.SourceWidth * a.SourcePitch;
 
     private static int Column(GemmArguments<T> a, int x) => IntrinsicMath.Clamp(x, 0, a.Width - 1) * a.SourceWidth / a.Width * a.SourcePitch;
 

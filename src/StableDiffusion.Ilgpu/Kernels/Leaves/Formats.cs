@@ -14,8 +14,11 @@ internal interface IFormat<T> where T : unmanaged
 /// <summary>A format of the kernels for GPUs, whose work-items move eight neighbouring values at once.</summary>
 internal interface IGpuFormat<T> : IFormat<T> where T : unmanaged
 {
-    /// <summary>Two values, or zeros as those of eight below. The index is even.</summary>
-    Float2 LoadPair(ArrayView<T> source, long index, int present);
+    /// <summary>Two values as they lie in memory, for what is needed only later, or zeros as those of eight below. The index is even.</summary>
+    Float2 ReadPair(ArrayView<T> source, long index, int present);
+
+    /// <summary>The values of what <see cref="ReadPair"/> read.</summary>
+    Float2 WidenPair(Float2 pair);
 
     /// <summary>Eight values. The index is a multiple of 8, and the view starts at a multiple of 16 bytes.</summary>
     Float8 LoadChunk(ArrayView<T> source, long index);
@@ -71,11 +74,13 @@ internal struct FloatFormat : IGpuFormat<float>
 
     public readonly void Store(ArrayView<float> target, long index, float value) => target[index] = value;
 
-    public readonly Float2 LoadPair(ArrayView<float> source, long index, int present)
+    public readonly Float2 ReadPair(ArrayView<float> source, long index, int present)
     {
         var pair = source.Cast<Float2>()[index >> 1];
         return new Float2 { X = Keep(pair.X, (uint)present), Y = Keep(pair.Y, (uint)present) };
     }
+
+    public readonly Float2 WidenPair(Float2 pair) => pair;
 
     public readonly Float8 LoadChunk(ArrayView<float> source, long index)
     {

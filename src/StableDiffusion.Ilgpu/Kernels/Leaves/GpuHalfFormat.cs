@@ -32,10 +32,14 @@ internal struct GpuHalfFormat<TConversion> : IGpuFormat<ushort> where TConversio
 
     public readonly void Store(ArrayView<ushort> target, long index, float value) => target[index] = (ushort)default(TConversion).Narrow(value);
 
-    public readonly Float2 LoadPair(ArrayView<ushort> source, long index, int present)
+    /// <summary>Both patterns are in the first value's bits.</summary>
+    public readonly Float2 ReadPair(ArrayView<ushort> source, long index, int present) =>
+        new() { X = Interop.IntAsFloat((uint)(source.Cast<int>()[index >> 1] & present)) };
+
+    public readonly Float2 WidenPair(Float2 pair)
     {
-        var pair = source.Cast<int>()[index >> 1] & present;
-        return new Float2 { X = default(TConversion).Widen(pair & 0xFFFF), Y = default(TConversion).Widen(pair >>> 16) };
+        var bits = (int)Interop.FloatAsInt(pair.X);
+        return new Float2 { X = default(TConversion).Widen(bits & 0xFFFF), Y = default(TConversion).Widen(bits >>> 16) };
     }
 
     public readonly Float8 LoadChunk(ArrayView<ushort> source, long index) => Widen(Read(source, index));
