@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Runs tests once more where OpenCL is another implementation: in a Debian 13 root with PoCL 6, which is made once by debootstrap and kept in
-# the user's cache folder. tests/opencl.sh [CLASS…]: names of test classes, * allowed; without any, the whole suite. Needs the .NET SDK,
-# Linux, root rights and debootstrap. The last line is "N passed, N failed, N skipped", and the exit status is not 0 if any failed.
+# Runs tests once more where OpenCL is another implementation: in a Debian 13 root with PoCL 6, or with Mesa's, which is made once by
+# debootstrap and kept in the user's cache folder. tests/opencl.sh [--mesa] [CLASS…]: names of test classes, * allowed; without any, the whole
+# suite. With --mesa, Mesa's OpenCL (what AMD's and Intel's GPUs have with Mesa's drivers) computes on the processor and is told to call itself a
+# GPU, and without classes the operators' run, on the kernels for GPUs alone: all else would take it hours. Needs the .NET SDK, Linux, root rights
+# and debootstrap. The last line is "N passed, N failed, N skipped", and the exit status is not 0 if any failed.
 set -euo pipefail
 
 fail() {
@@ -12,6 +14,14 @@ fail() {
 folder=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$folder/.ci/debian-root.sh"
 root=${XDG_CACHE_HOME:-$HOME/.cache}/sdilgpu-opencl/$debian_release
+driver=pocl-opencl-icd
+if [ "${1:-}" = --mesa ]; then
+    shift
+    root+=-mesa
+    driver=mesa-opencl-icd
+    export RUSTICL_ENABLE=llvmpipe RUSTICL_DEVICE_TYPE=gpu SD_TEST_BACKENDS=${SD_TEST_BACKENDS:-Gpu}
+    [ $# -gt 0 ] || set -- '*.OpTests' '*.OpReferenceTests' '*.GpuTileTests' '*.HalfConversionTests' '*.WinogradTests'
+fi
 project=$folder/tests/StableDiffusion.Ilgpu.Tests
 export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
 
@@ -20,7 +30,7 @@ dotnet build -c Release --nologo -v quiet "$project" >&2 || fail "the tests cann
 mkdir -p "$(dirname "$root")"
 exec 9> "$root.lock"
 flock 9
-make_debian_root "$root" libstdc++6,libssl3t64,ca-certificates,procps,ocl-icd-libopencl1,pocl-opencl-icd "the second OpenCL implementation needs Debian 13"
+make_debian_root "$root" libstdc++6,libssl3t64,ca-certificates,procps,ocl-icd-libopencl1,$driver "the second OpenCL implementation needs Debian 13"
 exec 9>&-
 
 filters=()
