@@ -21,6 +21,9 @@ internal sealed class ClCode : IKernelLoader, IDisposable
 {
     private const int Multiprocessors = 40;
 
+    /// <summary>Of a picture that is large enough for Winograd.</summary>
+    private const int Side = 64;
+
     private readonly Context context;
     private readonly CLBackend backend;
     private readonly List<ClKernel> kernels = [];
@@ -46,7 +49,17 @@ internal sealed class ClCode : IKernelLoader, IDisposable
         set.AttentionFor(default);
         set.FewerProductsFor(new GemmArguments<ushort>
         {
-            Kernel = 3, Stride = 1, PadLeft = 1, PadTop = 1, Channels = 320, Height = 64, Width = 64, SourceHeight = 64, SourceWidth = 64, OutputWidth = 64, OutputPixels = 64 * 64,
+            Kernel = 3,
+            Stride = 1,
+            PadLeft = 1,
+            PadTop = 1,
+            Channels = Tile.Columns,
+            Height = Side,
+            Width = Side,
+            SourceHeight = Side,
+            SourceWidth = Side,
+            OutputWidth = Side,
+            OutputPixels = Side * Side,
         });
 
         static bool IsLauncher(PropertyInfo property) =>
