@@ -59,7 +59,7 @@ internal sealed class DeviceSession : IDisposable
     public int Groups => Accelerator.NumMultiprocessors;
 
     /// <summary>Units of a GPU that tiles are shared out to; each runs several groups at a time.</summary>
-    public int Multiprocessors => Accelerator is CLAccelerator { Device: CLDevice device } ? OpenClDevices.Multiprocessors(device.Vendor, Groups) : Groups;
+    public int Multiprocessors => Accelerator is CLAccelerator { Device: CLDevice device } ? OpenClDevices.Multiprocessors(device.PlatformName, Groups) : Groups;
 
     /// <summary>Buffers that are allocated and not yet disposed.</summary>
     public int LiveBuffers => liveBuffers;

@@ -16,8 +16,8 @@ internal static class OpenClDevices
     private const CLDeviceInfoType NativeVectorWidthFloat = (CLDeviceInfoType)0x103A;
 
     /// <summary>
-    /// Intel's execution unit has room for one group of 64 work-items, and what other vendors count for four and more. As many large tiles as half of the units
-    /// are as fast as small ones: those take twice the instructions for a product there (see <c>opencl-code</c> of the benchmarks).
+    /// Intel's driver counts execution units, each with room for one group of 64 work-items; others count what has room for four and more. As many large tiles as half
+    /// of those units are as fast as small ones: those take twice the instructions for a product there (see <c>opencl-code</c> of the benchmarks).
     /// </summary>
     private const int IntelUnitsEach = 4;
 
@@ -82,8 +82,9 @@ internal static class OpenClDevices
     public static int VectorWidth(CLDevice device) =>
         device.GetDeviceInfo<int>(NativeVectorWidthFloat, out var width) == CLError.CL_SUCCESS ? Math.Max(1, width) : 1;
 
-    /// <summary>How many multiprocessors tiles are shared out to, on a device that counts so many compute units.</summary>
-    public static int Multiprocessors(CLDeviceVendor vendor, int units) => vendor == CLDeviceVendor.Intel ? Math.Max(1, units / IntelUnitsEach) : units;
+    /// <summary>How many multiprocessors tiles are shared out to, on a device for which a platform's driver counts so many compute units.</summary>
+    public static int Multiprocessors(string platform, int units) =>
+        platform.Contains("Intel", StringComparison.Ordinal) ? Math.Max(1, units / IntelUnitsEach) : units;
 
     /// <summary>Bytes of the largest buffer that the driver gives.</summary>
     public static long LargestBuffer(CLDevice device) => device.GetDeviceInfo<long>(CLDeviceInfoType.CL_DEVICE_MAX_MEM_ALLOC_SIZE);
