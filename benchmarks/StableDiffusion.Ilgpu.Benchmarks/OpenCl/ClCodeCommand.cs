@@ -98,7 +98,6 @@ internal static class ClCodeCommand
             var name = code.Kernels[i].Name;
             if (compiled[i] is not { } binary)
             {
-                problems.Add($"{target} {name}: the compiler refuses it: {refused[i]}");
                 continue;
             }
 
@@ -107,6 +106,12 @@ internal static class ClCodeCommand
                 name, $"{binary.Registers}", $"{binary.Spills}", $"{binary.LocalBytes}", $"{binary.Code?.Instructions.Count}",
                 loop.Count > 0 ? $"{loop.Count(compiler.IsMultiplyAdd)}" : "", loop.Count > 0 ? $"{loop.Count}" : "",
                 loop.Count > 0 ? $"{loop.Count(compiler.IsSpill)}" : "");
+        }
+
+        foreach (var refusal in code.Kernels.Zip(refused, (kernel, reason) => (kernel.Name, Reason: reason)).Where(r => r.Reason is not null).GroupBy(r => r.Reason, r => r.Name))
+        {
+            var which = refusal.Count() == files.Length ? "every kernel" : string.Join(", ", refusal);
+            problems.Add($"{target}: the compiler refuses {which}: {refusal.Key}");
         }
 
         return table;
