@@ -16,7 +16,7 @@ public sealed class WinogradTests(DeviceFixture fixture)
     /// </summary>
     private const double Limit = 1e-5;
 
-    public static TheoryData<string> Backends => [.. Backend.All.Where(b => !b.Half).Select(b => b.ToString())];
+    public static TheoryData<string> Backends => [.. Backend.Names.Where(name => !Backend.Find(name).Half)];
 
     [Theory]
     [MemberData(nameof(Backends))]
