@@ -22,23 +22,7 @@ internal static class ClCodeCommand
         {
             targets, output,
         };
-        command.SetAction(parsed =>
-        {
-            if (parsed.GetValue(output) is { } folder)
-            {
-                return Run(parsed.GetValue(targets)!, Directory.CreateDirectory(folder).FullName);
-            }
-
-            var temporary = Directory.CreateTempSubdirectory("sdilgpu-opencl-");
-            try
-            {
-                return Run(parsed.GetValue(targets)!, temporary.FullName);
-            }
-            finally
-            {
-                temporary.Delete(recursive: true);
-            }
-        });
+        command.SetAction(parsed => OutputFolder.Use(parsed.GetValue(output), folder => Run(parsed.GetValue(targets)!, folder)));
         return command;
     }
 

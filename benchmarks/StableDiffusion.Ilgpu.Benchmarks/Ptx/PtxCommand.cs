@@ -28,20 +28,7 @@ internal static class PtxCommand
         command.SetAction(parsed =>
         {
             var ptxas = Ptxas.Find(parsed.GetValue(assembler));
-            if (parsed.GetValue(output) is { } folder)
-            {
-                return Run(parsed.GetValue(architectures)!, ptxas, Directory.CreateDirectory(folder).FullName);
-            }
-
-            var temporary = Directory.CreateTempSubdirectory("sdilgpu-ptx-");
-            try
-            {
-                return Run(parsed.GetValue(architectures)!, ptxas, temporary.FullName);
-            }
-            finally
-            {
-                temporary.Delete(recursive: true);
-            }
+            return OutputFolder.Use(parsed.GetValue(output), folder => Run(parsed.GetValue(architectures)!, ptxas, folder));
         });
         return command;
     }
