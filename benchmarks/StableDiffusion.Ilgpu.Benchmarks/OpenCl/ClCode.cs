@@ -1,11 +1,9 @@
-using System.Reflection;
 using ILGPU;
 using ILGPU.Backends.EntryPoints;
 using ILGPU.Backends.OpenCL;
 using ILGPU.Runtime;
 using ILGPU.Runtime.OpenCL;
 using StableDiffusion.Ilgpu.Kernels;
-using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 using StableDiffusion.Ilgpu.Kernels.Leaves.OpenCl;
 
@@ -20,9 +18,6 @@ internal sealed record ClKernel(string Name, string Text);
 internal sealed class ClCode : IKernelLoader, IDisposable
 {
     private const int Multiprocessors = 40;
-
-    /// <summary>Of a picture that is large enough for Winograd.</summary>
-    private const int Side = 64;
 
     private readonly Context context;
     private readonly CLBackend backend;
@@ -39,32 +34,7 @@ internal sealed class ClCode : IKernelLoader, IDisposable
         });
         backend = new CLBackend(
             context, new CLCapabilityContext(float16: true, float64: false, genericAddressSpace: true, int64_Atomics: false, subGroups: true), vendor, language);
-        var set = new GpuKernels<ushort, GpuHalfFormat<ClHalfConversion>>(this, Multiprocessors);
-        foreach (var property in set.GetType().GetProperties().Where(IsLauncher))
-        {
-            property.GetValue(set);
-        }
-
-        // Those that are only chosen for some arguments.
-        set.AttentionFor(default);
-        set.FewerProductsFor(new GemmArguments<ushort>
-        {
-            Kernel = 3,
-            Stride = 1,
-            PadLeft = 1,
-            PadTop = 1,
-            Channels = Tile.Columns,
-            Height = Side,
-            Width = Side,
-            SourceHeight = Side,
-            SourceWidth = Side,
-            OutputWidth = Side,
-            OutputPixels = Side * Side,
-        });
-
-        static bool IsLauncher(PropertyInfo property) =>
-            property.PropertyType is { IsGenericType: true } type && type.GetGenericTypeDefinition() == typeof(Launcher<>)
-            && property.Name != nameof(KernelSet<ushort>.Winograd);
+        new GpuKernels<ushort, GpuHalfFormat<ClHalfConversion>>(this, Multiprocessors).CompileAll();
     }
 
     public IReadOnlyList<ClKernel> Kernels => kernels;

@@ -1,4 +1,3 @@
-using System.Reflection;
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Graphs;
@@ -65,14 +64,7 @@ internal sealed class CudaCode : IDisposable
             }
         }
 
-        foreach (var property in kernels.GetType().GetProperties(BindingFlags.Public | BindingFlags.Instance).Where(IsLauncher))
-        {
-            property.GetValue(kernels);
-        }
-
-        static bool IsLauncher(PropertyInfo property) =>
-            property.PropertyType is { IsGenericType: true } type && type.GetGenericTypeDefinition() == typeof(Launcher<>)
-            && property.Name != nameof(KernelSet<ushort>.Winograd);
+        kernels.CompileAll();
     }
 
     /// <summary>

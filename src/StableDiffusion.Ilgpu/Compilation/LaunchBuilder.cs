@@ -94,22 +94,12 @@ internal sealed class LaunchBuilder<T>(
         }
 
         var flops = 2.0 * shape.Rows * op.Columns * arguments.Depth;
-        var takesWinograd = fusion.Winograd ?? typeof(T) == typeof(ushort);
-        if (takesWinograd && kernels.FewerProductsFor(arguments) is { } fewer)
+        if ((fusion.Winograd ?? typeof(T) == typeof(ushort)) && kernels.WinogradFor(arguments) is { } winograd)
         {
+            workspace.Reserve(scratchValues: winograd.Scratch);
             return Launch(
-                value, "winograd 2x2", flops, context => fewer(context.Stream, arguments with { Arena = context.Arena }, context.Scratch, context.Counter));
-        }
-
-        if (takesWinograd && kernels.HasWinograd && WinogradTiling.Fits(arguments))
-        {
-            var blocks = WinogradTiling.Choose(arguments, kernels.ScratchGroups);
-            workspace.Reserve(scratchValues: (long)blocks.Scratch * kernels.ScratchGroups);
-            var winograd = kernels.Winograd;
-            return Launch(
-                value, $"winograd {blocks.TileBlocks}x{blocks.TilePanels * Tile.Columns}", flops,
-                context => winograd(
-                    context.Stream, blocks with { Gemm = blocks.Gemm with { Arena = context.Arena } }, context.Scratch, context.Counter));
+                value, winograd.Name, flops,
+                context => winograd.Launch(context.Stream, arguments with { Arena = context.Arena }, context.Scratch, context.Counter));
         }
 
         kernels.Cut(ref arguments);

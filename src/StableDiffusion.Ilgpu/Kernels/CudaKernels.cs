@@ -40,8 +40,8 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
     protected override IReadOnlyList<Action> Chosen => [];
 
     /// <summary>Tensor cores are faster with all products.</summary>
-    public override Launcher<GemmArguments<ushort>>? FewerProductsFor(in GemmArguments<ushort> convolution) =>
-        TensorGemmTiling.Fits(convolution) ? null : base.FewerProductsFor(convolution);
+    public override WinogradConvolution<ushort>? WinogradFor(in GemmArguments<ushort> convolution) =>
+        TensorGemmTiling.Fits(convolution) ? null : base.WinogradFor(convolution);
 
     public override Launcher<GemmArguments<ushort>> GemmFor(in GemmArguments<ushort> contraction)
     {

@@ -16,6 +16,8 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
     where T : unmanaged
     where TFormat : struct, IGpuFormat<T>
 {
+    private const string WinogradName = "winograd 2x2";
+
     private readonly Dictionary<string, Delegate> compiled = [];
 
     public override string Leaf => "gpu";
@@ -25,8 +27,6 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
     public override int ScratchGroups => 0;
 
     public override bool CountsTiles => false;
-
-    public override bool HasWinograd => false;
 
     public override void Cut(ref GemmArguments<T> contraction) => GpuGemmTiling.Choose(ref contraction, multiprocessors);
 
@@ -50,10 +50,8 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
         }
     }
 
-    public override Launcher<WinogradArguments<T>> Winograd => throw new NotSupportedException();
-
-    public override Launcher<GemmArguments<T>>? FewerProductsFor(in GemmArguments<T> convolution) =>
-        GpuWinogradKernel<T, TFormat>.Fits(convolution) ? FewerProducts : null;
+    public override WinogradConvolution<T>? WinogradFor(in GemmArguments<T> convolution) =>
+        GpuWinogradKernel<T, TFormat>.Fits(convolution) ? new(WinogradName, Scratch: 0, Winograd) : null;
 
     public override Launcher<AttentionArguments<T>> Attention =>
         Get<AttentionArguments<T>>("wide attention", GpuAttentionKernel<T, TFormat>.RunWide, GpuAttentionKernel<T, TFormat>.WideShape);
@@ -101,10 +99,10 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
     public override Launcher<LatentBlendArguments> LatentBlend =>
         Get<LatentBlendArguments>(nameof(LatentBlend), GpuLatentKernels<T, TFormat>.Blend, a => GpuLatentKernels<T, TFormat>.Shape(a.Count));
 
-    protected override IReadOnlyList<Action> Chosen => [() => _ = FewerProducts, () => _ = NarrowAttention];
+    protected override IReadOnlyList<Action> Chosen => [() => _ = Winograd, () => _ = NarrowAttention];
 
-    private Launcher<GemmArguments<T>> FewerProducts =>
-        Get<GemmArguments<T>>("winograd 2x2", GpuWinogradKernel<T, TFormat>.Run, GpuWinogradKernel<T, TFormat>.Shape);
+    private Launcher<GemmArguments<T>> Winograd =>
+        Get<GemmArguments<T>>(WinogradName, GpuWinogradKernel<T, TFormat>.Run, GpuWinogradKernel<T, TFormat>.Shape);
 
     private Launcher<AttentionArguments<T>> NarrowAttention =>
         Get<AttentionArguments<T>>("narrow attention", GpuAttentionKernel<T, TFormat>.RunNarrow, GpuAttentionKernel<T, TFormat>.NarrowShape);

@@ -13,6 +13,12 @@ internal delegate void Launcher<TArguments>(
     AcceleratorStream stream, TArguments arguments, ArrayView<float> scratch, ArrayView<int> counter)
     where TArguments : struct;
 
+/// <summary>A convolution by one of Winograd's algorithms.</summary>
+/// <param name="Name">For people to read.</param>
+/// <param name="Scratch">fp32 values of scratch memory.</param>
+/// <param name="Launch">Takes the convolution, with the memory that it is to work on.</param>
+internal sealed record WinogradConvolution<T>(string Name, long Scratch, Launcher<GemmArguments<T>> Launch) where T : unmanaged;
+
 /// <summary>Every kernel for activations stored as <typeparamref name="T"/>, compiled when first asked for. Thread-safe.</summary>
 internal abstract class KernelSet<T> where T : unmanaged
 {
@@ -31,9 +37,6 @@ internal abstract class KernelSet<T> where T : unmanaged
     /// <summary>fp32 values of scratch memory that a contraction needs, cut as <see cref="Cut"/> left it.</summary>
     public virtual long Scratch(in GemmArguments<T> contraction) => (long)contraction.Scratch * ScratchGroups;
 
-    /// <summary>Whether there is <see cref="Winograd"/>.</summary>
-    public abstract bool HasWinograd { get; }
-
     /// <summary>Chooses the tiles of a contraction.</summary>
     public abstract void Cut(ref GemmArguments<T> contraction);
 
@@ -42,10 +45,8 @@ internal abstract class KernelSet<T> where T : unmanaged
     /// <summary>The kernel of one contraction, cut as <see cref="Cut"/> left it.</summary>
     public virtual Launcher<GemmArguments<T>> GemmFor(in GemmArguments<T> contraction) => Gemm;
 
-    public abstract Launcher<WinogradArguments<T>> Winograd { get; }
-
-    /// <summary>The kernel of one 3x3 convolution with fewer multiplications that takes it as it is, uncut and without scratch memory; null for none.</summary>
-    public virtual Launcher<GemmArguments<T>>? FewerProductsFor(in GemmArguments<T> convolution) => null;
+    /// <summary>How a convolution, not yet cut, is computed with Winograd's fewer multiplications; null where it is not.</summary>
+    public abstract WinogradConvolution<T>? WinogradFor(in GemmArguments<T> convolution);
 
     public abstract Launcher<AttentionArguments<T>> Attention { get; }
 
@@ -93,7 +94,7 @@ internal abstract class KernelSet<T> where T : unmanaged
     {
         Action[] kernels =
         [
-            () => _ = TokenEmbedding, () => _ = LayerNorm, () => _ = Gemm, () => _ = HasWinograd ? Winograd : null, () => _ = HasOneAttention ? Attention : null, () => _ = TimestepEmbedding, () => _ = Activate,
+            () => _ = TokenEmbedding, () => _ = LayerNorm, () => _ = Gemm, () => _ = HasOneAttention ? Attention : null, () => _ = TimestepEmbedding, () => _ = Activate,
             () => _ = Moments, () => _ = MergeMoments, () => _ = Normalize, () => _ = Scale, () => _ = LatentUpdate, () => _ = ToBytes,
             .. Chosen,
         ];

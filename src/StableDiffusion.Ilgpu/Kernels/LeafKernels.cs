@@ -23,13 +23,26 @@ internal sealed class LeafKernels<T, TLeaf>(ILeafKernelLoader loader, int groups
 
     public override bool CountsTiles => true;
 
-    public override bool HasWinograd => true;
-
     public override void Cut(ref GemmArguments<T> contraction) => GemmTiling.Choose(ref contraction, groups);
 
     public override Launcher<GemmArguments<T>> Gemm => Get<GemmArguments<T>>(nameof(Gemm), GemmKernel<T, TLeaf>.Run);
 
-    public override Launcher<WinogradArguments<T>> Winograd => Get<WinogradArguments<T>>(nameof(Winograd), WinogradKernel<T, TLeaf>.Run);
+    public override WinogradConvolution<T>? WinogradFor(in GemmArguments<T> convolution)
+    {
+        if (!WinogradTiling.Fits(convolution))
+        {
+            return null;
+        }
+
+        var (blocks, winograd) = (WinogradTiling.Choose(convolution, groups), Winograd);
+        return new(
+            $"winograd {blocks.TileBlocks}x{blocks.TilePanels * Tile.Columns}", (long)blocks.Scratch * groups,
+            (stream, arguments, scratch, counter) => winograd(stream, blocks with { Gemm = arguments }, scratch, counter));
+    }
+
+    protected override IReadOnlyList<Action> Chosen => [() => _ = Winograd];
+
+    private Launcher<WinogradArguments<T>> Winograd => Get<WinogradArguments<T>>(nameof(Winograd), WinogradKernel<T, TLeaf>.Run);
 
     public override Launcher<AttentionArguments<T>> Attention => Get<AttentionArguments<T>>(nameof(Attention), AttentionKernel<T, TLeaf>.Run);
 

@@ -39,11 +39,6 @@ internal static class GpuGemmTile<T, TFormat>
     {
         const int Chunks = Tile.Columns / Float8.Length;
         var count = IntrinsicMath.Min(Depth, a.Channels - channel);
-        if (!a.IsSourceChunked)
-        {
-            LoadSourceValues(a, pixels, rows, channel, count, source, pitch);
-        }
-
         var (depth, column) = (Group.IdxX / Chunks, Group.IdxX % Chunks * Float8.Length);
         var packed = ((((long)firstPanel * a.Depth) + (tap * a.Channels) + channel + IntrinsicMath.Min(depth, count - 1)) * Tile.Columns) + column;
         var toNext = firstPanel + 1 < a.Panels ? (long)a.Depth * Tile.Columns : 0;
@@ -67,6 +62,10 @@ internal static class GpuGemmTile<T, TFormat>
             }
 
             Float8.StoreColumn(source0, source, (k * pitch) + row, pitch);
+        }
+        else
+        {
+            LoadSourceValues(a, pixels, rows, channel, count, source, pitch);
         }
 
         var at = ((depth * panels * Tile.Columns) + column) / 4;
