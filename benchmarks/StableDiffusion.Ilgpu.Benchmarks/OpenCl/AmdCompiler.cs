@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using ILGPU.Backends.OpenCL;
 using ILGPU.Runtime.OpenCL;
+using StableDiffusion.Ilgpu.Kernels;
 
 namespace StableDiffusion.Ilgpu.Benchmarks.OpenCl;
 
@@ -27,11 +28,14 @@ internal sealed partial class AmdCompiler : IGpuCompiler
         var names = Enumerable.Range(OldestClang, 20).Reverse().Select(version => $"clang-{version}").Append("clang");
         var clang = names.Select(ChildProcess.OnPath).FirstOrDefault(path => path is not null);
 
-        // Where ROCm and where distributions have them.
+        // Where the user says, where ROCm and where distributions have them.
+        var named = Environment.GetEnvironmentVariable("HIP_DEVICE_LIB_PATH");
         var system = Directory.Exists("/usr/lib") ? Directory.GetDirectories("/usr/lib", "*-linux-gnu") : [];
-        var libraries = system.Prepend("/opt/rocm").Select(folder => Path.Combine(folder, "amdgcn", "bitcode")).FirstOrDefault(Directory.Exists);
+        var libraries = system.Prepend("/opt/rocm").Select(folder => Path.Combine(folder, "amdgcn", "bitcode")).Prepend(named).FirstOrDefault(Directory.Exists);
         return clang is null || libraries is null ? null : new AmdCompiler(clang, libraries);
     }
+
+    public MatrixUnit? UnitOf(string target) => MatrixUnit.OfAmd(target);
 
     public GpuBinary Compile(string file, string target)
     {
@@ -54,6 +58,8 @@ internal sealed partial class AmdCompiler : IGpuCompiler
     }
 
     public bool IsMultiplyAdd(string instruction) => MultiplyAdd().IsMatch(instruction);
+
+    public bool IsProduct(string instruction) => instruction.StartsWith("v_wmma_", StringComparison.Ordinal) || instruction.StartsWith("v_mfma_", StringComparison.Ordinal);
 
     public bool IsSpill(string instruction) => Scratch().IsMatch(instruction);
 

@@ -25,16 +25,19 @@ internal sealed class ClCode : IKernelLoader, IDisposable
 
     /// <param name="vendor">Whose driver it is for.</param>
     /// <param name="language">The OpenCL C that it compiles.</param>
-    public ClCode(CLDeviceVendor vendor, CLCVersion language)
+    /// <param name="unit">The GPU's matrix units; null where it has none.</param>
+    public ClCode(CLDeviceVendor vendor, CLCVersion language, MatrixUnit? unit = null)
     {
         context = Context.Create(builder =>
         {
             builder.Optimize(OptimizationLevel.O2).Inlining(InliningMode.Aggressive);
             ClMathCode.Register(builder);
+            unit?.Register(builder);
         });
         backend = new CLBackend(
             context, new CLCapabilityContext(float16: true, float64: false, genericAddressSpace: true, int64_Atomics: false, subGroups: true), vendor, language);
-        new GpuKernels<ushort, GpuHalfFormat<ClHalfConversion>>(this, Multiprocessors).CompileAll();
+        var kernels = unit?.Kernels(this, Multiprocessors) ?? new GpuKernels<ushort, GpuHalfFormat<ClHalfConversion>>(this, Multiprocessors);
+        kernels.CompileAll();
     }
 
     public IReadOnlyList<ClKernel> Kernels => kernels;

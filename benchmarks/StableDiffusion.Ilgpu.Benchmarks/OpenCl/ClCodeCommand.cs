@@ -60,7 +60,7 @@ internal static class ClCodeCommand
     private static MarkdownTable Table(IGpuCompiler compiler, string target, string folder, List<string> problems)
     {
         SharedOptions.Progress($"kernels for {target}");
-        using var code = new ClCode(compiler.Vendor, compiler.Language);
+        using var code = new ClCode(compiler.Vendor, compiler.Language, compiler.UnitOf(target));
         var files = code.Kernels.Select(Save).ToArray();
         var compiled = new GpuBinary?[files.Length];
         var refused = new string?[files.Length];
@@ -76,7 +76,7 @@ internal static class ClCodeCommand
             }
         });
         var table = new MarkdownTable(
-            $"{target} kernel", "registers", "spilled", "local bytes", "instructions", "multiply-adds in main loop", "of its instructions", "spills among them");
+            $"{target} kernel", "registers", "spilled", "local bytes", "instructions", "matrix products in main loop", "multiply-adds", "of its instructions", "spills among them");
         for (var i = 0; i < files.Length; i++)
         {
             var name = code.Kernels[i].Name;
@@ -85,10 +85,11 @@ internal static class ClCodeCommand
                 continue;
             }
 
-            var loop = binary.Code?.CodeOfHottestLoop(compiler.IsMultiplyAdd) ?? [];
+            var loop = binary.Code?.CodeOfHottestLoop(compiler.IsProduct) ?? [];
+            loop = loop.Count > 0 ? loop : binary.Code?.CodeOfHottestLoop(compiler.IsMultiplyAdd) ?? [];
             table.Add(
                 name, $"{binary.Registers}", $"{binary.Spills}", $"{binary.LocalBytes}", $"{binary.Code?.Instructions.Count}",
-                loop.Count > 0 ? $"{loop.Count(compiler.IsMultiplyAdd)}" : "", loop.Count > 0 ? $"{loop.Count}" : "",
+                loop.Count(compiler.IsProduct) is > 0 and var products ? $"{products}" : "", loop.Count > 0 ? $"{loop.Count(compiler.IsMultiplyAdd)}" : "", loop.Count > 0 ? $"{loop.Count}" : "",
                 loop.Count > 0 ? $"{loop.Count(compiler.IsSpill)}" : "");
         }
 

@@ -1,5 +1,6 @@
 using ILGPU.Backends.OpenCL;
 using ILGPU.Runtime.OpenCL;
+using StableDiffusion.Ilgpu.Kernels;
 
 namespace StableDiffusion.Ilgpu.Benchmarks.OpenCl;
 
@@ -12,6 +13,9 @@ internal interface IGpuCompiler
     /// <summary>The OpenCL C that the vendor's driver compiles.</summary>
     CLCVersion Language { get; }
 
+    /// <summary>The matrix units of a GPU, as the compiler names it; null where it has none that are used.</summary>
+    MatrixUnit? UnitOf(string target);
+
     /// <summary>Compiles a file beside itself.</summary>
     /// <param name="file">OpenCL C.</param>
     /// <param name="target">A GPU, as the compiler names it.</param>
@@ -20,6 +24,9 @@ internal interface IGpuCompiler
 
     /// <summary>Whether an instruction multiplies and adds in fp32.</summary>
     bool IsMultiplyAdd(string instruction);
+
+    /// <summary>Whether an instruction multiplies matrices.</summary>
+    bool IsProduct(string instruction);
 
     /// <summary>Whether an instruction of a loop moves a register to or from memory because registers ran out.</summary>
     bool IsSpill(string instruction);

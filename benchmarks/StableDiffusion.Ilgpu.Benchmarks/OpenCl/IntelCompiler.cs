@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using ILGPU.Backends.OpenCL;
 using ILGPU.Runtime.OpenCL;
+using StableDiffusion.Ilgpu.Kernels;
 
 namespace StableDiffusion.Ilgpu.Benchmarks.OpenCl;
 
@@ -17,6 +18,13 @@ internal sealed partial class IntelCompiler : IGpuCompiler
 
     /// <returns>Null where it is missing.</returns>
     public static IntelCompiler? Find() => ChildProcess.OnPath("ocloc") is { } ocloc ? new IntelCompiler(ocloc) : null;
+
+    public MatrixUnit? UnitOf(string target) => target switch
+    {
+        "dg2" => MatrixUnit.Intel8,
+        "pvc" or "bmg" or "lnl" => MatrixUnit.Intel16,
+        _ => null,
+    };
 
     public GpuBinary Compile(string file, string target)
     {
@@ -46,6 +54,8 @@ internal sealed partial class IntelCompiler : IGpuCompiler
     }
 
     public bool IsMultiplyAdd(string instruction) => MultiplyAdd().IsMatch(instruction);
+
+    public bool IsProduct(string instruction) => instruction.StartsWith("dpas", StringComparison.Ordinal);
 
     public bool IsSpill(string instruction) => instruction.Contains("scratch block", StringComparison.Ordinal);
 

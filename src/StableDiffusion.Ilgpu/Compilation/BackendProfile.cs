@@ -92,7 +92,7 @@ internal static class BackendProfile
     public static KernelSet<float> FloatGpuKernels(DeviceSession device, int multiprocessors) =>
         new GpuKernels<float, FloatFormat>(new DeviceKernelLoader(device.Accelerator), multiprocessors);
 
-    private static void RegisterOpenCl(Context.Builder builder)
+    internal static void RegisterOpenCl(Context.Builder builder)
     {
         ClVectorCode.Register(builder);
         ClMathCode.Register(builder);

@@ -14,8 +14,45 @@ internal static partial class OpenClSource
 {
     private static readonly FieldInfo? Source = FindSource(typeof(CLCompiledKernel));
 
+    private const string BeforeKernelBegin = "// before the kernel:";
+
+    private const string BeforeKernelEnd = "// end";
+
+    /// <summary>Whether kernels may have text before them: ILGPU has no place for any.</summary>
+    public static bool CanComplete => Source is not null;
+
     /// <summary>Renames in place. If an ILGPU version has other internals, the text stays as it is, which costs time only.</summary>
-    public static void MakeCanonical(CLCompiledKernel kernel) => Source?.SetValue(kernel, Canonical(kernel.Source));
+    public static void MakeCanonical(CLCompiledKernel kernel) => Source?.SetValue(kernel, Complete(WithLocalBarriers(Canonical(kernel.Source))));
+
+    /// <summary>
+    /// ILGPU's barriers order a group's global memory alone. The work-items of our kernels tell each other nothing but by local memory: which a barrier has to
+    /// be told, and global memory need not wait.
+    /// </summary>
+    public static string WithLocalBarriers(string source) =>
+        source.Replace("barrier ( CLK_GLOBAL_MEM_FENCE )", "barrier(CLK_LOCAL_MEM_FENCE)", StringComparison.Ordinal);
+
+    /// <summary>Text for the middle of a kernel, which <see cref="Complete"/> puts before it.</summary>
+    /// <param name="text">Lines of definitions.</param>
+    /// <param name="attributes">Of the kernel, in one line.</param>
+    public static string BeforeKernel(string text, string attributes) => $"\n{BeforeKernelBegin}{attributes}\n{text}{BeforeKernelEnd}\n";
+
+    /// <summary>Moves what stands in a kernel and belongs before it. What is told such things moves more than one element of local memory at once, too.</summary>
+    public static string Complete(string source)
+    {
+        var start = source.IndexOf(BeforeKernelBegin, StringComparison.Ordinal);
+        if (start < 0)
+        {
+            return source;
+        }
+
+        var end = source.IndexOf(BeforeKernelEnd, start, StringComparison.Ordinal);
+        var moved = source[(start + BeforeKernelBegin.Length)..end];
+        var firstLine = moved.IndexOf('\n', StringComparison.Ordinal);
+        var rest = source[..start] + source[(end + BeforeKernelEnd.Length)..];
+        var kernel = KernelStart().Match(rest).Index;
+        var aligned = LocalArray().Replace(rest[kernel..], "$0 __attribute__((aligned(16)))");
+        return $"{rest[..kernel]}{moved[(firstLine + 1)..]}{moved[..firstLine]}\n{aligned}";
+    }
 
     /// <summary>The first number within each name becomes a small one by the order of appearance, counted for each stem by itself.</summary>
     public static string Canonical(string source)
@@ -39,6 +76,12 @@ internal static partial class OpenClSource
     internal static FieldInfo? FindSource(Type kernel) =>
         kernel.GetField($"<{nameof(CLCompiledKernel.Source)}>k__BackingField", BindingFlags.Instance | BindingFlags.NonPublic) is { } field
         && field.FieldType == typeof(string) ? field : null;
+
+    [GeneratedRegex(@"^kernel\s", RegexOptions.Multiline)]
+    private static partial Regex KernelStart();
+
+    [GeneratedRegex(@"^\s*local [\w ]+\[[0-9]+\]", RegexOptions.Multiline)]
+    private static partial Regex LocalArray();
 
     [GeneratedRegex(@"\b(?<stem>[A-Za-z_]\w*?_)[0-9]+(?=_|\b)", RegexOptions.ExplicitCapture)]
     private static partial Regex NumberedName();

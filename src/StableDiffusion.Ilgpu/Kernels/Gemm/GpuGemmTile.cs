@@ -84,13 +84,23 @@ internal static class GpuGemmTile<T, TFormat>
         return (pixel < 0 ? 0 : present) != 0 ? value : 0f;
     }
 
-    /// <summary>Finishes some rows of sums, [rows, columns]: the output's rows firstRow, firstRow + step and so on.</summary>
-    public static void Store(GemmArguments<T> a, ArrayView<Float4> sums, int rows, int columns, int firstRow, int step, int firstPanel)
+    /// <summary>Finishes some rows of sums, [rows, columns].</summary>
+    /// <param name="a">The contraction.</param>
+    /// <param name="sums">Its sums.</param>
+    /// <param name="rows">How many rows there are.</param>
+    /// <param name="columns">How many columns, of whole panels.</param>
+    /// <param name="firstRow">The output's row that the first one is.</param>
+    /// <param name="neighbours">Rows that are neighbours in the output too.</param>
+    /// <param name="step">From the first of them to the output's row that the next one after them is.</param>
+    /// <param name="firstPanel">The first column's.</param>
+    /// <param name="workItems">Of the group.</param>
+    public static void Store(
+        GemmArguments<T> a, ArrayView<Float4> sums, int rows, int columns, int firstRow, int neighbours, int step, int firstPanel, int workItems)
     {
         var chunks = columns / Float8.Length;
-        for (var i = Group.IdxX; i < rows * chunks; i += GpuGemmTiling.WorkItems)
+        for (var i = Group.IdxX; i < rows * chunks; i += workItems)
         {
-            var row = firstRow + (i / chunks * step);
+            var row = firstRow + (i / chunks / neighbours * step) + (i / chunks % neighbours);
             var packed = i % chunks * Float8.Length;
 
             // With Geglu, a panel holds 16 columns of h, then their 16 of the gate.

@@ -44,17 +44,7 @@ internal struct GpuHalfFormat<TConversion> : IGpuFormat<ushort> where TConversio
 
     public readonly Float8 LoadChunk(ArrayView<ushort> source, long index) => Widen(Read(source, index));
 
-    public readonly Float8 LoadChunk(ArrayView<ushort> source, long index, int present)
-    {
-        var chunk = Read(source, index);
-        return Widen(new HalfChunk
-        {
-            First = chunk.First & present,
-            Second = chunk.Second & present,
-            Third = chunk.Third & present,
-            Fourth = chunk.Fourth & present,
-        });
-    }
+    public readonly Float8 LoadChunk(ArrayView<ushort> source, long index, int present) => Widen(HalfChunk.And(Read(source, index), present));
 
     /// <summary>A chunk as it lies in memory, for what is needed only later.</summary>
     public static HalfChunk Read(ArrayView<ushort> source, long index) => source.Cast<HalfChunk>()[index >> 3];
@@ -96,4 +86,12 @@ internal struct HalfChunk
     public int Second;
     public int Third;
     public int Fourth;
+
+    public static HalfChunk And(HalfChunk chunk, int bits) => new()
+    {
+        First = chunk.First & bits,
+        Second = chunk.Second & bits,
+        Third = chunk.Third & bits,
+        Fourth = chunk.Fourth & bits,
+    };
 }
