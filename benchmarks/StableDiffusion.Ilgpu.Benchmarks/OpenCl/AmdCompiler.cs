@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using ILGPU.Backends.OpenCL;
 using ILGPU.Runtime.OpenCL;
+using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
 
 namespace StableDiffusion.Ilgpu.Benchmarks.OpenCl;
@@ -35,7 +36,7 @@ internal sealed partial class AmdCompiler : IGpuCompiler
         return clang is null || libraries is null ? null : new AmdCompiler(clang, libraries);
     }
 
-    public MatrixUnit? UnitOf(string target) => MatrixUnit.OfAmd(target);
+    public MatrixUnit? UnitOf(string target) => MatrixUnit.Of(MatrixInstructionsOf.Amd(target));
 
     public GpuBinary Compile(string file, string target)
     {

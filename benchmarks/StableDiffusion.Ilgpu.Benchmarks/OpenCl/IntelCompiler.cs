@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using ILGPU.Backends.OpenCL;
 using ILGPU.Runtime.OpenCL;
+using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
 
 namespace StableDiffusion.Ilgpu.Benchmarks.OpenCl;
@@ -19,12 +20,12 @@ internal sealed partial class IntelCompiler : IGpuCompiler
     /// <returns>Null where it is missing.</returns>
     public static IntelCompiler? Find() => ChildProcess.OnPath("ocloc") is { } ocloc ? new IntelCompiler(ocloc) : null;
 
-    public MatrixUnit? UnitOf(string target) => target switch
+    public MatrixUnit? UnitOf(string target) => MatrixUnit.Of(target switch
     {
-        "dg2" => MatrixUnit.Intel8,
-        "pvc" or "bmg" or "lnl" => MatrixUnit.Intel16,
-        _ => null,
-    };
+        "dg2" => MatrixInstructions.Intel8,
+        "pvc" or "bmg" or "lnl" => MatrixInstructions.Intel16,
+        _ => MatrixInstructions.None,
+    });
 
     public GpuBinary Compile(string file, string target)
     {

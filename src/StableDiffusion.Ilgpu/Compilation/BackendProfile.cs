@@ -20,6 +20,9 @@ internal enum LeafKind
     /// <summary>CUDA with tensor cores; with fp32 storage the same as <see cref="Gpu"/>.</summary>
     Tensor,
 
+    /// <summary>OpenCL with matrix units; with fp32 storage, and where the units do not do what they should, the same as <see cref="Gpu"/>.</summary>
+    Matrix,
+
     /// <summary>OpenCL for processors with registers of eight values.</summary>
     Vector,
 
@@ -48,7 +51,7 @@ internal static class BackendProfile
     public static DeviceSession Open(ComputeDevice device) =>
         DeviceSession.Open(device, device.Kind switch
         {
-            DeviceKind.OpenCl => RegisterOpenCl,
+            DeviceKind.OpenCl => builder => RegisterOpenCl(builder, UnitOf(device.Driver)),
             DeviceKind.Cuda => CudaMathCode.Register,
             _ => null,
         });
@@ -59,17 +62,19 @@ internal static class BackendProfile
         { Kind: DeviceKind.Cpu } => Best,
         { Hardware: Hardware.Processor, Driver: CLDevice driver } => OpenClDevices.VectorWidth(driver) >= 16 ? LeafKind.WideVector : LeafKind.Vector,
         { Driver: CudaDevice { Architecture.Major: >= TensorCores } } => LeafKind.Tensor,
+        { Driver: CLDevice driver } when UnitOf(driver) is not null => LeafKind.Matrix,
         _ => LeafKind.Gpu,
     };
 
     public static KernelSet<ushort> HalfKernels(DeviceSession device, LeafKind leaf, KernelCache? cache = null) => leaf switch
     {
         LeafKind.Tensor => new CudaKernels(new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors, HasWarpgroups(device)),
+        LeafKind.Matrix => MatrixKernels(device, UnitOf(device.Accelerator.Device), cache) ?? HalfGpuKernels(device, device.Multiprocessors, cache),
         LeafKind.Gpu => HalfGpuKernels(device, device.Multiprocessors, cache),
         _ => Kernels<ushort, HalfFormat, SimdHalfFormat>(device, leaf, cache),
     };
 
-    public static KernelSet<float> FloatKernels(DeviceSession device, LeafKind leaf) => leaf is LeafKind.Gpu or LeafKind.Tensor
+    public static KernelSet<float> FloatKernels(DeviceSession device, LeafKind leaf) => leaf is LeafKind.Gpu or LeafKind.Tensor or LeafKind.Matrix
         ? FloatGpuKernels(device, device.Multiprocessors) : Kernels<float, FloatFormat, SimdFloatFormat>(device, leaf);
 
     /// <summary>Only Hopper has <c>wgmma</c>, neither older nor newer GPUs, and drivers know it since PTX 8.0 (CUDA 12).</summary>
@@ -92,11 +97,21 @@ internal static class BackendProfile
     public static KernelSet<float> FloatGpuKernels(DeviceSession device, int multiprocessors) =>
         new GpuKernels<float, FloatFormat>(new DeviceKernelLoader(device.Accelerator), multiprocessors);
 
-    internal static void RegisterOpenCl(Context.Builder builder)
+    /// <summary>The kernels for a device with these matrix units.</summary>
+    /// <returns>Null where there are none, or they do not do what they should.</returns>
+    public static KernelSet<ushort>? MatrixKernels(DeviceSession device, MatrixUnit? unit, KernelCache? cache = null) =>
+        unit?.Kernels(new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors) is { } kernels && MatrixCheck.Multiplies(device, kernels) ? kernels : null;
+
+    /// <summary>What OpenCL devices need with these matrix units; null for none.</summary>
+    public static void RegisterOpenCl(Context.Builder builder, MatrixUnit? unit)
     {
         ClVectorCode.Register(builder);
         ClMathCode.Register(builder);
+        unit?.Register(builder);
     }
+
+    private static MatrixUnit? UnitOf(Device? driver) =>
+        driver is CLDevice device && OpenClSource.CanComplete ? MatrixUnit.Of(MatrixInstructionsOf.Device(device)) : null;
 
     private static KernelSet<T> Kernels<T, TFormat, TSimdFormat>(DeviceSession device, LeafKind leaf, KernelCache? cache = null)
         where T : unmanaged

@@ -69,6 +69,15 @@ internal static class OpenClDevices
         ("compute units", $"{device.NumMultiprocessors}, work-groups of up to {device.MaxNumThreadsPerGroup}"),
         ("memory", $"{Mebibytes(device.MemorySize)}, the largest buffer {Mebibytes(LargestBuffer(device))}, local {device.MaxSharedMemoryPerGroup >> 10} KiB"),
         ("fp16", device.Capabilities.Float16 ? "yes" : "as storage (no cl_khr_fp16)"),
+        ("matrix instructions", MatrixInstructionsOf.Device(device) switch
+        {
+            MatrixInstructions.None => "none that are used",
+            MatrixInstructions.Intel8 => "Intel's, for sub-groups of 8",
+            MatrixInstructions.Intel16 => "Intel's, for sub-groups of 16",
+            MatrixInstructions.Rdna3 => "AMD's of RDNA 3",
+            MatrixInstructions.Rdna4 => "AMD's of RDNA 4",
+            _ => "AMD's of CDNA",
+        }),
         ("generic address space", Search.Value.Granted.Contains(device) ? "no; ILGPU is told otherwise, because kernels need none" : "yes"),
     ];
 

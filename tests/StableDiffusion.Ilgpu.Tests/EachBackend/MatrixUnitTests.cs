@@ -14,28 +14,25 @@ public sealed class MatrixUnitTests
     private const int Few = 0;
     private const int Many = int.MaxValue / 32;
 
-    private static readonly MatrixUnit[] Units =
-    [
-        new MatrixUnit<EmulatedMatrixUnit<IntelMatrixUnit8>>("Intel 8"),
-        new MatrixUnit<EmulatedMatrixUnit<IntelMatrixUnit16>>("Intel 16"),
-        new MatrixUnit<EmulatedMatrixUnit<AmdMatrixUnit11>>("RDNA 3"),
-        new MatrixUnit<EmulatedMatrixUnit<AmdMatrixUnit12>>("RDNA 4"),
-        new MatrixUnit<EmulatedMatrixUnit<AmdMatrixUnit64>>("CDNA"),
-    ];
+    private static readonly Dictionary<string, MatrixUnit> Units = new()
+    {
+        ["Intel 8"] = new MatrixUnit<EmulatedMatrixUnit<IntelMatrixUnit8>>(),
+        ["Intel 16"] = new MatrixUnit<EmulatedMatrixUnit<IntelMatrixUnit16>>(),
+        ["RDNA 3"] = new MatrixUnit<EmulatedMatrixUnit<AmdMatrixUnit11>>(),
+        ["RDNA 4"] = new MatrixUnit<EmulatedMatrixUnit<AmdMatrixUnit12>>(),
+        ["CDNA"] = new MatrixUnit<EmulatedMatrixUnit<AmdMatrixUnit64>>(),
+    };
 
-    public static MatrixTheoryData<string, string> Cases => new(Units.Select(u => u.ToString()), OpenClDevice.Names);
+    public static TheoryData<string> Devices => [.. OpenClDevice.Names];
+
+    public static MatrixTheoryData<string, string> Cases => new(Units.Keys, OpenClDevice.Names);
 
     [Theory]
     [MemberData(nameof(Cases))]
     public void Contractions_are_right_and_do_not_depend_on_the_tile(string unitName, string deviceName)
     {
-        OpenClDevice.Open(deviceName);
-        var unit = Units.Single(u => u.ToString() == unitName);
-        using var device = DeviceSession.Open(ComputeDevice.Find(deviceName), builder =>
-        {
-            BackendProfile.RegisterOpenCl(builder);
-            unit.Register(builder);
-        });
+        var unit = Units[unitName];
+        using var device = Open(deviceName, unit);
         var loader = new DeviceKernelLoader(device.Accelerator);
         var (large, small) = (unit.Kernels(loader, Few), unit.Kernels(loader, Many));
         var comparisons = new Comparisons();
@@ -44,8 +41,8 @@ public sealed class MatrixUnitTests
         {
             float[] expected = [.. Reference.Evaluate(op.Record(), OpRun.StoredData(op, half: true))["out"].Select(v => (float)v)];
             var (values, kernels) = Run(device, op, large);
-            comparisons.Compare($"{op.Name}, {unit}, large tiles", values, expected, op.Limit(half: true));
-            Assert.True(values.AsSpan().SequenceEqual(Run(device, op, small).Values), $"{op.Name}, {unit}: the sums depend on the tile");
+            comparisons.Compare($"{op.Name}, {unitName}, large tiles", values, expected, op.Limit(half: true));
+            Assert.True(values.AsSpan().SequenceEqual(Run(device, op, small).Values), $"{op.Name}, {unitName}: the sums depend on the tile");
             onUnits += kernels.Count(k => k.StartsWith("gemm 128x64", StringComparison.Ordinal));
         }
 
@@ -54,9 +51,52 @@ public sealed class MatrixUnitTests
         Assert.True(onUnits >= ContractionCases.All.Count);
     }
 
+    /// <summary>Before its kernels are used for a device, a unit must have given the right product there; all others are told by it.</summary>
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void Units_that_multiply_wrongly_or_do_not_compile_are_not_used(string deviceName)
+    {
+        Assert.True(IsUsed(new MatrixUnit<EmulatedMatrixUnit<IntelMatrixUnit8>>()));
+        Assert.True(IsUsed(new MatrixUnit<EmulatedMatrixUnit<AmdMatrixUnit11>>()));
+        Assert.False(IsUsed(new MatrixUnit<OtherLayout<IntelMatrixUnit8>>()));
+        Assert.False(IsUsed(new MatrixUnit<OtherLayout<AmdMatrixUnit11>>()));
+        Assert.False(IsUsed(new MatrixUnit<IntelMatrixUnit16>()));
+        Assert.False(IsUsed(new MatrixUnit<AmdMatrixUnit12>()));
+
+        bool IsUsed(MatrixUnit unit)
+        {
+            using var device = Open(deviceName, unit);
+            return BackendProfile.MatrixKernels(device, unit) is not null;
+        }
+    }
+
+    private static DeviceSession Open(string name, MatrixUnit unit)
+    {
+        OpenClDevice.Open(name);
+        return DeviceSession.Open(ComputeDevice.Find(name), builder => BackendProfile.RegisterOpenCl(builder, unit));
+    }
+
     private static (float[] Values, string[] Kernels) Run(DeviceSession device, OpCase op, KernelSet<ushort> kernels)
     {
         using var run = new GuardedRun<ushort>(op.Record(), FusionOptions.All, device, kernels, op.OpenWeights());
         return (run.Run(op.InputValues)["out"], [.. run.Launches.Select(l => l.Kernel)]);
+    }
+
+    /// <summary>A unit whose lanes have sums of other columns than its text says.</summary>
+    private readonly struct OtherLayout<TUnit> : IMatrixUnit where TUnit : struct, IMatrixUnit
+    {
+        public int Lanes => default(TUnit).Lanes;
+
+        public int Rows => default(TUnit).Rows;
+
+        public int Columns => default(TUnit).Columns;
+
+        public FragmentLayout Layout => default(TUnit).Layout;
+
+        public string Attributes => "";
+
+        public string Text => default(EmulatedMatrixUnit<TUnit>).Text.Replace("#define MATRIX_COLUMN(i) ", "#define MATRIX_COLUMN(i) 1 ^ ", StringComparison.Ordinal);
+
+        public string Locals => default(EmulatedMatrixUnit<TUnit>).Locals;
     }
 }

@@ -1,0 +1,75 @@
+using ILGPU;
+using ILGPU.Runtime;
+using StableDiffusion.Ilgpu.Devices;
+using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Kernels.Gemm;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
+
+namespace StableDiffusion.Ilgpu.Compilation;
+
+/// <summary>
+/// Whether a device's matrix units give what they should. Which lane has which values is the vendors' to say, for every kind of unit and every driver: nobody has to
+/// believe it who can multiply two matrices and look.
+/// </summary>
+internal static class MatrixCheck
+{
+    private const int Rows = 70;
+
+    /// <summary>So many that the last 16 are not all there.</summary>
+    private const int Channels = 72;
+
+    private const int Columns = Tile.Columns;
+
+    /// <returns>False where the driver rejects the kernel too.</returns>
+    /// <exception cref="StableDiffusionException">The device has not even the memory for this.</exception>
+    public static bool Multiplies(DeviceSession device, KernelSet<ushort> kernels)
+    {
+        Launcher<GemmArguments<ushort>> launcher;
+        var arguments = new GemmArguments<ushort>
+        {
+            Target = Rows * Channels,
+            SourcePitch = Channels,
+            TargetPitch = Columns,
+            OutputWidth = Rows,
+            OutputPixels = Rows,
+            Rows = Rows,
+            SourceHeight = 1,
+            SourceWidth = Rows,
+            Height = 1,
+            Width = Rows,
+            Channels = Channels,
+            Kernel = 1,
+            Stride = 1,
+            Depth = Channels,
+            Columns = Columns,
+            Panels = 1,
+        };
+        kernels.Cut(ref arguments);
+        try
+        {
+            launcher = kernels.GemmFor(arguments);
+        }
+        catch (StableDiffusionException)
+        {
+            return false;
+        }
+
+        // Small whole numbers: every sum is exact, in fp16 too.
+        var source = Enumerable.Range(0, Rows * Channels).Select(i => (i * 7 % 11) - 5).ToArray();
+        var weights = Enumerable.Range(0, Channels * Columns).Select(i => (i * 5 % 13 % 7) - 3).ToArray();
+        using var arena = device.Upload<ushort>([.. source.Select(Bits), .. new ushort[Rows * Columns]]);
+        using var panel = device.Upload<ushort>([.. weights.Select(Bits)]);
+        using var bias = device.Upload<float>(new float[Columns]);
+        using var scratch = device.Allocate<float>(1);
+        using var counter = device.Upload<int>([0]);
+        launcher(device.Stream, arguments with { Arena = arena.View, Weights = panel.View, Bias = bias.View }, scratch.View, counter.View);
+        var results = new ushort[Rows * Columns];
+        arena.View.SubView(arguments.Target, results.Length).CopyToCPU(device.Stream, results);
+        device.Stream.Synchronize();
+        return results.Select((bits, i) => (double)BitConverter.UInt16BitsToHalf(bits) == Sum(i / Columns, i % Columns)).All(right => right);
+
+        int Sum(int row, int column) => Enumerable.Range(0, Channels).Sum(k => source[(row * Channels) + k] * weights[(k * Columns) + column]);
+    }
+
+    private static ushort Bits(int value) => BitConverter.HalfToUInt16Bits((System.Half)value);
+}
