@@ -29,8 +29,13 @@ internal sealed class MatrixUnit<TUnit> : MatrixUnit where TUnit : struct, IMatr
 {
     public override void Register(Context.Builder builder)
     {
+        ClMatrixCode<TUnit>.Register(builder);
         ClMatrixCode<TUnit, LargeMatrixTile>.Register(builder);
         ClMatrixCode<TUnit, SmallMatrixTile>.Register(builder);
+        ClMatrixCode<TUnit, ScoresTile>.Register(builder);
+        ClMatrixCode<TUnit, Output48Tile>.Register(builder);
+        ClMatrixCode<TUnit, Output64Tile>.Register(builder);
+        ClMatrixCode<TUnit, Output80Tile>.Register(builder);
     }
 
     public override KernelSet<ushort> Kernels(IKernelLoader loader, int multiprocessors) => new MatrixKernels<TUnit>(loader, multiprocessors);

@@ -23,6 +23,9 @@ public sealed class MatrixUnitTests
         ["CDNA"] = new MatrixUnit<EmulatedMatrixUnit<AmdMatrixUnit64>>(),
     };
 
+    /// <summary>Less than a fragment has, with and without rest; all of an output's columns; several parts of them.</summary>
+    private static readonly int[] HeadSizes = [8, 40, 64, 80, 160, 168];
+
     public static TheoryData<string> Devices => [.. OpenClDevice.Names];
 
     public static MatrixTheoryData<string, string> Cases => new(Units.Keys, OpenClDevice.Names);
@@ -49,6 +52,25 @@ public sealed class MatrixUnitTests
         comparisons.Verify();
         TestContext.Current.TestOutputHelper?.WriteLine($"{onUnits} contractions on matrix units");
         Assert.True(onUnits >= ContractionCases.All.Count);
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void Attention_is_right(string unitName, string deviceName)
+    {
+        var unit = Units[unitName];
+        using var device = Open(deviceName, unit);
+        var kernels = unit.Kernels(new DeviceKernelLoader(device.Accelerator), Few);
+        var comparisons = new Comparisons();
+        foreach (var run in HeadSizes.SelectMany(AttentionRuns.Of))
+        {
+            comparisons.Report($"{run}, {unitName}", run.Error(run.Run(device.Accelerator, kernels)), AttentionRuns.HalfLimit);
+        }
+
+        var three = new AttentionRun(3, 2, 40, 70, 90);
+        var (together, alone) = (three.Run(device.Accelerator, kernels), (three with { Items = 1 }).Run(device.Accelerator, kernels));
+        Assert.True(together.AsSpan(0, alone.Length).SequenceEqual(alone), $"{unitName}: an item's result depends on its batch");
+        comparisons.Verify();
     }
 
     /// <summary>Before its kernels are used for a device, a unit must have given the right product there; all others are told by it.</summary>

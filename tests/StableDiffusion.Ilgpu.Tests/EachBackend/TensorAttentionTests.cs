@@ -12,26 +12,12 @@ namespace StableDiffusion.Ilgpu.Tests.EachBackend;
 [Collection(SharedDevice.Name)]
 public sealed class TensorAttentionTests(DeviceFixture fixture)
 {
-    /// <summary>
-    /// Weights and outputs are rounded to fp16, each by 2^-11 of at most the largest value, which is 3. All else is rounded to fp32.
-    /// </summary>
-    private const double Limit = 2 * 3.0 / 2048;
-
     /// <summary>So many multiprocessors that groups are small, and so few that they are large.</summary>
     private static readonly int[] Multiprocessors = [1 << 20, 0];
 
     private static readonly int[] Sizes = [8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 256, 384, 512];
 
     public static TheoryData<int> HeadSizes => [.. Sizes];
-
-    private static IEnumerable<AttentionRun> Runs(int size) =>
-    [
-        new(1, 1, size, 1, 1), new(1, 2, size, 15, 64), new(1, 1, size, 64, 63), new(2, 1, size, 65, 77), new(1, 1, size, 17, 17),
-        new(1, 1, size, 130, 15), new(2, 2, size, 63, 130), new(1, 1, size, 129, 192) { Gaps = (0, 0, 0, 0) },
-        new(1, 2, size, 77, 77) { Causal = true }, new(2, 1, size, 130, 130) { Causal = true }, new(1, 1, size, 33, 80) { LargeLogits = true },
-        new(1, 1, size, 65, 210) { RisingLogits = true }, new(1, 1, size, 70, 70) { RisingLogits = true, Causal = true },
-        new(1, 1, size, 33, 130) { RisingLogits = true, LargeLogits = true },
-    ];
 
     [Theory]
     [MemberData(nameof(HeadSizes))]
@@ -40,10 +26,10 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
         var comparisons = new Comparisons();
         using PtxKernelLoader early = new("SM_80", CopyLanding.Early), late = new("SM_80", CopyLanding.Late);
         CudaKernels[] sets = [.. new[] { early, late }.SelectMany(loader => Multiprocessors.Select(m => new CudaKernels(loader, m)))];
-        foreach (var run in Runs(headSize))
+        foreach (var run in AttentionRuns.Of(headSize))
         {
             ushort[][] results = [.. sets.Select(kernels => run.Run(fixture.Device.Accelerator, kernels))];
-            comparisons.Report(run.ToString(), run.Error(results[0]), Limit);
+            comparisons.Report(run.ToString(), run.Error(results[0]), AttentionRuns.HalfLimit);
             Assert.All(results, other => Assert.True(other.AsSpan().SequenceEqual(results[0]), $"{run}: the result depends on the group's size, or on when copies land"));
         }
 
@@ -82,7 +68,7 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
         var run = new AttentionRun(1, 1, headSize, 5, 7) { Gaps = (gap, 0, 0, 0) };
         var error = run.Error(run.Run(fixture.Device.Accelerator, new CudaKernels(loader, 0)));
         var comparisons = new Comparisons();
-        comparisons.Report(run.ToString(), error, Limit);
+        comparisons.Report(run.ToString(), error, AttentionRuns.HalfLimit);
         comparisons.Verify();
         Assert.All(loader.TakeStatistics().Values, executed => Assert.Equal(0, executed.Products));
     }
@@ -102,10 +88,10 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
             var accelerator = OpenDevices.Get(device).Accelerator;
             var loader = new DeviceKernelLoader(accelerator);
             CudaKernels[] sets = [.. Multiprocessors.Select(m => new CudaKernels(loader, m))];
-            foreach (var run in Sizes.SelectMany(Runs))
+            foreach (var run in Sizes.SelectMany(AttentionRuns.Of))
             {
                 ushort[][] results = [.. sets.Select(kernels => run.Run(accelerator, kernels))];
-                comparisons.Report($"{device.Id} {run}", run.Error(results[0]), Limit);
+                comparisons.Report($"{device.Id} {run}", run.Error(results[0]), AttentionRuns.HalfLimit);
                 Assert.True(results[0].AsSpan().SequenceEqual(results[1]), $"{run}: the result depends on the group's size");
             }
         }

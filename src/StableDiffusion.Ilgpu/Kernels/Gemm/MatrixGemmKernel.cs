@@ -40,6 +40,7 @@ internal static class MatrixGemmKernel<TUnit, TTile>
         var ints = shared.Cast<int>();
         var firstRow = Grid.IdxX % a.RowTiles * default(TTile).Rows;
         var firstPanel = Grid.IdxX / a.RowTiles * Panels;
+        ClMatrix<TUnit>.Declare(default(TTile).WorkItems);
         ClMatrix<TUnit, TTile>.Begin();
         for (var tap = 0; tap < a.Kernel * a.Kernel; tap++)
         {
@@ -64,7 +65,7 @@ internal static class MatrixGemmKernel<TUnit, TTile>
         for (var pass = 0; pass < Passes; pass++)
         {
             Group.Barrier();
-            ClMatrix<TUnit, TTile>.StoreSums(pass, ref shared.Cast<float>()[0]);
+            ClMatrix<TUnit, TTile>.StoreFragment(pass, ref shared.Cast<float>()[0]);
             Group.Barrier();
             GpuGemmTile<ushort, GpuHalfFormat<ClHalfConversion>>.Store(
                 a, shared.Cast<Float4>(), PassRows, default(TTile).Columns, firstRow + (pass * rows), rows, rows * Passes, firstPanel,

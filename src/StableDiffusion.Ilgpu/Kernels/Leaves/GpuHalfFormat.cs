@@ -51,16 +51,15 @@ internal struct GpuHalfFormat<TConversion> : IGpuFormat<ushort> where TConversio
 
     public static Float8 Widen(HalfChunk chunk) => new() { Low = Widen(chunk.First, chunk.Second), High = Widen(chunk.Third, chunk.Fourth) };
 
-    public readonly void StoreChunk(ArrayView<ushort> target, long index, Float8 values)
+    public static HalfChunk Narrow(Float8 values) => new()
     {
-        target.Cast<HalfChunk>()[index >> 3] = new HalfChunk
-        {
-            First = default(TConversion).NarrowPair(values.Low.X, values.Low.Y),
-            Second = default(TConversion).NarrowPair(values.Low.Z, values.Low.W),
-            Third = default(TConversion).NarrowPair(values.High.X, values.High.Y),
-            Fourth = default(TConversion).NarrowPair(values.High.Z, values.High.W),
-        };
-    }
+        First = default(TConversion).NarrowPair(values.Low.X, values.Low.Y),
+        Second = default(TConversion).NarrowPair(values.Low.Z, values.Low.W),
+        Third = default(TConversion).NarrowPair(values.High.X, values.High.Y),
+        Fourth = default(TConversion).NarrowPair(values.High.Z, values.High.W),
+    };
+
+    public readonly void StoreChunk(ArrayView<ushort> target, long index, Float8 values) => target.Cast<HalfChunk>()[index >> 3] = Narrow(values);
 
     public readonly float Exp2(float x) => default(TConversion).Exp2(x);
 

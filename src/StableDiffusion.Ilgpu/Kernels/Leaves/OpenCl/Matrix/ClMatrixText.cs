@@ -18,25 +18,10 @@ internal static class ClMatrixText<TUnit, TTile>
     /// <summary>Lanes that hold a fragment hold so many of its sums each.</summary>
     private static int LaneSums => default(TUnit).Rows * default(TUnit).Columns / default(TUnit).Lanes;
 
-    public static string Begin
-    {
-        get
-        {
-            var (unit, tile) = (default(TUnit), default(TTile));
-            var text = new StringBuilder(OpenClSource.BeforeKernel(
-                unit.Text, $"{unit.Attributes} __attribute__((reqd_work_group_size({tile.WorkItems}, 1, 1)))"));
-            text.Append(unit.Locals);
+    private static string Prefix => default(TTile).Name;
 
-            // A declaration may not follow a label.
-            text.Append(";\n");
-            foreach (var (row, column) in Fragments)
-            {
-                text.Append($"matrix_sums {Sums(row, column)} = 0;\n");
-            }
-
-            return text.ToString();
-        }
-    }
+    // A declaration may not follow a label.
+    public static string Begin => ";\n" + string.Concat(Fragments.Select(f => $"matrix_sums {Sums(f.Row, f.Column)} = 0;\n"));
 
     public static string MultiplyAdd
     {
@@ -66,31 +51,74 @@ internal static class ClMatrixText<TUnit, TTile>
         }
     }
 
-    public static string StoreSums
+    public static string Scale
     {
         get
         {
-            var (unit, tile) = (default(TUnit), default(TTile));
-            var text = new StringBuilder();
-            text.Append($"target += MATRIX_SUBGROUP % {Shares.RowGroups} * {unit.Rows * tile.Columns};\n");
-            text.Append($"target += MATRIX_SUBGROUP / {Shares.RowGroups} * {Shares.ColumnFragments * unit.Columns};\n");
+            var text = new StringBuilder($"factors += MATRIX_SUBGROUP % {Shares.RowGroups} * {Shares.RowFragments * default(TUnit).Rows};\n");
             for (var row = 0; row < Shares.RowFragments; row++)
             {
-                text.Append($"if (fragment == {row})\n{{\n");
-                foreach (var (_, column) in Fragments.Where(f => f.Row == row))
+                for (var i = 0; i < LaneSums; i++)
                 {
-                    for (var i = 0; i < LaneSums; i++)
+                    text.Append($"{{\nconst float factor = factors[{row * default(TUnit).Rows} + MATRIX_ROW({i})];\n");
+                    for (var column = 0; column < Shares.ColumnFragments; column++)
                     {
-                        text.Append($"target[MATRIX_ROW({i}) * {tile.Columns} + {column * unit.Columns} + MATRIX_COLUMN({i})] = {Sums(row, column)}.s{i};\n");
+                        text.Append($"{Sums(row, column)}.s{i} *= factor;\n");
                     }
-                }
 
-                text.Append("}\n");
+                    text.Append("}\n");
+                }
             }
 
             return text.ToString();
         }
     }
 
-    private static string Sums(int row, int column) => $"sums{row}x{column}";
+    public static string StoreFragment
+    {
+        get
+        {
+            var text = new StringBuilder(ColumnsOfSubGroup);
+            text.Append($"target += MATRIX_SUBGROUP % {Shares.RowGroups} * {default(TUnit).Rows * default(TTile).SumsPitch};\n");
+            for (var row = 0; row < Shares.RowFragments; row++)
+            {
+                text.Append($"if (fragment == {row})\n{{\n{StoreRows(row, 0)}}}\n");
+            }
+
+            return text.ToString();
+        }
+    }
+
+    public static string Store
+    {
+        get
+        {
+            var text = new StringBuilder(ColumnsOfSubGroup);
+            text.Append($"target += MATRIX_SUBGROUP % {Shares.RowGroups} * {Shares.RowFragments * default(TUnit).Rows * default(TTile).SumsPitch};\n");
+            for (var row = 0; row < Shares.RowFragments; row++)
+            {
+                text.Append(StoreRows(row, row * default(TUnit).Rows));
+            }
+
+            return text.ToString();
+        }
+    }
+
+    private static string ColumnsOfSubGroup => $"target += MATRIX_SUBGROUP / {Shares.RowGroups} * {Shares.ColumnFragments * default(TUnit).Columns};\n";
+
+    private static string StoreRows(int row, int firstRow)
+    {
+        var text = new StringBuilder();
+        for (var column = 0; column < Shares.ColumnFragments; column++)
+        {
+            for (var i = 0; i < LaneSums; i++)
+            {
+                text.Append($"target[({firstRow} + MATRIX_ROW({i})) * {default(TTile).SumsPitch} + {column * default(TUnit).Columns} + MATRIX_COLUMN({i})] = {Sums(row, column)}.s{i};\n");
+            }
+        }
+
+        return text.ToString();
+    }
+
+    private static string Sums(int row, int column) => $"{Prefix}{row}x{column}";
 }

@@ -25,6 +25,29 @@ internal static class MatrixFragments<TUnit> where TUnit : struct, IMatrixUnit
         target[at] = values;
     }
 
+    /// <summary>Eight values of a column.</summary>
+    /// <param name="values">Neighbours in the depth.</param>
+    /// <param name="target">Where the first column begins.</param>
+    /// <param name="columns">Of the tile.</param>
+    /// <param name="column">Among them.</param>
+    /// <param name="chunk">Which eight of the depth.</param>
+    public static void StoreColumnChunk(HalfChunk values, ArrayView<HalfChunk> target, int columns, int column, int chunk)
+    {
+        if (default(TUnit).Layout == FragmentLayout.Chunks)
+        {
+            target[(chunk * columns) + column] = values;
+            return;
+        }
+
+        var ints = target.Cast<int>();
+        var block = default(TUnit).Columns;
+        var to = (((chunk / StepChunks * columns) + (column / block * block)) * StepPairs) + (chunk % StepChunks * ChunkInts * block) + (column % block);
+        ints[to] = values.First;
+        ints[to + block] = values.Second;
+        ints[to + (2 * block)] = values.Third;
+        ints[to + (3 * block)] = values.Fourth;
+    }
+
     /// <summary>Two neighbouring values of the depth of eight columns.</summary>
     /// <param name="first">The first value of each column.</param>
     /// <param name="second">The second one.</param>

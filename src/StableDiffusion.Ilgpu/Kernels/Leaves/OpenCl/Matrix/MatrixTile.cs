@@ -12,6 +12,12 @@ internal interface IMatrixTile
 
     /// <summary>Fragments of rows that a sub-group has at least.</summary>
     int RowFragments { get; }
+
+    /// <summary>Values from one row of sums in shared memory to the next.</summary>
+    int SumsPitch => Columns;
+
+    /// <summary>Its sums' in a kernel, which may have those of several tiles.</summary>
+    string Name => "sums";
 }
 
 /// <summary>For contractions that are large enough to keep a device busy with such tiles.</summary>
@@ -36,6 +42,59 @@ internal struct SmallMatrixTile : IMatrixTile
     public readonly int WorkItems => 64;
 
     public readonly int RowFragments => 2;
+}
+
+/// <summary>The scores of attention: 64 queries by 32 keys.</summary>
+internal struct ScoresTile : IMatrixTile
+{
+    public readonly int Rows => 64;
+
+    public readonly int Columns => 32;
+
+    public readonly int WorkItems => 64;
+
+    public readonly int RowFragments => 1;
+
+    /// <summary>Work-items read a row each, at the same time: an odd pitch lets them fall on different banks.</summary>
+    public readonly int SumsPitch => Columns + 1;
+
+    public readonly string Name => "scores";
+}
+
+/// <summary>The output of attention: 64 queries by up to 48 of a head's columns.</summary>
+internal struct Output48Tile : IMatrixTile
+{
+    public readonly int Rows => 64;
+
+    public readonly int Columns => 48;
+
+    public readonly int WorkItems => 64;
+
+    public readonly int RowFragments => 1;
+}
+
+/// <summary>Up to 64 of a head's columns.</summary>
+internal struct Output64Tile : IMatrixTile
+{
+    public readonly int Rows => 64;
+
+    public readonly int Columns => 64;
+
+    public readonly int WorkItems => 64;
+
+    public readonly int RowFragments => 1;
+}
+
+/// <summary>Up to 80 of a head's columns.</summary>
+internal struct Output80Tile : IMatrixTile
+{
+    public readonly int Rows => 64;
+
+    public readonly int Columns => 80;
+
+    public readonly int WorkItems => 64;
+
+    public readonly int RowFragments => 1;
 }
 
 /// <summary>
