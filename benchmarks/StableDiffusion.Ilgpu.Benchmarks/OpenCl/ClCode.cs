@@ -4,6 +4,7 @@ using ILGPU.Backends.OpenCL;
 using ILGPU.Runtime;
 using ILGPU.Runtime.OpenCL;
 using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Kernels.Attention;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 using StableDiffusion.Ilgpu.Kernels.Leaves.OpenCl;
 
@@ -18,6 +19,9 @@ internal sealed record ClKernel(string Name, string Text);
 internal sealed class ClCode : IKernelLoader, IDisposable
 {
     private const int Multiprocessors = 40;
+
+    /// <summary>Of Stable Diffusion's heads those that have kernels of their own.</summary>
+    private static readonly int[] HeadSizes = [40, 64, 80];
 
     private readonly Context context;
     private readonly CLBackend backend;
@@ -38,6 +42,10 @@ internal sealed class ClCode : IKernelLoader, IDisposable
             context, new CLCapabilityContext(float16: true, float64: false, genericAddressSpace: true, int64_Atomics: false, subGroups: true), vendor, language);
         var kernels = unit?.Kernels(this, Multiprocessors) ?? new GpuKernels<ushort, GpuHalfFormat<ClHalfConversion>>(this, Multiprocessors);
         kernels.CompileAll();
+        foreach (var size in HeadSizes)
+        {
+            kernels.AttentionFor(new AttentionArguments<ushort> { HeadSize = size });
+        }
     }
 
     public IReadOnlyList<ClKernel> Kernels => kernels;

@@ -8,7 +8,8 @@ namespace StableDiffusion.Ilgpu.Kernels.Attention;
 /// <summary>
 /// Attention without stored scores (Dao et al. 2022, arXiv:2205.14135) on matrix units of OpenCL devices. One group computes 64 queries of one head, and of the
 /// head's columns as many as its output has: where there are more, several groups compute the same scores. For each block of 32 keys, its
-/// sub-groups multiply queries by keys; then each work-item takes one query's softmax; then the sub-groups multiply its weights, in fp16, by the values.
+/// sub-groups multiply queries by keys; then two work-items take each query's softmax, of half of the keys each; then the sub-groups multiply the weights, in
+/// fp16, by the values.
 /// </summary>
 internal static class MatrixAttentionKernel<TUnit, TOutput>
     where TUnit : struct, IMatrixUnit
@@ -18,16 +19,16 @@ internal static class MatrixAttentionKernel<TUnit, TOutput>
 
     private const int Keys = 32;
 
-    private const int WorkItems = 64;
+    private const int WorkItems = 2 * Queries;
 
-    /// <summary>A logit that no real one falls below: its weight is nothing beside any other's.</summary>
+    /// <summary>A score that no real one falls below: its weight is nothing beside any other's.</summary>
     private const float Lowest = -1e30f;
 
     private const int StepInts = 8;
 
     private const int KeyChunks = Keys / Float8.Length;
 
-    private const int ScoresPitch = Keys + 1;
+    private static int ScoresPitch => default(ScoresTile).SumsPitch;
 
     /// <summary>A head's columns that a group has, which are also the channels that are multiplied before others take their place.</summary>
     private static int Columns => default(TOutput).Columns;
@@ -45,7 +46,12 @@ internal static class MatrixAttentionKernel<TUnit, TOutput>
 
     private static int FactorsAt => ScoresAt + (Queries * ScoresPitch / 4);
 
-    private static int SharedChunks => FactorsAt + (Queries / 4);
+    /// <summary>A factor each for queries, and at the end sums of both halves of the keys.</summary>
+    private static int SharedChunks => FactorsAt + (2 * Queries / 4);
+
+    private static int Query => Group.IdxX % Queries;
+
+    private static int FirstKeyOfHalf => Group.IdxX / Queries * (Keys / 2);
 
     /// <summary>One group for each item, head, block of queries and part of the head's columns.</summary>
     public static KernelConfig Shape(AttentionArguments<ushort> a) => new(a.Items * a.Heads * QueryBlocks(a) * Parts(a), WorkItems);
@@ -77,13 +83,13 @@ internal static class MatrixAttentionKernel<TUnit, TOutput>
                 Group.Barrier();
                 if (firstKey == 0 || a.HeadSize > Columns)
                 {
-                    LoadQueries(a, Query(a, item, head, firstQuery) + (channel / Float8.Length), queries, count / Float8.Length, shared);
+                    LoadQueries(a, QueryAt(a, item, head, firstQuery) + (channel / Float8.Length), queries, count / Float8.Length, shared);
                 }
 
-                LoadKeys(a, Key(a, item, head, firstKey) + (channel / Float8.Length), keys, count / Float8.Length, shared.SubView(KeysAt));
+                LoadKeys(a, KeyAt(a, item, head, firstKey) + (channel / Float8.Length), keys, count / Float8.Length, shared.SubView(KeysAt));
                 if (channel == 0)
                 {
-                    LoadValues(a, Value(a, item, head, firstKey) + (firstColumn / Float8.Length), keys, columns / Float8.Length, shared.SubView(ValuesAt));
+                    LoadValues(a, ValueAt(a, item, head, firstKey) + (firstColumn / Float8.Length), keys, columns / Float8.Length, shared.SubView(ValuesAt));
                 }
 
                 Group.Barrier();
@@ -95,12 +101,12 @@ internal static class MatrixAttentionKernel<TUnit, TOutput>
 
             ClMatrix<TUnit, ScoresTile>.Store(ref floats[ScoresAt * 4]);
             Group.Barrier();
-            var last = a.Causal != 0 ? IntrinsicMath.Min(keys, firstQuery + Group.IdxX - firstKey + 1) : keys;
+            var last = a.Causal != 0 ? IntrinsicMath.Min(keys, firstQuery + Query - firstKey + 1) : keys;
             var before = maximum;
-            maximum = Maximum(floats, last, a.Scale, before);
-            var rescale = default(GpuHalfFormat<ClHalfConversion>).Exp2(before - maximum);
-            sum = (sum * rescale) + Weigh(floats, last, a.Scale, maximum, shared.SubView(WeightsAt));
-            floats[(FactorsAt * 4) + Group.IdxX] = rescale;
+            maximum = IntrinsicMath.Max(before, Highest(shared.Cast<Float4>(), last));
+            var rescale = Weight(before, a.Scale, maximum, 1);
+            sum = (sum * rescale) + Weigh(shared, last, a.Scale, maximum);
+            floats[(FactorsAt * 4) + Query] = rescale;
             Group.Barrier();
             ClMatrix<TUnit, TOutput>.Scale(ref floats[FactorsAt * 4]);
             ClMatrix<TUnit, TOutput>.MultiplyAdd(ref ints[WeightsAt * 4], ref ints[ValuesAt * 4]);
@@ -108,12 +114,16 @@ internal static class MatrixAttentionKernel<TUnit, TOutput>
         }
 
         Group.Barrier();
-        floats[(FactorsAt * 4) + Group.IdxX] = 1f / sum;
+        floats[(FactorsAt * 4) + Group.IdxX] = sum;
+        Group.Barrier();
+        sum = floats[(FactorsAt * 4) + Query] + floats[(FactorsAt * 4) + Queries + Query];
+        Group.Barrier();
+        floats[(FactorsAt * 4) + Query] = 1f / sum;
         Group.Barrier();
         ClMatrix<TUnit, TOutput>.Scale(ref floats[FactorsAt * 4]);
         ClMatrix<TUnit, TOutput>.Store(ref floats[0]);
         Group.Barrier();
-        Store(a, Target(a, item, head, firstQuery) + (firstColumn / Float8.Length), queries, columns / Float8.Length, shared.Cast<Float4>());
+        Store(a, TargetAt(a, item, head, firstQuery) + (firstColumn / Float8.Length), queries, columns / Float8.Length, shared.Cast<Float4>());
     }
 
     private static int QueryBlocks(AttentionArguments<ushort> a) => (a.Queries + Queries - 1) / Queries;
@@ -121,13 +131,13 @@ internal static class MatrixAttentionKernel<TUnit, TOutput>
     private static int Parts(AttentionArguments<ushort> a) => (a.HeadSize + Columns - 1) / Columns;
 
     /// <summary>Where a group's first query begins in the arena, in chunks; likewise the others.</summary>
-    private static int Query(AttentionArguments<ushort> a, int item, int head, int row) => First(a.Query, a.QueryPitch, (item * a.Queries) + row, head, a.HeadSize);
+    private static int QueryAt(AttentionArguments<ushort> a, int item, int head, int row) => First(a.Query, a.QueryPitch, (item * a.Queries) + row, head, a.HeadSize);
 
-    private static int Key(AttentionArguments<ushort> a, int item, int head, int row) => First(a.Key, a.KeyPitch, (item * a.Keys) + row, head, a.HeadSize);
+    private static int KeyAt(AttentionArguments<ushort> a, int item, int head, int row) => First(a.Key, a.KeyPitch, (item * a.Keys) + row, head, a.HeadSize);
 
-    private static int Value(AttentionArguments<ushort> a, int item, int head, int row) => First(a.Value, a.ValuePitch, (item * a.Keys) + row, head, a.HeadSize);
+    private static int ValueAt(AttentionArguments<ushort> a, int item, int head, int row) => First(a.Value, a.ValuePitch, (item * a.Keys) + row, head, a.HeadSize);
 
-    private static int Target(AttentionArguments<ushort> a, int item, int head, int row) => First(a.Target, a.TargetPitch, (item * a.Queries) + row, head, a.HeadSize);
+    private static int TargetAt(AttentionArguments<ushort> a, int item, int head, int row) => First(a.Target, a.TargetPitch, (item * a.Queries) + row, head, a.HeadSize);
 
     private static int First(long tensor, int pitch, int row, int head, int headSize) =>
         (int)(tensor / Float8.Length) + (row * (pitch / Float8.Length)) + (head * (headSize / Float8.Length));
@@ -135,10 +145,11 @@ internal static class MatrixAttentionKernel<TUnit, TOutput>
     /// <summary>Zeros beyond the last channel; beyond the last query that one is there again, whose output nobody stores.</summary>
     private static void LoadQueries(AttentionArguments<ushort> a, int from, int queries, int count, ArrayView<HalfChunk> target)
     {
-        for (var i = Group.IdxX; i < Queries * Chunks; i += WorkItems)
+        var row = Group.IdxX / 2;
+        from += IntrinsicMath.Min(row, queries - 1) * (a.QueryPitch / Float8.Length);
+        for (var chunk = Group.IdxX % 2; chunk < Chunks; chunk += 2)
         {
-            var (row, chunk) = (i / Chunks, i % Chunks);
-            var values = Read(a, from, a.QueryPitch, IntrinsicMath.Min(row, queries - 1), IntrinsicMath.Min(chunk, count - 1));
+            var values = Read(a, from + IntrinsicMath.Min(chunk, count - 1));
             MatrixFragments<TUnit>.StoreChunk(HalfChunk.And(values, chunk < count ? -1 : 0), target, Queries, row, chunk);
         }
     }
@@ -146,78 +157,88 @@ internal static class MatrixAttentionKernel<TUnit, TOutput>
     /// <summary>Channels beyond the last are that one again, which zeros multiply; keys likewise, whose scores nobody asks for.</summary>
     private static void LoadKeys(AttentionArguments<ushort> a, int from, int keys, int count, ArrayView<HalfChunk> target)
     {
-        for (var i = Group.IdxX; i < Keys * Chunks; i += WorkItems)
+        const int Step = WorkItems / Keys;
+        var row = Group.IdxX / 2 % Keys;
+        from += IntrinsicMath.Min(row, keys - 1) * (a.KeyPitch / Float8.Length);
+        for (var chunk = (Group.IdxX / (2 * Keys) * 2) + (Group.IdxX % 2); chunk < Chunks; chunk += Step)
         {
-            var (row, chunk) = (i / Chunks, i % Chunks);
-            var values = Read(a, from, a.KeyPitch, IntrinsicMath.Min(row, keys - 1), IntrinsicMath.Min(chunk, count - 1));
-            MatrixFragments<TUnit>.StoreColumnChunk(values, target, Keys, row, chunk);
+            MatrixFragments<TUnit>.StoreColumnChunk(Read(a, from + IntrinsicMath.Min(chunk, count - 1)), target, Keys, row, chunk);
         }
     }
 
     /// <summary>Values beyond the last are that one again, whose weight is zero; columns likewise, which nobody stores.</summary>
     private static void LoadValues(AttentionArguments<ushort> a, int from, int keys, int count, ArrayView<HalfChunk> target)
     {
-        for (var i = Group.IdxX; i < Keys / 2 * Chunks; i += WorkItems)
+        const int Step = 2 * WorkItems / Keys;
+        var pair = Group.IdxX / 2 % (Keys / 2);
+        var second = from + (IntrinsicMath.Min((2 * pair) + 1, keys - 1) * (a.ValuePitch / Float8.Length));
+        from += IntrinsicMath.Min(2 * pair, keys - 1) * (a.ValuePitch / Float8.Length);
+        for (var chunk = (Group.IdxX / Keys * 2) + (Group.IdxX % 2); chunk < Chunks; chunk += Step)
         {
-            var (pair, chunk) = (i / Chunks, i % Chunks);
             var column = IntrinsicMath.Min(chunk, count - 1);
-            var first = Read(a, from, a.ValuePitch, IntrinsicMath.Min(2 * pair, keys - 1), column);
-            var second = Read(a, from, a.ValuePitch, IntrinsicMath.Min((2 * pair) + 1, keys - 1), column);
-            MatrixFragments<TUnit>.StorePairs(first, second, target, Columns, chunk * Float8.Length, pair);
+            MatrixFragments<TUnit>.StorePairs(Read(a, from + column), Read(a, second + column), target, Columns, chunk * Float8.Length, pair);
         }
     }
 
-    private static HalfChunk Read(AttentionArguments<ushort> a, int from, int pitch, int row, int chunk) =>
-        a.Arena.Cast<HalfChunk>()[from + (row * (pitch / Float8.Length)) + chunk];
+    private static HalfChunk Read(AttentionArguments<ushort> a, int chunk) => a.Arena.Cast<HalfChunk>()[chunk];
 
-    /// <summary>Of a query's logits to base 2 and what was before.</summary>
-    private static float Maximum(ArrayView<float> shared, int last, float scale, float maximum)
+    /// <summary>Of a query's scores; but for a causal attention and the last keys, all are there.</summary>
+    private static float Highest(ArrayView<Float4> shared, int last)
     {
-        for (var key = 0; key < Keys; key++)
+        var highest = float.NegativeInfinity;
+        for (var key = 0; key < Keys; key += 4)
         {
-            var logit = shared[(ScoresAt * 4) + (Group.IdxX * ScoresPitch) + key] * scale;
-            maximum = key < last ? IntrinsicMath.Max(maximum, logit) : maximum;
-        }
-
-        return maximum;
-    }
-
-    /// <summary>A query's logits become weights, 0 from key <paramref name="last"/> on.</summary>
-    /// <returns>Their sum.</returns>
-    private static float Weigh(ArrayView<float> shared, int last, float scale, float maximum, ArrayView<HalfChunk> weights)
-    {
-        var sum = 0f;
-        for (var chunk = 0; chunk < KeyChunks; chunk++)
-        {
-            var at = (ScoresAt * 4) + (Group.IdxX * ScoresPitch) + (chunk * Float8.Length);
-            var count = last - (chunk * Float8.Length);
-            var values = new Float8
+            var scores = shared[ScoresAt + (((Query * ScoresPitch) + key) / 4)];
+            if (last < Keys)
             {
-                Low = new Float4
-                {
-                    X = Weight(shared[at], scale, maximum, count),
-                    Y = Weight(shared[at + 1], scale, maximum, count - 1),
-                    Z = Weight(shared[at + 2], scale, maximum, count - 2),
-                    W = Weight(shared[at + 3], scale, maximum, count - 3),
-                },
-                High = new Float4
-                {
-                    X = Weight(shared[at + 4], scale, maximum, count - 4),
-                    Y = Weight(shared[at + 5], scale, maximum, count - 5),
-                    Z = Weight(shared[at + 6], scale, maximum, count - 6),
-                    W = Weight(shared[at + 7], scale, maximum, count - 7),
-                },
+                scores.X = key < last ? scores.X : float.NegativeInfinity;
+                scores.Y = key + 1 < last ? scores.Y : float.NegativeInfinity;
+                scores.Z = key + 2 < last ? scores.Z : float.NegativeInfinity;
+                scores.W = key + 3 < last ? scores.W : float.NegativeInfinity;
+            }
+
+            highest = IntrinsicMath.Max(highest, IntrinsicMath.Max(IntrinsicMath.Max(scores.X, scores.Y), IntrinsicMath.Max(scores.Z, scores.W)));
+        }
+
+        return highest;
+    }
+
+    /// <summary>Half of a query's scores become weights, 0 from key <paramref name="last"/> on.</summary>
+    /// <returns>Their sum.</returns>
+    private static float Weigh(ArrayView<HalfChunk> shared, int last, float scale, float maximum)
+    {
+        var scores = shared.Cast<Float4>();
+        var sum = 0f;
+        for (var chunk = 0; chunk < KeyChunks / 2; chunk++)
+        {
+            var key = FirstKeyOfHalf + (chunk * Float8.Length);
+            var at = ScoresAt + (((Query * ScoresPitch) + key) / 4);
+            var weights = new Float8
+            {
+                Low = Weights(scores[at], scale, maximum, last - key),
+                High = Weights(scores[at + 1], scale, maximum, last - key - 4),
             };
-            sum += values.Sum;
-            MatrixFragments<TUnit>.StoreChunk(GpuHalfFormat<ClHalfConversion>.Narrow(values), weights, Queries, Group.IdxX, chunk);
+            sum += weights.Sum;
+            MatrixFragments<TUnit>.StoreChunk(
+                GpuHalfFormat<ClHalfConversion>.Narrow(weights), shared.SubView(WeightsAt), Queries, Query, key / Float8.Length);
         }
 
         return sum;
     }
 
+    /// <summary>Of four keys those that are left.</summary>
+    private static Float4 Weights(Float4 scores, float scale, float maximum, int left) => new()
+    {
+        X = Weight(scores.X, scale, maximum, left),
+        Y = Weight(scores.Y, scale, maximum, left - 1),
+        Z = Weight(scores.Z, scale, maximum, left - 2),
+        W = Weight(scores.W, scale, maximum, left - 3),
+    };
+
+    /// <summary>Of the largest score exactly 1, whatever its size.</summary>
     private static float Weight(float score, float scale, float maximum, int left)
     {
-        var weight = default(GpuHalfFormat<ClHalfConversion>).Exp2((score * scale) - maximum);
+        var weight = default(GpuHalfFormat<ClHalfConversion>).Exp2((score - maximum) * scale);
         return left > 0 ? weight : 0f;
     }
 

@@ -51,12 +51,12 @@ internal struct ScoresTile : IMatrixTile
 
     public readonly int Columns => 32;
 
-    public readonly int WorkItems => 64;
+    public readonly int WorkItems => 128;
 
     public readonly int RowFragments => 1;
 
-    /// <summary>Work-items read a row each, at the same time: an odd pitch lets them fall on different banks.</summary>
-    public readonly int SumsPitch => Columns + 1;
+    /// <summary>Work-items read a row each, four values at a time: the 4 more let eight of them fall on different banks.</summary>
+    public readonly int SumsPitch => Columns + 4;
 
     public readonly string Name => "scores";
 }
@@ -68,7 +68,7 @@ internal struct Output48Tile : IMatrixTile
 
     public readonly int Columns => 48;
 
-    public readonly int WorkItems => 64;
+    public readonly int WorkItems => 128;
 
     public readonly int RowFragments => 1;
 }
@@ -80,7 +80,7 @@ internal struct Output64Tile : IMatrixTile
 
     public readonly int Columns => 64;
 
-    public readonly int WorkItems => 64;
+    public readonly int WorkItems => 128;
 
     public readonly int RowFragments => 1;
 }
@@ -92,7 +92,7 @@ internal struct Output80Tile : IMatrixTile
 
     public readonly int Columns => 80;
 
-    public readonly int WorkItems => 64;
+    public readonly int WorkItems => 128;
 
     public readonly int RowFragments => 1;
 }
