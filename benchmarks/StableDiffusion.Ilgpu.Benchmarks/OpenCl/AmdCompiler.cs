@@ -32,7 +32,8 @@ internal sealed partial class AmdCompiler : IGpuCompiler
         // Where the user says, where ROCm and where distributions have them.
         var named = Environment.GetEnvironmentVariable("HIP_DEVICE_LIB_PATH");
         var system = Directory.Exists("/usr/lib") ? Directory.GetDirectories("/usr/lib", "*-linux-gnu") : [];
-        var libraries = system.Prepend("/opt/rocm").Select(folder => Path.Combine(folder, "amdgcn", "bitcode")).Prepend(named).FirstOrDefault(Directory.Exists);
+        var folders = system.Prepend("/opt/rocm").Select(folder => Path.Combine(folder, "amdgcn", "bitcode")).Prepend(named);
+        var libraries = folders.FirstOrDefault(Directory.Exists);
         return clang is null || libraries is null ? null : new AmdCompiler(clang, libraries);
     }
 

@@ -30,10 +30,13 @@ internal sealed partial class IntelCompiler : IGpuCompiler
     public GpuBinary Compile(string file, string target)
     {
         const string Name = "kernel";
+
+        // OpenCL C 3.0 without images, which data centres' GPUs have not, is refused for Intel's own header.
+        var standard = target == "pvc" ? "CL2.0" : $"CL{Language.Major}.{Language.Minor}";
         var folder = Directory.CreateDirectory(Path.ChangeExtension(file, null)).FullName;
         string[] arguments =
         [
-            "compile", "-file", file, "-device", target, "-options", $"-cl-std=CL{Language.Major}.{Language.Minor}", "-out_dir", folder,
+            "compile", "-file", file, "-device", target, "-options", $"-cl-std={standard}", "-out_dir", folder,
             "-output", Name, "-output_no_suffix",
         ];
         var run = ChildProcess.Run(ocloc, arguments, Environment.CurrentDirectory);
