@@ -73,6 +73,26 @@ public sealed class MatrixUnitTests
         comparisons.Verify();
     }
 
+    /// <summary>All of a model together, for a unit of either layout.</summary>
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void The_bundled_model_agrees_with_the_processor(string deviceName)
+    {
+        const int Size = 16, Steps = 2;
+        OpenClDevice.Open(deviceName);
+        var processor = DeviceSession.OpenCpu(Environment.ProcessorCount);
+        using var expected = new DemoRun(processor, BackendProfile.HalfKernels(processor, BackendProfile.Best));
+        var comparisons = new Comparisons();
+        foreach (var unitName in new[] { "Intel 8", "RDNA 3" })
+        {
+            var device = Open(deviceName, Units[unitName]);
+            using var run = new DemoRun(device, BackendProfile.MatrixKernels(device, Units[unitName])!);
+            comparisons.Compare($"{unitName}, latents after {Steps} steps", run.Sample(Size, Steps), expected.Sample(Size, Steps), Limits.FinalLatents(half: true));
+        }
+
+        comparisons.Verify();
+    }
+
     /// <summary>Before its kernels are used for a device, a unit must have given the right product there; all others are told by it.</summary>
     [Theory]
     [MemberData(nameof(Devices))]
