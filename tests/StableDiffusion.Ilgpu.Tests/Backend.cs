@@ -24,7 +24,7 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
     [
         .. Processor.Where(leaf => Missing(leaf) is null).SelectMany(leaf => BothTypes(leaf, ComputeDevice.Processor)),
         .. ComputeDevice.All.Where(d => d.Kind == DeviceKind.Cuda).SelectMany(OfCuda),
-        .. ComputeDevice.All.Where(d => d.Kind == DeviceKind.OpenCl).SelectMany(device => OpenCl.SelectMany(leaf => BothTypes(leaf, device))),
+        .. ComputeDevice.All.Where(d => d.Kind == DeviceKind.OpenCl).SelectMany(OfOpenCl),
     ];
 
     /// <summary>What any machine can interpret: much too slow for whole models.</summary>
@@ -59,6 +59,13 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
     /// <summary>Tensor cores only take fp16: with fp32 storage, their backend has the kernels of any GPU.</summary>
     private static Backend[] OfCuda(ComputeDevice device) => BackendProfile.LeafOf(device) == LeafKind.Tensor
         ? [new Backend(LeafKind.Gpu, Half: true) { Device = device }, .. BothTypes(LeafKind.Tensor, device)] : BothTypes(LeafKind.Gpu, device);
+
+    /// <summary>Matrix units only take fp16.</summary>
+    private static IEnumerable<Backend> OfOpenCl(ComputeDevice device) =>
+    [
+        .. BackendProfile.LeafOf(device) == LeafKind.Matrix ? [new Backend(LeafKind.Matrix, Half: true) { Device = device }] : Array.Empty<Backend>(),
+        .. OpenCl.SelectMany(leaf => BothTypes(leaf, device)),
+    ];
 
     private static Backend[] BothTypes(LeafKind leaf, ComputeDevice device) =>
         [new Backend(leaf, Half: true) { Device = device }, new Backend(leaf, Half: false) { Device = device }];
