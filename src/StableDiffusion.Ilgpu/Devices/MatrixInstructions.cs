@@ -32,8 +32,11 @@ internal static class MatrixInstructionsOf
     private static readonly string[] IntelExtensions =
         ["cl_intel_subgroup_matrix_multiply_accumulate", "cl_intel_subgroup_local_block_io", "cl_intel_required_subgroup_size"];
 
+    /// <summary>A way around them where a driver says that it has them and then hangs: set to <c>off</c>, no device has any.</summary>
+    public const string Switch = "SDILGPU_MATRIX_UNITS";
+
     public static MatrixInstructions Device(CLDevice device) =>
-        !device.DeviceType.HasFlag(CLDeviceType.CL_DEVICE_TYPE_GPU) ? MatrixInstructions.None
+        Environment.GetEnvironmentVariable(Switch) == "off" || !device.DeviceType.HasFlag(CLDeviceType.CL_DEVICE_TYPE_GPU) ? MatrixInstructions.None
         : IntelExtensions.All(device.Extensions.Contains) ? Intel(SmallestSubGroup(device))
         : device.PlatformName.StartsWith("AMD", StringComparison.Ordinal) ? Amd(device.Name.Trim()) : MatrixInstructions.None;
 
