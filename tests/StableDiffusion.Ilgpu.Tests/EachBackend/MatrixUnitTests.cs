@@ -1,3 +1,4 @@
+using ILGPU.Runtime.OpenCL;
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
@@ -6,7 +7,10 @@ using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.EachBackend;
 
-/// <summary>The kernels for matrix units of OpenCL's GPUs, on any device: their vendors' functions are emulated (<see cref="EmulatedMatrixUnit{TUnit}"/>).</summary>
+/// <summary>
+/// The kernels for matrix units of OpenCL's GPUs: on any device with their vendors' functions emulated (<see cref="EmulatedMatrixUnit{TUnit}"/>), and on a device
+/// that has such units with its own.
+/// </summary>
 [Collection(SharedDevice.Name)]
 public sealed class MatrixUnitTests
 {
@@ -14,7 +18,9 @@ public sealed class MatrixUnitTests
     private const int Few = 0;
     private const int Many = int.MaxValue / 32;
 
-    private static readonly Dictionary<string, MatrixUnit> Units = new()
+    private const string Own = "the device's own";
+
+    private static readonly Dictionary<string, MatrixUnit> Emulated = new()
     {
         ["Intel 8"] = new MatrixUnit<EmulatedMatrixUnit<IntelMatrixUnit8>>(),
         ["Intel 16"] = new MatrixUnit<EmulatedMatrixUnit<IntelMatrixUnit16>>(),
@@ -28,13 +34,17 @@ public sealed class MatrixUnitTests
 
     public static TheoryData<string> Devices => [.. OpenClDevice.Names];
 
-    public static MatrixTheoryData<string, string> Cases => new(Units.Keys, OpenClDevice.Names);
+    public static IEnumerable<TheoryDataRow<string, string>> Cases =>
+    [
+        .. OpenClDevice.Names.SelectMany(device => Emulated.Keys.Select(unit => new TheoryDataRow<string, string>(unit, device))),
+        .. OpenClDevice.All.Where(d => OwnUnit(d) is not null).Select(d => new TheoryDataRow<string, string>(Own, d.Id)),
+    ];
 
     [Theory]
     [MemberData(nameof(Cases))]
     public void Contractions_are_right_and_do_not_depend_on_the_tile(string unitName, string deviceName)
     {
-        var unit = Units[unitName];
+        var unit = UnitOf(unitName, deviceName);
         using var device = Open(deviceName, unit);
         var loader = new DeviceKernelLoader(device.Accelerator);
         var (large, small) = (unit.Kernels(loader, Few), unit.Kernels(loader, Many));
@@ -58,7 +68,7 @@ public sealed class MatrixUnitTests
     [MemberData(nameof(Cases))]
     public void Attention_is_right(string unitName, string deviceName)
     {
-        var unit = Units[unitName];
+        var unit = UnitOf(unitName, deviceName);
         using var device = Open(deviceName, unit);
         var kernels = unit.Kernels(new DeviceKernelLoader(device.Accelerator), Few);
         var comparisons = new Comparisons();
@@ -85,8 +95,8 @@ public sealed class MatrixUnitTests
         var comparisons = new Comparisons();
         foreach (var unitName in new[] { "Intel 8", "RDNA 3" })
         {
-            var device = Open(deviceName, Units[unitName]);
-            using var run = new DemoRun(device, BackendProfile.MatrixKernels(device, Units[unitName])!);
+            var device = Open(deviceName, Emulated[unitName]);
+            using var run = new DemoRun(device, BackendProfile.MatrixKernels(device, Emulated[unitName])!);
             comparisons.Compare($"{unitName}, latents after {Steps} steps", run.Sample(Size, Steps), expected.Sample(Size, Steps), Limits.FinalLatents(half: true));
         }
 
@@ -111,6 +121,10 @@ public sealed class MatrixUnitTests
             return BackendProfile.MatrixKernels(device, unit) is not null;
         }
     }
+
+    private static MatrixUnit UnitOf(string name, string device) => name == Own ? OwnUnit(ComputeDevice.Find(device))! : Emulated[name];
+
+    private static MatrixUnit? OwnUnit(ComputeDevice device) => device.Driver is CLDevice driver ? MatrixUnit.Of(MatrixInstructionsOf.Device(driver)) : null;
 
     private static DeviceSession Open(string name, MatrixUnit unit)
     {
