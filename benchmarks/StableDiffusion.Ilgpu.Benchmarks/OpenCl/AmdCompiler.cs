@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using ILGPU.Backends.OpenCL;
 using ILGPU.Runtime.OpenCL;
+using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
 
@@ -37,7 +38,7 @@ internal sealed partial class AmdCompiler : IGpuCompiler
         return clang is null || libraries is null ? null : new AmdCompiler(clang, libraries);
     }
 
-    public MatrixUnit? UnitOf(string target) => MatrixUnit.Of(MatrixInstructionsOf.Amd(target));
+    public MatrixUnit? UnitOf(string target) => BackendProfile.UnitOf(MatrixInstructionsOf.Amd(target));
 
     public GpuBinary Compile(string file, string target)
     {
@@ -61,11 +62,14 @@ internal sealed partial class AmdCompiler : IGpuCompiler
 
     public bool IsMultiplyAdd(string instruction) => MultiplyAdd().IsMatch(instruction);
 
-    public bool IsProduct(string instruction) => instruction.StartsWith("v_wmma_", StringComparison.Ordinal) || instruction.StartsWith("v_mfma_", StringComparison.Ordinal);
+    public bool IsProduct(string instruction) => Product().IsMatch(instruction);
 
     public bool IsSpill(string instruction) => Scratch().IsMatch(instruction);
 
     private static int Number(string name, string text) => int.Parse(Regex.Match(text, $@"^\s+\.{name}:\s+(\d+)", RegexOptions.Multiline).Groups[1].ValueSpan);
+
+    [GeneratedRegex("^v_(dual_)?(wmma|mfma|dot2)")]
+    private static partial Regex Product();
 
     /// <summary>Scratch memory, by instructions of its own or by way of a buffer.</summary>
     [GeneratedRegex(@"^(scratch|buffer)_(load|store)_")]

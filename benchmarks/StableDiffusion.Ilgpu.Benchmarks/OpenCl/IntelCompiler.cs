@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using ILGPU.Backends.OpenCL;
 using ILGPU.Runtime.OpenCL;
+using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
 
@@ -20,7 +21,7 @@ internal sealed partial class IntelCompiler : IGpuCompiler
     /// <returns>Null where it is missing.</returns>
     public static IntelCompiler? Find() => ChildProcess.OnPath("ocloc") is { } ocloc ? new IntelCompiler(ocloc) : null;
 
-    public MatrixUnit? UnitOf(string target) => MatrixUnit.Of(target switch
+    public MatrixUnit? UnitOf(string target) => BackendProfile.UnitOf(target switch
     {
         "dg2" => MatrixInstructions.Intel8,
         "pvc" or "bmg" or "lnl" => MatrixInstructions.Intel16,

@@ -110,8 +110,21 @@ internal static class BackendProfile
         unit?.Register(builder);
     }
 
-    private static MatrixUnit? UnitOf(Device? driver) =>
-        driver is CLDevice device && OpenClSource.CanComplete ? MatrixUnit.Of(MatrixInstructionsOf.Device(device)) : null;
+    /// <returns>Null for a GPU without any.</returns>
+    public static MatrixUnit? UnitOf(MatrixInstructions instructions) => instructions switch
+    {
+        MatrixInstructions.Intel8 => new MatrixUnit<IntelMatrixUnit8>(),
+        MatrixInstructions.Intel16 => new MatrixUnit<IntelMatrixUnit16>(),
+        MatrixInstructions.Rdna3 => new MatrixUnit<AmdMatrixUnit11>(),
+        MatrixInstructions.Rdna4 => new MatrixUnit<AmdMatrixUnit12>(),
+        MatrixInstructions.Cdna => new MatrixUnit<AmdMatrixUnit64>(),
+        MatrixInstructions.AmdDot => new MatrixUnit<AmdDotUnit>(),
+        _ => null,
+    };
+
+    /// <summary>A device's matrix units; null where it has none, or ILGPU no place for what their kernels need.</summary>
+    public static MatrixUnit? UnitOf(Device? driver) =>
+        driver is CLDevice device && OpenClSource.CanComplete ? UnitOf(MatrixInstructionsOf.Device(device)) : null;
 
     private static KernelSet<T> Kernels<T, TFormat, TSimdFormat>(DeviceSession device, LeafKind leaf, KernelCache? cache = null)
         where T : unmanaged

@@ -22,6 +22,9 @@ internal enum MatrixInstructions
 
     /// <summary>AMD's GPUs for data centres.</summary>
     Cdna,
+
+    /// <summary>AMD's products of two fp16 values each, of RDNA 2 and others.</summary>
+    AmdDot,
 }
 
 /// <summary>Which GPU has which, by what its driver says.</summary>
@@ -52,6 +55,8 @@ internal static class MatrixInstructionsOf
     public static MatrixInstructions Amd(string name) => name.Split(':')[0] switch
     {
         "gfx908" or "gfx90a" or "gfx940" or "gfx941" or "gfx942" or "gfx950" => MatrixInstructions.Cdna,
+        "gfx906" or "gfx1011" or "gfx1012" => MatrixInstructions.AmdDot,
+        { Length: 7 } gpu when gpu.StartsWith("gfx103", StringComparison.Ordinal) => MatrixInstructions.AmdDot,
         { Length: 7 } gpu when gpu.StartsWith("gfx11", StringComparison.Ordinal) => MatrixInstructions.Rdna3,
         { Length: 7 } gpu when gpu.StartsWith("gfx12", StringComparison.Ordinal) => MatrixInstructions.Rdna4,
         _ => MatrixInstructions.None,

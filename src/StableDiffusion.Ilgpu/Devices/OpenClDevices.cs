@@ -76,7 +76,8 @@ internal static class OpenClDevices
             MatrixInstructions.Intel16 => "Intel's, for sub-groups of 16",
             MatrixInstructions.Rdna3 => "AMD's of RDNA 3",
             MatrixInstructions.Rdna4 => "AMD's of RDNA 4",
-            _ => "AMD's of CDNA",
+            MatrixInstructions.Cdna => "AMD's of CDNA",
+            _ => "AMD's products of two values each",
         }),
         ("generic address space", Search.Value.Granted.Contains(device) ? "no; ILGPU is told otherwise, because kernels need none" : "yes"),
     ];

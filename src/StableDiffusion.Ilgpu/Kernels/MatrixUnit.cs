@@ -1,5 +1,4 @@
 using ILGPU;
-using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels.Leaves.OpenCl;
 
 namespace StableDiffusion.Ilgpu.Kernels;
@@ -7,17 +6,6 @@ namespace StableDiffusion.Ilgpu.Kernels;
 /// <summary>A kind of matrix units: how contexts and kernels for it are made.</summary>
 internal abstract class MatrixUnit
 {
-    /// <returns>Null for a GPU without any.</returns>
-    public static MatrixUnit? Of(MatrixInstructions instructions) => instructions switch
-    {
-        MatrixInstructions.Intel8 => new MatrixUnit<IntelMatrixUnit8>(),
-        MatrixInstructions.Intel16 => new MatrixUnit<IntelMatrixUnit16>(),
-        MatrixInstructions.Rdna3 => new MatrixUnit<AmdMatrixUnit11>(),
-        MatrixInstructions.Rdna4 => new MatrixUnit<AmdMatrixUnit12>(),
-        MatrixInstructions.Cdna => new MatrixUnit<AmdMatrixUnit64>(),
-        _ => null,
-    };
-
     /// <summary>Must run for every context in which kernels for it are compiled.</summary>
     public abstract void Register(Context.Builder builder);
 

@@ -16,6 +16,10 @@ internal readonly struct EmulatedMatrixUnit<TUnit> : IMatrixUnit where TUnit : s
 
     public int Columns => default(TUnit).Columns;
 
+    public int RowFragments => default(TUnit).RowFragments;
+
+    public int Parts => default(TUnit).Parts;
+
     public FragmentLayout Layout => default(TUnit).Layout;
 
     public string Attributes => "";
@@ -63,6 +67,16 @@ internal static class EmulatedMatrixText
         AmdMatrixUnit64 => "#define as_half4(x) (x)\n#define __builtin_amdgcn_mfma_f32_16x16x16f16(a, b, sums, x, y, z) emulated_product(a, b, sums, matrix_exchange)\n" + Product(
             64, "int2", "vstore2", "int", "int2", "float4", 4, row: "lane / 16 * 4 + i", column: "lane % 16", aLane: "k / 4 * 16 + row", aHalf: "k % 4",
             bLane: "k / 4 * 16 + column", bHalf: "k % 4"),
+        AmdDotUnit => """
+            #define as_half2(x) (x)
+            #define __builtin_amdgcn_fdot2(a, b, sum, clamp) emulated_dot(a, b, sum)
+            float emulated_dot(int a, int b, float sum)
+            {
+                return sum + vload_half(0, (const __private half*)&a) * vload_half(0, (const __private half*)&b)
+                    + vload_half(1, (const __private half*)&a) * vload_half(1, (const __private half*)&b);
+            }
+
+            """,
         var unit => throw new NotSupportedException($"{unit} is not emulated"),
     };
 

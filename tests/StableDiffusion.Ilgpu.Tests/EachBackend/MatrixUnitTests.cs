@@ -1,4 +1,3 @@
-using ILGPU.Runtime.OpenCL;
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
@@ -27,6 +26,7 @@ public sealed class MatrixUnitTests
         ["RDNA 3"] = new MatrixUnit<EmulatedMatrixUnit<AmdMatrixUnit11>>(),
         ["RDNA 4"] = new MatrixUnit<EmulatedMatrixUnit<AmdMatrixUnit12>>(),
         ["CDNA"] = new MatrixUnit<EmulatedMatrixUnit<AmdMatrixUnit64>>(),
+        ["RDNA 2"] = new MatrixUnit<EmulatedMatrixUnit<AmdDotUnit>>(),
     };
 
     /// <summary>Less than a fragment has, with and without rest; all of an output's columns; several parts of them.</summary>
@@ -124,7 +124,7 @@ public sealed class MatrixUnitTests
 
     private static MatrixUnit UnitOf(string name, string device) => name == Own ? OwnUnit(ComputeDevice.Find(device))! : Emulated[name];
 
-    private static MatrixUnit? OwnUnit(ComputeDevice device) => device.Driver is CLDevice driver ? MatrixUnit.Of(MatrixInstructionsOf.Device(driver)) : null;
+    private static MatrixUnit? OwnUnit(ComputeDevice device) => BackendProfile.UnitOf(device.Driver);
 
     private static DeviceSession Open(string name, MatrixUnit unit)
     {
@@ -146,6 +146,10 @@ public sealed class MatrixUnitTests
         public int Rows => default(TUnit).Rows;
 
         public int Columns => default(TUnit).Columns;
+
+        public int RowFragments => default(TUnit).RowFragments;
+
+        public int Parts => default(TUnit).Parts;
 
         public FragmentLayout Layout => default(TUnit).Layout;
 

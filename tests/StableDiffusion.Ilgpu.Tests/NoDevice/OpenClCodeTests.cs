@@ -2,6 +2,7 @@ using System.Text.RegularExpressions;
 using ILGPU.Backends.OpenCL;
 using ILGPU.Runtime.OpenCL;
 using StableDiffusion.Ilgpu.Benchmarks.OpenCl;
+using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
 using Xunit;
@@ -51,13 +52,14 @@ public sealed class OpenClCodeTests
         { "Rdna3", "__builtin_amdgcn_wmma_f32_16x16x16_f16_w32(as_half16(a)", " __attribute__((reqd_work_group_size(128, 1, 1)))", 2 * 4 },
         { "Rdna4", "__builtin_amdgcn_wmma_f32_16x16x16_f16_w32_gfx12(as_half8(a)", " __attribute__((reqd_work_group_size(128, 1, 1)))", 2 * 4 },
         { "Cdna", "__builtin_amdgcn_mfma_f32_16x16x16f16(as_half4(a)", " __attribute__((reqd_work_group_size(128, 1, 1)))", 4 * 4 },
+        { "AmdDot", "__builtin_amdgcn_fdot2(as_half2(a)", " __attribute__((reqd_work_group_size(128, 1, 1)))", 8 * 8 },
     };
 
     [Theory]
     [MemberData(nameof(Units))]
     public void Kernels_for_matrix_units_name_them_before_they_begin(string instructions, string function, string attributes, int sums)
     {
-        using var code = new ClCode(CLDeviceVendor.AMD, CLCVersion.CL20, MatrixUnit.Of(Enum.Parse<MatrixInstructions>(instructions)));
+        using var code = new ClCode(CLDeviceVendor.AMD, CLCVersion.CL20, BackendProfile.UnitOf(Enum.Parse<MatrixInstructions>(instructions)));
         var kernels = code.Kernels.Where(k => k.Name.StartsWith("matrix", StringComparison.Ordinal)).ToArray();
         Assert.Equal(5, kernels.Length);
         foreach (var kernel in kernels)
@@ -72,7 +74,7 @@ public sealed class OpenClCodeTests
         var large = kernels.Single(k => k.Name == "matrix gemm 128x64").Text;
         Assert.Contains(attributes + "\nkernel void", large, StringComparison.Ordinal);
         Assert.Equal(sums, Regex.Count(large, "^matrix_sums ", RegexOptions.Multiline));
-        Assert.Equal(2 * sums, Regex.Count(large, "= MATRIX_MULTIPLY_ADD"));
+        Assert.Equal(2 * sums * (instructions == "AmdDot" ? 8 : 1), Regex.Count(large, "= MATRIX_MULTIPLY_ADD"));
     }
 
     /// <summary>ILGPU's barriers order global memory, and what a group's work-items tell each other is in local memory.</summary>
@@ -92,8 +94,11 @@ public sealed class OpenClCodeTests
     [InlineData("gfx1201", "Rdna4")]
     [InlineData("gfx90a:sramecc+:xnack-", "Cdna")]
     [InlineData("gfx942", "Cdna")]
-    [InlineData("gfx1030", "None")]
-    [InlineData("gfx906", "None")]
+    [InlineData("gfx1030", "AmdDot")]
+    [InlineData("gfx1036", "AmdDot")]
+    [InlineData("gfx906:sramecc+:xnack-", "AmdDot")]
+    [InlineData("gfx1010", "None")]
+    [InlineData("gfx900", "None")]
     [InlineData("gfx11-generic", "None")]
     [InlineData("AMD Radeon RX 7900 XTX (radeonsi, navi31)", "None")]
     public void AMDs_GPUs_are_known_by_name(string name, string instructions) =>

@@ -75,7 +75,7 @@ internal static class GpuGemmKernel<T, TFormat>
             sourceVectors[(rowBlock * (Columns / 4)) + columnBlock] = sums.Low;
             sourceVectors[(rowBlock * (Columns / 4)) + (Tile.Columns / 4) + columnBlock] = sums.High;
             Group.Barrier();
-            GpuGemmTile<T, TFormat>.Store(a, sourceVectors, 8, Columns, firstRow + row, 1, 8, firstPanel, GpuGemmTiling.WorkItems);
+            GpuGemmTile<T, TFormat>.Store(a, sourceVectors, 8, Columns, firstRow + row, 8, firstPanel, GpuGemmTiling.WorkItems);
         }
     }
 
@@ -129,7 +129,7 @@ internal static class GpuGemmKernel<T, TFormat>
             Group.Barrier();
             sourceVectors[(rowBlock * (Tile.Columns / 4)) + columnBlock] = values;
             Group.Barrier();
-            GpuGemmTile<T, TFormat>.Store(a, sourceVectors, 8, Tile.Columns, firstRow + row, 1, 4, firstPanel, GpuGemmTiling.WorkItems);
+            GpuGemmTile<T, TFormat>.Store(a, sourceVectors, 8, Tile.Columns, firstRow + row, 4, firstPanel, GpuGemmTiling.WorkItems);
         }
     }
 
@@ -179,7 +179,7 @@ internal static class GpuGemmKernel<T, TFormat>
         (source[staged + (2 * Columns)], source[staged + (2 * Columns) + 16]) = (left.Z, right.Z);
         (source[staged + (3 * Columns)], source[staged + (3 * Columns) + 16]) = (left.W, right.W);
         Group.Barrier();
-        GpuGemmTile<T, TFormat>.Store(a, sourceVectors, GpuGemmTiling.FewRows, Columns, firstRow, 1, 1, firstPanel, GpuGemmTiling.WorkItems);
+        GpuGemmTile<T, TFormat>.Store(a, sourceVectors, GpuGemmTiling.FewRows, Columns, firstRow, 1, firstPanel, GpuGemmTiling.WorkItems);
     }
 
     private static Float8 LoadPair(ArrayView<Float4> weights, int index) =>

@@ -90,17 +90,16 @@ internal static class GpuGemmTile<T, TFormat>
     /// <param name="rows">How many rows there are.</param>
     /// <param name="columns">How many columns, of whole panels.</param>
     /// <param name="firstRow">The output's row that the first one is.</param>
-    /// <param name="neighbours">Rows that are neighbours in the output too.</param>
-    /// <param name="step">From the first of them to the output's row that the next one after them is.</param>
+    /// <param name="step">From it to the output's row that the next one is.</param>
     /// <param name="firstPanel">The first column's.</param>
     /// <param name="workItems">Of the group.</param>
     public static void Store(
-        GemmArguments<T> a, ArrayView<Float4> sums, int rows, int columns, int firstRow, int neighbours, int step, int firstPanel, int workItems)
+        GemmArguments<T> a, ArrayView<Float4> sums, int rows, int columns, int firstRow, int step, int firstPanel, int workItems)
     {
         var chunks = columns / Float8.Length;
         for (var i = Group.IdxX; i < rows * chunks; i += workItems)
         {
-            var row = firstRow + (i / chunks / neighbours * step) + (i / chunks % neighbours);
+            var row = firstRow + (i / chunks * step);
             var packed = i % chunks * Float8.Length;
 
             // With Geglu, a panel holds 16 columns of h, then their 16 of the gate.

@@ -61,15 +61,13 @@ internal static class MatrixGemmKernel<TUnit, TTile>
             }
         }
 
-        var rows = default(TUnit).Rows;
         for (var pass = 0; pass < Passes; pass++)
         {
             Group.Barrier();
             ClMatrix<TUnit, TTile>.StoreFragment(pass, ref shared.Cast<float>()[0]);
             Group.Barrier();
             GpuGemmTile<ushort, GpuHalfFormat<ClHalfConversion>>.Store(
-                a, shared.Cast<Float4>(), PassRows, default(TTile).Columns, firstRow + (pass * rows), rows, rows * Passes, firstPanel,
-                default(TTile).WorkItems);
+                a, shared.Cast<Float4>(), PassRows, default(TTile).Columns, firstRow + (pass * PassRows), 1, firstPanel, default(TTile).WorkItems);
         }
     }
 }

@@ -12,6 +12,10 @@ internal struct AmdMatrixUnit11 : IMatrixUnit
 
     public readonly int Columns => 16;
 
+    public readonly int RowFragments => 1;
+
+    public readonly int Parts => 1;
+
     public readonly FragmentLayout Layout => FragmentLayout.Chunks;
 
     public readonly string Attributes => "";
@@ -35,6 +39,10 @@ internal struct AmdMatrixUnit12 : IMatrixUnit
     public readonly int Rows => 16;
 
     public readonly int Columns => 16;
+
+    public readonly int RowFragments => 1;
+
+    public readonly int Parts => 1;
 
     public readonly FragmentLayout Layout => FragmentLayout.Chunks;
 
@@ -64,6 +72,10 @@ internal struct AmdMatrixUnit64 : IMatrixUnit
 
     public readonly int Columns => 16;
 
+    public readonly int RowFragments => 1;
+
+    public readonly int Parts => 1;
+
     public readonly FragmentLayout Layout => FragmentLayout.Chunks;
 
     public readonly string Attributes => "";
@@ -80,13 +92,52 @@ internal struct AmdMatrixUnit64 : IMatrixUnit
         """;
 }
 
-/// <summary>What they have in common: a lane reads of a column what it reads of a row.</summary>
+/// <summary>
+/// <c>v_dot2_f32_f16</c>, which RDNA 2 and GPUs around it have: no matrix unit, but two multiply-adds of fp16 values in one instruction. Each work-item by itself
+/// multiplies a row by a column.
+/// </summary>
+internal struct AmdDotUnit : IMatrixUnit
+{
+    public readonly int Lanes => 1;
+
+    public readonly int Rows => 1;
+
+    public readonly int Columns => 1;
+
+    public readonly int RowFragments => 8;
+
+    public readonly int Parts => 8;
+
+    public readonly FragmentLayout Layout => FragmentLayout.Chunks;
+
+    public readonly string Attributes => "";
+
+    public readonly string Text => AmdMatrixText.Fp16 + """
+        typedef int8 matrix_rows;
+        typedef int8 matrix_columns;
+        typedef float matrix_sums;
+        #define MATRIX_SUBGROUP ((int)get_local_id(0))
+        #define MATRIX_READ_ROWS(p, distance) (int8)(vload4(0, p), vload4(0, (p) + (distance)))
+        #define MATRIX_READ_COLUMNS(p, distance) MATRIX_READ_ROWS(p, distance)
+        #define MATRIX_ROW(i) 0
+        #define MATRIX_COLUMN(i) 0
+        #define MATRIX_MULTIPLY_ADD(a, b, sum) __builtin_amdgcn_fdot2(as_half2(a), as_half2(b), sum, false)
+
+        """;
+}
+
+/// <summary>What they have in common.</summary>
 internal static class AmdMatrixText
 {
-    public const string Common = """
+    public const string Fp16 = """
         #ifdef cl_khr_fp16
         #pragma OPENCL EXTENSION cl_khr_fp16 : enable
         #endif
+
+        """;
+
+    /// <summary>A lane reads of a column what it reads of a row.</summary>
+    public const string Common = Fp16 + """
         #define matrix_columns matrix_rows
         #define MATRIX_LINE ((int)get_local_id(0) & 15)
         #define MATRIX_READ_COLUMNS(p, distance) MATRIX_READ_ROWS(p, distance)

@@ -30,20 +30,23 @@ internal static class ClMatrixText<TUnit, TTile>
             var (unit, tile) = (default(TUnit), default(TTile));
             var ints = unit.Layout == FragmentLayout.Chunks ? ChunkInts : 2 * ChunkInts;
             var text = new StringBuilder();
-            text.Append($"rows += MATRIX_SUBGROUP % {Shares.RowGroups} * {Shares.RowFragments * unit.Rows * ints};\n");
-            text.Append($"columns += MATRIX_SUBGROUP / {Shares.RowGroups} * {Shares.ColumnFragments * unit.Columns * ints};\n");
+            text.Append($"rows += {RowGroup} * {unit.Rows * ints};\ncolumns += {ColumnGroup} * {unit.Columns * ints};\n");
             for (var row = 0; row < Shares.RowFragments; row++)
             {
-                text.Append($"const matrix_rows fragment{row} = MATRIX_READ_ROWS(rows + {row * unit.Rows * ints}, {tile.Rows * ChunkInts});\n");
+                text.Append($"const matrix_rows fragment{row} = MATRIX_READ_ROWS(rows + {FirstRow(row) * ints}, {tile.Rows * ChunkInts});\n");
             }
 
             text.Append("matrix_columns fragment;\n");
             for (var column = 0; column < Shares.ColumnFragments; column++)
             {
-                text.Append($"fragment = MATRIX_READ_COLUMNS(columns + {column * unit.Columns * ints}, {tile.Columns * ChunkInts});\n");
-                for (var row = 0; row < Shares.RowFragments; row++)
+                text.Append($"fragment = MATRIX_READ_COLUMNS(columns + {FirstColumn(column) * ints}, {tile.Columns * ChunkInts});\n");
+                for (var part = 0; part < unit.Parts; part++)
                 {
-                    text.Append($"{Sums(row, column)} = MATRIX_MULTIPLY_ADD(fragment{row}, fragment, {Sums(row, column)});\n");
+                    var of = unit.Parts == 1 ? "" : $".s{part}";
+                    for (var row = 0; row < Shares.RowFragments; row++)
+                    {
+                        text.Append($"{Sums(row, column)} = MATRIX_MULTIPLY_ADD(fragment{row}{of}, fragment{of}, {Sums(row, column)});\n");
+                    }
                 }
             }
 
@@ -55,15 +58,15 @@ internal static class ClMatrixText<TUnit, TTile>
     {
         get
         {
-            var text = new StringBuilder($"factors += MATRIX_SUBGROUP % {Shares.RowGroups} * {Shares.RowFragments * default(TUnit).Rows};\n");
+            var text = new StringBuilder($"factors += {RowGroup} * {default(TUnit).Rows};\n");
             for (var row = 0; row < Shares.RowFragments; row++)
             {
                 for (var i = 0; i < LaneSums; i++)
                 {
-                    text.Append($"{{\nconst float factor = factors[{row * default(TUnit).Rows} + MATRIX_ROW({i})];\n");
+                    text.Append($"{{\nconst float factor = factors[{FirstRow(row)} + MATRIX_ROW({i})];\n");
                     for (var column = 0; column < Shares.ColumnFragments; column++)
                     {
-                        text.Append($"{Sums(row, column)}.s{i} *= factor;\n");
+                        text.Append($"{Sum(row, column, i)} *= factor;\n");
                     }
 
                     text.Append("}\n");
@@ -78,8 +81,7 @@ internal static class ClMatrixText<TUnit, TTile>
     {
         get
         {
-            var text = new StringBuilder(ColumnsOfSubGroup);
-            text.Append($"target += MATRIX_SUBGROUP % {Shares.RowGroups} * {default(TUnit).Rows * default(TTile).SumsPitch};\n");
+            var text = new StringBuilder(ToSubGroup);
             for (var row = 0; row < Shares.RowFragments; row++)
             {
                 text.Append($"if (fragment == {row})\n{{\n{StoreRows(row, 0)}}}\n");
@@ -89,22 +91,19 @@ internal static class ClMatrixText<TUnit, TTile>
         }
     }
 
-    public static string Store
-    {
-        get
-        {
-            var text = new StringBuilder(ColumnsOfSubGroup);
-            text.Append($"target += MATRIX_SUBGROUP % {Shares.RowGroups} * {Shares.RowFragments * default(TUnit).Rows * default(TTile).SumsPitch};\n");
-            for (var row = 0; row < Shares.RowFragments; row++)
-            {
-                text.Append(StoreRows(row, row * default(TUnit).Rows));
-            }
+    public static string Store => ToSubGroup + string.Concat(Enumerable.Range(0, Shares.RowFragments).Select(row => StoreRows(row, FirstRow(row))));
 
-            return text.ToString();
-        }
-    }
+    private static string RowGroup => $"MATRIX_SUBGROUP % {Shares.RowGroups}";
 
-    private static string ColumnsOfSubGroup => $"target += MATRIX_SUBGROUP / {Shares.RowGroups} * {Shares.ColumnFragments * default(TUnit).Columns};\n";
+    private static string ColumnGroup => $"MATRIX_SUBGROUP / {Shares.RowGroups}";
+
+    private static string ToSubGroup =>
+        $"target += {RowGroup} * {default(TUnit).Rows * default(TTile).SumsPitch} + {ColumnGroup} * {default(TUnit).Columns};\n";
+
+    /// <summary>Fragments of all sub-groups lie side by side before the next ones of each begin.</summary>
+    private static int FirstRow(int fragment) => fragment * Shares.RowGroups * default(TUnit).Rows;
+
+    private static int FirstColumn(int fragment) => fragment * Shares.ColumnGroups * default(TUnit).Columns;
 
     private static string StoreRows(int row, int firstRow)
     {
@@ -113,12 +112,14 @@ internal static class ClMatrixText<TUnit, TTile>
         {
             for (var i = 0; i < LaneSums; i++)
             {
-                text.Append($"target[({firstRow} + MATRIX_ROW({i})) * {default(TTile).SumsPitch} + {column * default(TUnit).Columns} + MATRIX_COLUMN({i})] = {Sums(row, column)}.s{i};\n");
+                text.Append($"target[({firstRow} + MATRIX_ROW({i})) * {default(TTile).SumsPitch} + {FirstColumn(column)} + MATRIX_COLUMN({i})] = {Sum(row, column, i)};\n");
             }
         }
 
         return text.ToString();
     }
+
+    private static string Sum(int row, int column, int i) => LaneSums == 1 ? Sums(row, column) : $"{Sums(row, column)}.s{i}";
 
     private static string Sums(int row, int column) => $"{Prefix}{row}x{column}";
 }

@@ -15,6 +15,15 @@ internal interface IMatrixUnit
     /// <summary>Columns of a product.</summary>
     int Columns { get; }
 
+    /// <summary>Fragments of rows that a sub-group should have at least, so that what it reads of them serves many products.</summary>
+    int RowFragments { get; }
+
+    /// <summary>
+    /// Parts of the depth that a product is taken in. With more than one, a lane's part of a fragment is a vector of so many, and between two products for one sum stand
+    /// those for others, which do not wait for it.
+    /// </summary>
+    int Parts { get; }
+
     /// <summary>How fragments lie in local memory.</summary>
     FragmentLayout Layout { get; }
 

@@ -12,6 +12,10 @@ internal struct IntelMatrixUnit8 : IMatrixUnit
 
     public readonly int Columns => 8;
 
+    public readonly int RowFragments => 1;
+
+    public readonly int Parts => 1;
+
     public readonly FragmentLayout Layout => FragmentLayout.Blocks;
 
     public readonly string Attributes => IntelMatrixText.Attributes(Lanes);
@@ -35,6 +39,10 @@ internal struct IntelMatrixUnit16 : IMatrixUnit
     public readonly int Rows => 8;
 
     public readonly int Columns => 16;
+
+    public readonly int RowFragments => 1;
+
+    public readonly int Parts => 1;
 
     public readonly FragmentLayout Layout => FragmentLayout.Blocks;
 

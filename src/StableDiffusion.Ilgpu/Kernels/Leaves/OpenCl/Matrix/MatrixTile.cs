@@ -100,10 +100,11 @@ internal struct Output80Tile : IMatrixTile
 /// <summary>
 /// How a tile is dealt out to the sub-groups: each has the same number of fragments of rows, and those of some columns.
 /// </summary>
-/// <param name="RowFragments">Of a sub-group, one below the other.</param>
-/// <param name="ColumnFragments">Of a sub-group, side by side.</param>
+/// <param name="RowFragments">Of a sub-group.</param>
+/// <param name="ColumnFragments">Of a sub-group.</param>
 /// <param name="RowGroups">Sub-groups that have different rows; beyond so many, they have other columns of the same rows.</param>
-internal readonly record struct MatrixShares(int RowFragments, int ColumnFragments, int RowGroups)
+/// <param name="ColumnGroups">Sub-groups that have the same rows.</param>
+internal readonly record struct MatrixShares(int RowFragments, int ColumnFragments, int RowGroups, int ColumnGroups)
 {
     public static MatrixShares Of<TUnit, TTile>()
         where TUnit : struct, IMatrixUnit
@@ -111,8 +112,9 @@ internal readonly record struct MatrixShares(int RowFragments, int ColumnFragmen
     {
         var (unit, tile) = (default(TUnit), default(TTile));
         var (subGroups, fragments) = (tile.WorkItems / unit.Lanes, tile.Rows / unit.Rows);
-        var rowFragments = Math.Max(tile.RowFragments, fragments / subGroups);
+        var rowFragments = Math.Max(Math.Max(tile.RowFragments, unit.RowFragments), fragments / subGroups);
         var rowGroups = fragments / rowFragments;
-        return new MatrixShares(rowFragments, tile.Columns / unit.Columns * rowGroups / subGroups, rowGroups);
+        var columnGroups = subGroups / rowGroups;
+        return new MatrixShares(rowFragments, tile.Columns / unit.Columns / columnGroups, rowGroups, columnGroups);
     }
 }
