@@ -55,7 +55,7 @@ internal sealed class ClCode : IKernelLoader, IDisposable
         where TArguments : struct
     {
         var compiled = (CLCompiledKernel)backend.Compile(EntryPointDescription.FromExplicitlyGroupedKernel(kernel.Method), specialization);
-        OpenClSource.MakeCanonical(compiled);
+        OpenClSource.Prepare(compiled);
         kernels.Add(new ClKernel(name, compiled.Source));
         return (_, _, _) => { };
     }

@@ -56,7 +56,7 @@ internal static class KernelLoading
     {
         if (compiled is CLCompiledKernel openCl)
         {
-            OpenClSource.MakeCanonical(openCl);
+            OpenClSource.Prepare(openCl);
         }
         else if (compiled is PTXCompiledKernel ptx)
         {

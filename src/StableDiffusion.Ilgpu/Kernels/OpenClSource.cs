@@ -6,9 +6,8 @@ using ILGPU.Backends.OpenCL;
 namespace StableDiffusion.Ilgpu.Kernels;
 
 /// <summary>
-/// OpenCL C as ILGPU writes it, with names that do not depend on what was compiled before. ILGPU numbers types, functions and labels through
-/// the whole process, in the order in which its threads get to them; drivers keep compiled programs by their text, and would
-/// hardly ever find one again.
+/// OpenCL C as ILGPU writes it, and what is put right in it before a driver gets it: names, barriers, the alignment of local memory, and text that has no place in
+/// the middle of a kernel.
 /// </summary>
 internal static partial class OpenClSource
 {
@@ -21,8 +20,9 @@ internal static partial class OpenClSource
     /// <summary>Whether kernels may have text before them: ILGPU has no place for any.</summary>
     public static bool CanComplete => Source is not null;
 
-    /// <summary>Renames in place. If an ILGPU version has other internals, the text stays as it is, which costs time only.</summary>
-    public static void MakeCanonical(CLCompiledKernel kernel) => Source?.SetValue(kernel, Complete(WithLocalBarriers(Canonical(kernel.Source))));
+    /// <summary>All of it, in place. If an ILGPU version has other internals, the text stays as it is.</summary>
+    public static void Prepare(CLCompiledKernel kernel) =>
+        Source?.SetValue(kernel, Complete(WithAlignedArrays(WithLocalBarriers(Canonical(kernel.Source)))));
 
     /// <summary>
     /// ILGPU's barriers order a group's global memory alone. The work-items of our kernels tell each other nothing but by local memory: which a barrier has to
@@ -31,12 +31,18 @@ internal static partial class OpenClSource
     public static string WithLocalBarriers(string source) =>
         source.Replace("barrier ( CLK_GLOBAL_MEM_FENCE )", "barrier(CLK_LOCAL_MEM_FENCE)", StringComparison.Ordinal);
 
+    /// <summary>
+    /// ILGPU's structs are as aligned as their fields, and compilers move one of four values in pieces; where arrays of local memory begin at multiples of 16
+    /// bytes, they move it at once.
+    /// </summary>
+    public static string WithAlignedArrays(string source) => LocalArray().Replace(source, "$0 __attribute__((aligned(16)))");
+
     /// <summary>Text for the middle of a kernel, which <see cref="Complete"/> puts before it.</summary>
     /// <param name="text">Lines of definitions.</param>
     /// <param name="attributes">Of the kernel, in one line.</param>
     public static string BeforeKernel(string text, string attributes) => $"\n{BeforeKernelBegin}{attributes}\n{text}{BeforeKernelEnd}\n";
 
-    /// <summary>Moves what stands in a kernel and belongs before it. What is told such things moves more than one element of local memory at once, too.</summary>
+    /// <summary>Moves what stands in a kernel and belongs before it.</summary>
     public static string Complete(string source)
     {
         var start = source.IndexOf(BeforeKernelBegin, StringComparison.Ordinal);
@@ -50,11 +56,14 @@ internal static partial class OpenClSource
         var firstLine = moved.IndexOf('\n', StringComparison.Ordinal);
         var rest = source[..start] + source[(end + BeforeKernelEnd.Length)..];
         var kernel = KernelStart().Match(rest).Index;
-        var aligned = LocalArray().Replace(rest[kernel..], "$0 __attribute__((aligned(16)))");
-        return $"{rest[..kernel]}{moved[(firstLine + 1)..]}{moved[..firstLine]}\n{aligned}";
+        return $"{rest[..kernel]}{moved[(firstLine + 1)..]}{moved[..firstLine]}\n{rest[kernel..]}";
     }
 
-    /// <summary>The first number within each name becomes a small one by the order of appearance, counted for each stem by itself.</summary>
+    /// <summary>
+    /// Names that do not depend on what was compiled before. ILGPU numbers types, functions and labels through the whole process, in the order in which its
+    /// threads get to them; drivers keep compiled programs by their text, and would hardly ever find one again. The first number within each name becomes
+    /// a small one by the order of appearance, counted for each stem by itself.
+    /// </summary>
     public static string Canonical(string source)
     {
         var numbers = new Dictionary<string, string>();

@@ -12,14 +12,18 @@ internal static class MatrixGemmTiling
     /// <summary>Sub-groups that a multiprocessor should have at least, so that some multiply while others wait.</summary>
     private const int SubGroups = 16;
 
+    /// <summary>Work-items that a device runs as one where a unit is one work-item's.</summary>
+    private const int OtherLanes = 32;
+
     /// <summary>Whether matrix units compute this: copies need eight neighbouring channels. What an item's pixels give does not depend on its batch.</summary>
     public static bool Fits(in GemmArguments<ushort> a) => a.OutputPixels >= FewestRows && a.IsSourceChunked;
 
     /// <summary>Takes the large tile where there are enough of them.</summary>
     public static void Choose<TUnit>(ref GemmArguments<ushort> a, int multiprocessors) where TUnit : struct, IMatrixUnit
     {
+        var lanes = default(TUnit).Lanes == 1 ? OtherLanes : default(TUnit).Lanes;
         Cut<LargeMatrixTile>(ref a);
-        if (a.Tiles * default(LargeMatrixTile).WorkItems / default(TUnit).Lanes < (long)SubGroups * multiprocessors)
+        if (a.Tiles * default(LargeMatrixTile).WorkItems / lanes < (long)SubGroups * multiprocessors)
         {
             Cut<SmallMatrixTile>(ref a);
         }
