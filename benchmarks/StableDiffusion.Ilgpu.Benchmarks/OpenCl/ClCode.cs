@@ -40,11 +40,10 @@ internal sealed class ClCode : IKernelLoader, IDisposable
         });
         backend = new CLBackend(
             context, new CLCapabilityContext(float16: true, float64: false, genericAddressSpace: true, int64_Atomics: false, subGroups: true), vendor, language);
-        var kernels = unit?.Kernels(this, Multiprocessors) ?? new GpuKernels<ushort, GpuHalfFormat<ClHalfConversion>>(this, Multiprocessors);
-        kernels.CompileAll();
-        foreach (var size in HeadSizes)
+        Compile(new GpuKernels<ushort, GpuHalfFormat<ClHalfConversion>>(this, Multiprocessors));
+        if (unit is not null)
         {
-            kernels.AttentionFor(new AttentionArguments<ushort> { HeadSize = size });
+            Compile(unit.Kernels(this, Multiprocessors));
         }
     }
 
@@ -54,10 +53,25 @@ internal sealed class ClCode : IKernelLoader, IDisposable
         string name, Action<TArguments> kernel, KernelSpecialization specialization = default, int dynamicBytes = 0)
         where TArguments : struct
     {
+        // Sets share kernels.
+        if (kernels.Any(k => k.Name == name))
+        {
+            return (_, _, _) => { };
+        }
+
         var compiled = (CLCompiledKernel)backend.Compile(EntryPointDescription.FromExplicitlyGroupedKernel(kernel.Method), specialization);
         OpenClSource.Prepare(compiled);
         kernels.Add(new ClKernel(name, compiled.Source));
         return (_, _, _) => { };
+    }
+
+    private static void Compile(KernelSet<ushort> set)
+    {
+        set.CompileAll();
+        foreach (var size in HeadSizes)
+        {
+            set.AttentionFor(new AttentionArguments<ushort> { HeadSize = size });
+        }
     }
 
     public void Dispose()
