@@ -19,7 +19,7 @@ public sealed class CliDeviceTests
         {
             var details = run.Lines.SkipWhile(l => l != $"{device}:").Skip(1).TakeWhile(l => l.StartsWith("  ", StringComparison.Ordinal));
             Assert.Equal(
-                ["platform", "vendor", "driver", "version", "type", "compute units", "memory", "fp16", "generic address space"],
+                ["platform", "vendor", "driver", "version", "type", "compute units", "memory", "fp16", "matrix instructions", "generic address space"],
                 details.Select(l => l.Trim().Split(':')[0]));
             Assert.All(details, l => Assert.False(l.TrimEnd().EndsWith(':'), $"nothing is said: {l}"));
         }
