@@ -23,7 +23,6 @@ internal struct AmdMatrixUnit11 : IMatrixUnit
     public readonly string Text => AmdMatrixText.Common + """
         typedef int8 matrix_rows;
         typedef float8 matrix_sums;
-        #define MATRIX_SUBGROUP ((int)get_local_id(0) >> 5)
         #define MATRIX_READ_ROWS(p, distance) (int8)(vload4(MATRIX_LINE, p), vload4(MATRIX_LINE, (p) + (distance)))
         #define MATRIX_ROW(i) (2 * (i) + ((int)get_local_id(0) >> 4 & 1))
         #define MATRIX_MULTIPLY_ADD(a, b, sums) __builtin_amdgcn_wmma_f32_16x16x16_f16_w32(as_half16(a), as_half16(b), sums)
@@ -51,7 +50,6 @@ internal struct AmdMatrixUnit12 : IMatrixUnit
     public readonly string Text => AmdMatrixText.Common + """
         typedef int4 matrix_rows;
         typedef float8 matrix_sums;
-        #define MATRIX_SUBGROUP ((int)get_local_id(0) >> 5)
         #define MATRIX_HALF ((int)get_local_id(0) >> 4 & 1)
         #define MATRIX_READ_ROWS(p, distance) vload4(MATRIX_LINE, (p) + MATRIX_HALF * (distance))
         #define MATRIX_ROW(i) (8 * MATRIX_HALF + (i))
@@ -83,7 +81,6 @@ internal struct AmdMatrixUnit64 : IMatrixUnit
     public readonly string Text => AmdMatrixText.Common + """
         typedef int2 matrix_rows;
         typedef float4 matrix_sums;
-        #define MATRIX_SUBGROUP ((int)get_local_id(0) >> 6)
         #define MATRIX_QUARTER ((int)get_local_id(0) >> 4 & 3)
         #define MATRIX_READ_ROWS(p, distance) vload2(2 * MATRIX_LINE + MATRIX_QUARTER % 2, (p) + MATRIX_QUARTER / 2 * (distance))
         #define MATRIX_ROW(i) (4 * MATRIX_QUARTER + (i))
@@ -116,7 +113,6 @@ internal struct AmdDotUnit : IMatrixUnit
         typedef int8 matrix_rows;
         typedef int8 matrix_columns;
         typedef float matrix_sums;
-        #define MATRIX_SUBGROUP ((int)get_local_id(0))
         #define MATRIX_READ_ROWS(p, distance) (int8)(vload4(0, p), vload4(0, (p) + (distance)))
         #define MATRIX_READ_COLUMNS(p, distance) MATRIX_READ_ROWS(p, distance)
         #define MATRIX_ROW(i) 0

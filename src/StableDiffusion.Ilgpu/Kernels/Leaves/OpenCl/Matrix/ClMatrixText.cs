@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Text;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.OpenCl;
@@ -17,8 +18,6 @@ internal static class ClMatrixText<TUnit, TTile>
 
     /// <summary>Lanes that hold a fragment hold so many of its sums each.</summary>
     private static int LaneSums => default(TUnit).Rows * default(TUnit).Columns / default(TUnit).Lanes;
-
-    private static string Prefix => default(TTile).Name;
 
     // A declaration may not follow a label.
     public static string Begin => ";\n" + string.Concat(Fragments.Select(f => $"matrix_sums {Sums(f.Row, f.Column)} = 0;\n"));
@@ -93,9 +92,12 @@ internal static class ClMatrixText<TUnit, TTile>
 
     public static string Store => ToSubGroup + string.Concat(Enumerable.Range(0, Shares.RowFragments).Select(row => StoreRows(row, FirstRow(row))));
 
-    private static string RowGroup => $"MATRIX_SUBGROUP % {Shares.RowGroups}";
+    /// <summary>Groups have one dimension, and their work-items belong to sub-groups in order.</summary>
+    private static string SubGroup => $"((int)get_local_id(0) >> {BitOperations.Log2((uint)default(TUnit).Lanes)})";
 
-    private static string ColumnGroup => $"MATRIX_SUBGROUP / {Shares.RowGroups}";
+    private static string RowGroup => $"{SubGroup} % {Shares.RowGroups}";
+
+    private static string ColumnGroup => $"{SubGroup} / {Shares.RowGroups}";
 
     private static string ToSubGroup =>
         $"target += {RowGroup} * {default(TUnit).Rows * default(TTile).SumsPitch} + {ColumnGroup} * {default(TUnit).Columns};\n";
@@ -121,5 +123,5 @@ internal static class ClMatrixText<TUnit, TTile>
 
     private static string Sum(int row, int column, int i) => LaneSums == 1 ? Sums(row, column) : $"{Sums(row, column)}.s{i}";
 
-    private static string Sums(int row, int column) => $"{Prefix}{row}x{column}";
+    private static string Sums(int row, int column) => $"{default(TTile).Name}{row}x{column}";
 }

@@ -6,7 +6,7 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.OpenCl;
 /// </summary>
 internal interface IMatrixUnit
 {
-    /// <summary>Work-items of a sub-group.</summary>
+    /// <summary>Work-items of a sub-group; a power of two.</summary>
     int Lanes { get; }
 
     /// <summary>Rows of a product.</summary>
@@ -32,7 +32,7 @@ internal interface IMatrixUnit
 
     /// <summary>
     /// What stands before the kernel, and defines for the texts of <see cref="ClMatrixText{TUnit, TTile}"/>: the types <c>matrix_rows</c>, <c>matrix_columns</c>
-    /// and <c>matrix_sums</c> of a lane's part of a fragment; the number of the lane's sub-group, <c>MATRIX_SUBGROUP</c>; how it reads its part
+    /// and <c>matrix_sums</c> of a lane's part of a fragment; how it reads its part
     /// (<c>MATRIX_READ_ROWS</c>, <c>MATRIX_READ_COLUMNS</c>) from a pointer to local memory, given the distance of the second eight values of the depth; the
     /// product (<c>MATRIX_MULTIPLY_ADD</c>); and of the lane's sum i the <c>MATRIX_ROW</c> and the <c>MATRIX_COLUMN</c>.
     /// </summary>

@@ -24,7 +24,6 @@ internal struct IntelMatrixUnit8 : IMatrixUnit
         typedef int8 matrix_rows;
         #define MATRIX_READ_ROWS(p, distance) MATRIX_READ_COLUMNS(p, distance)
         #define MATRIX_LANE ((int)get_local_id(0) & 7)
-        #define MATRIX_SUBGROUP ((int)get_local_id(0) >> 3)
 
         """;
 }
@@ -55,7 +54,6 @@ internal struct IntelMatrixUnit16 : IMatrixUnit
         typedef short8 matrix_rows;
         #define MATRIX_READ_ROWS(p, distance) as_short8(intel_sub_group_block_read_us8((const __local ushort*)(p)))
         #define MATRIX_LANE ((int)get_local_id(0) & 15)
-        #define MATRIX_SUBGROUP ((int)get_local_id(0) >> 4)
 
         """;
 }

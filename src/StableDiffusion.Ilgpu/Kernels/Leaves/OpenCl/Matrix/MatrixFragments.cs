@@ -35,7 +35,7 @@ internal static class MatrixFragments<TUnit> where TUnit : struct, IMatrixUnit
     {
         if (default(TUnit).Layout == FragmentLayout.Chunks)
         {
-            target[(chunk * columns) + column] = values;
+            StoreChunk(values, target, columns, column, chunk);
             return;
         }
 
