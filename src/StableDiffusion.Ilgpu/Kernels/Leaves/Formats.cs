@@ -12,7 +12,7 @@ internal interface IFormat<T> where T : unmanaged
 }
 
 /// <summary>A format of the kernels for GPUs, whose work-items move eight neighbouring values at once.</summary>
-internal interface IGpuFormat<T> : IFormat<T> where T : unmanaged
+internal interface IGpuFormat<T> : IFormat<T>, IElementaryFunctions where T : unmanaged
 {
     /// <summary>Two values as they lie in memory, for what is needed only later, or zeros as those of eight below. The index is even.</summary>
     Float2 ReadPair(ArrayView<T> source, long index, int present);
@@ -34,13 +34,6 @@ internal interface IGpuFormat<T> : IFormat<T> where T : unmanaged
 
     /// <summary>2^x for x up to 0, as precise as the format can tell. Below -126 it may be 0, or 2^-126.</summary>
     float Exp2(float x);
-
-    /// <summary>A value of <see cref="Activation"/>, as precise as the format can tell; so are those below.</summary>
-    Float8 Activate(Float8 values, int activation);
-
-    Float8 Silu(Float8 values);
-
-    Float8 Gelu(Float8 values);
 }
 
 /// <summary>
@@ -103,11 +96,9 @@ internal struct FloatFormat : IGpuFormat<float>
 
     public readonly float Exp2(float x) => PointwiseMath.Exp2(x);
 
-    public readonly Float8 Activate(Float8 values, int activation) => ChunkMath.Activate(values, activation);
+    public readonly float Exp(float x) => default(PreciseFunctions).Exp(x);
 
-    public readonly Float8 Silu(Float8 values) => ChunkMath.Silu(values);
-
-    public readonly Float8 Gelu(Float8 values) => ChunkMath.Gelu(values);
+    public readonly float Quotient(float dividend, float divisor) => default(PreciseFunctions).Quotient(dividend, divisor);
 
     private static Float4 Keep(Float4 values, uint bits) =>
         new() { X = Keep(values.X, bits), Y = Keep(values.Y, bits), Z = Keep(values.Z, bits), W = Keep(values.W, bits) };

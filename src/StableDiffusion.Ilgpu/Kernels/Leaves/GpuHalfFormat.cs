@@ -63,11 +63,9 @@ internal struct GpuHalfFormat<TConversion> : IGpuFormat<ushort> where TConversio
 
     public readonly float Exp2(float x) => default(TConversion).Exp2(x);
 
-    public readonly Float8 Activate(Float8 values, int activation) => HalfMath<TConversion>.Activate(values, activation);
+    public readonly float Exp(float x) => default(TConversion).Exp2(x * PointwiseMath.Log2E);
 
-    public readonly Float8 Silu(Float8 values) => HalfMath<TConversion>.Silu(values);
-
-    public readonly Float8 Gelu(Float8 values) => HalfMath<TConversion>.Gelu(values);
+    public readonly float Quotient(float dividend, float divisor) => dividend * default(TConversion).Reciprocal(divisor);
 
     private static Float4 Widen(int first, int second) => new()
     {

@@ -1,3 +1,5 @@
+using StableDiffusion.Ilgpu.Kernels.Pointwise;
+
 namespace StableDiffusion.Ilgpu.Kernels.Leaves;
 
 /// <summary>What <see cref="PortableRows{T, TFormat}.FinishValue"/> does with one value of a contraction's result, for eight neighbouring ones.</summary>
@@ -15,7 +17,7 @@ internal static class GpuRows
         values = Float8.Add(values, itemBias);
         if (epilogue.Geglu != 0)
         {
-            values = Float8.Multiply(values, default(TFormat).Gelu(gates));
+            values = Float8.Multiply(values, Activations<TFormat>.Of<Activations<TFormat>.Gelu>(gates));
         }
 
         if (epilogue.ActivatesSum != 0)
@@ -25,7 +27,7 @@ internal static class GpuRows
 
         if (epilogue.Activation != (int)Activation.None && (epilogue.Geglu == 0 || epilogue.ActivatesSum != 0))
         {
-            values = default(TFormat).Activate(values, epilogue.Activation);
+            values = Activations<TFormat>.Of(values, epilogue.Activation);
         }
 
         return epilogue.ActivatesSum != 0 ? values : Float8.Add(values, residual);

@@ -49,11 +49,11 @@ internal static class PortableRows<T, TFormat>
 
         if (epilogue.Geglu != 0)
         {
-            value *= PointwiseMath.Gelu(gate);
+            value *= default(Activations<PreciseFunctions>.Gelu).Of(gate);
         }
         else if (epilogue.ActivatesSum == 0)
         {
-            value = PointwiseMath.Activate(value, epilogue.Activation);
+            value = Activations<PreciseFunctions>.Of(value, epilogue.Activation);
         }
 
         if (epilogue.HasResidual != 0)
@@ -61,7 +61,7 @@ internal static class PortableRows<T, TFormat>
             value += Load(residual, residualIndex);
         }
 
-        return epilogue.ActivatesSum != 0 ? PointwiseMath.Activate(value, epilogue.Activation) : value;
+        return epilogue.ActivatesSum != 0 ? Activations<PreciseFunctions>.Of(value, epilogue.Activation) : value;
     }
 
     public static void Moments(
@@ -110,7 +110,7 @@ internal static class PortableRows<T, TFormat>
             {
                 var value = Load(source, sourceOffset + ((long)row * sourcePitch) + i) - mean[meanOffset + i];
                 value = (value * scale[scaleOffset + i]) + shift[shiftOffset + i];
-                Store(target, targetOffset + ((long)row * targetPitch) + i, silu != 0 ? PointwiseMath.Silu(value) : value);
+                Store(target, targetOffset + ((long)row * targetPitch) + i, silu != 0 ? default(Activations<PreciseFunctions>.Silu).Of(value) : value);
             }
         }
     }

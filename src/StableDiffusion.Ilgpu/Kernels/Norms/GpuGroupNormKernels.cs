@@ -158,7 +158,7 @@ internal static class GpuGroupNormKernels<T, TFormat>
                     var (y, x) = (firstRow + (i / columns), i % columns);
                     var value = default(TFormat).Load(a.Arena, source + ((long)y * a.SourcePitch) + x) - means[x];
                     value = (value * factors[x]) + biases[x];
-                    default(TFormat).Store(a.Arena, target + ((long)y * a.TargetPitch) + x, a.Silu != 0 ? PointwiseMath.Silu(value) : value);
+                    default(TFormat).Store(a.Arena, target + ((long)y * a.TargetPitch) + x, a.Silu != 0 ? default(Activations<PreciseFunctions>.Silu).Of(value) : value);
                 }
             }
         }
@@ -261,7 +261,7 @@ internal static class GpuGroupNormKernels<T, TFormat>
             values = Float8.Add(Float8.Multiply(Float8.Subtract(values, mean), factor), bias);
             if (a.Silu != 0)
             {
-                values = default(TFormat).Silu(values);
+                values = Activations<TFormat>.Of<Activations<TFormat>.Silu>(values);
             }
 
             default(TFormat).StoreChunk(a.Arena, target + ((long)row * a.TargetPitch), values);

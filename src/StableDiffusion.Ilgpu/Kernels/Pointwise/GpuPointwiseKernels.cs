@@ -27,7 +27,7 @@ internal static class GpuPointwiseKernels<T, TFormat>
             var (row, column) = (Row(a, chunk), Column(a, chunk));
             if (a.IsChunked)
             {
-                Store(a, row, column, default(TFormat).Activate(LoadSource(a, row, column), a.Activation));
+                Store(a, row, column, Activations<TFormat>.Of(LoadSource(a, row, column), a.Activation));
             }
             else
             {
@@ -80,7 +80,7 @@ internal static class GpuPointwiseKernels<T, TFormat>
             if (a.IsChunked)
             {
                 var gate = LoadSource(a, row, column + a.Columns);
-                Store(a, row, column, Float8.Multiply(LoadSource(a, row, column), default(TFormat).Gelu(gate)));
+                Store(a, row, column, Float8.Multiply(LoadSource(a, row, column), Activations<TFormat>.Of<Activations<TFormat>.Gelu>(gate)));
             }
             else
             {

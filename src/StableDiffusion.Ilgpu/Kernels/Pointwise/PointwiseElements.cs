@@ -13,7 +13,7 @@ internal static class PointwiseElements<T, TFormat>
     public static void Activate(PointwiseArguments<T> a, long row, int column)
     {
         var value = default(TFormat).Load(a.Arena, a.Source + (row * a.SourcePitch) + column);
-        Store(a, row, column, PointwiseMath.Activate(value, a.Activation));
+        Store(a, row, column, Activations<PreciseFunctions>.Of(value, a.Activation));
     }
 
     /// <summary>target = Factor * source + Offset.</summary>
@@ -37,7 +37,7 @@ internal static class PointwiseElements<T, TFormat>
     public static void Geglu(PointwiseArguments<T> a, long row, int column)
     {
         var source = a.Source + (row * a.SourcePitch) + column;
-        var gate = PointwiseMath.Gelu(default(TFormat).Load(a.Arena, source + a.Columns));
+        var gate = default(Activations<PreciseFunctions>.Gelu).Of(default(TFormat).Load(a.Arena, source + a.Columns));
         Store(a, row, column, default(TFormat).Load(a.Arena, source) * gate);
     }
 

@@ -2,7 +2,7 @@ using ILGPU;
 
 namespace StableDiffusion.Ilgpu.Kernels.Pointwise;
 
-/// <summary>Scalar functions that all backends compute with the same few operations; the activations are good to 8e-7 of themselves.</summary>
+/// <summary>Scalar functions that all backends compute with the same few operations.</summary>
 internal static class PointwiseMath
 {
     public const float Log2E = 1.44269504f;
@@ -36,71 +36,6 @@ internal static class PointwiseMath
         var n = Round(x);
         return Scale(ExpPolynomial((x - n) * 0.693147181f), (int)n);
     }
-
-    public static float Silu(float x) => x / (1f + Exp(-x));
-
-    public static float QuickGelu(float x) => x / (1f + Exp(-1.702f * x));
-
-    /// <summary>x Φ(x). The complementary error function keeps the relative precision of the negative side.</summary>
-    public static float Gelu(float x)
-    {
-        var tail = 0.5f * x * TwiceTail(IntrinsicMath.Abs(x));
-        return x < 0 ? tail : x - tail;
-    }
-
-    public static float Relu(float x) => IntrinsicMath.Max(x, 0f);
-
-    /// <summary>3 tanh(x / 3), with the fit of Cephes' tanhf where the formula with e^x would cancel.</summary>
-    public static float SoftClamp(float x)
-    {
-        var u = x * SoftClampFactor;
-        var square = u * u;
-        var p = -5.70498872745e-3f;
-        p = (p * square) + 2.06390887954e-2f;
-        p = (p * square) - 5.37397155531e-2f;
-        p = (p * square) + 1.33314422036e-1f;
-        p = (p * square) - 3.33332819422e-1f;
-        var tanh = IntrinsicMath.Abs(u) < SoftClampSmall ? u + (u * square * p) : 1f - (2f / (1f + Exp(2f * u)));
-        return 3f * tanh;
-    }
-
-    /// <summary>
-    /// 2 (1 - Φ(x)) = erfc(x / √2) for x >= 0. With z = x / √2: t e^(-z² + P(t)), t = 1 / (1 + z / 2) (Chebyshev fit, Numerical Recipes,
-    /// relative error 1.2e-7). The exponent's rounding is what counts, so z² is x² / 2, without the rounding of z.
-    /// </summary>
-    private static float TwiceTail(float x)
-    {
-        var t = 1f / TailArgument(x);
-        return t * Exp(TailExponent(x, t));
-    }
-
-    /// <summary>1 / t of the fit.</summary>
-    public static float TailArgument(float x) => 1f + (0.353553391f * x);
-
-    /// <summary>-z² + P(t).</summary>
-    public static float TailExponent(float x, float t)
-    {
-        var p = 0.17087277f;
-        p = (p * t) - 0.82215223f;
-        p = (p * t) + 1.48851587f;
-        p = (p * t) - 1.13520398f;
-        p = (p * t) + 0.27886807f;
-        p = (p * t) - 0.18628806f;
-        p = (p * t) + 0.09678418f;
-        p = (p * t) + 0.37409196f;
-        p = (p * t) + 1.00002368f;
-        return (p * t) - 1.26551223f - (0.5f * x * x);
-    }
-
-    public static float Activate(float x, int activation) => activation switch
-    {
-        (int)Activation.Silu => Silu(x),
-        (int)Activation.Gelu => Gelu(x),
-        (int)Activation.QuickGelu => QuickGelu(x),
-        (int)Activation.Relu => Relu(x),
-        (int)Activation.SoftClamp => SoftClamp(x),
-        _ => x,
-    };
 
     /// <summary>sin x for |x| up to 1e4: the multiple of pi / 2 is taken off in three parts (Cody and Waite).</summary>
     public static float Sin(float x) => SinQuadrant(x, 0);
