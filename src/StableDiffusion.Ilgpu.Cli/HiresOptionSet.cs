@@ -20,7 +20,7 @@ internal sealed class HiresOptionSet
         "--hires-upscaler", $"What is enlarged, and how: {UpscalerNames}; the latter two enlarge the picture, \"{Pixel}\" is lanczos", "latent", name => Find(name));
 
     private readonly Option<int?> steps = SharedOptions.Number<int>(
-        "--hires-steps", "Steps of the second pass, of which the share of the strength is taken [default: --steps]");
+        "--hires-steps", "Steps that the second pass takes, whatever its strength [default: --steps]");
 
     private readonly Option<double?> strength = SharedOptions.Number<double>(
         "--hires-denoising-strength", "Noise level that the second pass begins at, above 0, up to 1");

@@ -10,7 +10,8 @@ public sealed record HiresOptions
     public HiresUpscaler Upscaler { get; init; }
 
     /// <summary>
-    /// Sampling steps from noise to picture, of which the share <see cref="DenoisingStrength"/> is taken; null for the request's.
+    /// Sampling steps that the second pass takes, whatever its strength: the last ones of so long a schedule that they begin at its noise level. Null for
+    /// as many as the request's.
     /// </summary>
     public int? Steps { get; init; }
 

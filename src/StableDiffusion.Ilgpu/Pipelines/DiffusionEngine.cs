@@ -181,7 +181,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
                 context = null;
             }
 
-            if (run.Context.At(step.Index) is var wanted && wanted != context)
+            if (run.Context.At(step.Index - plan.Steps[0].Index) is var wanted && wanted != context)
             {
                 // The prompt's program may use any memory that does not outlive a step: what a step needs comes after it.
                 context = wanted;

@@ -6,6 +6,9 @@ namespace StableDiffusion.Ilgpu;
 /// <summary>The second pass of a request: what the first one drew, enlarged, and drawn again from a later noise level.</summary>
 internal sealed class HiresPass
 {
+    /// <summary>A pass from noise alone takes the schedule's first step too.</summary>
+    private const double MostStrength = 0.999;
+
     /// <summary>The metadata's key for the second pass' strength where a picture has one of its own.</summary>
     public const string DenoisingKey = "Hires denoising strength";
 
@@ -19,9 +22,8 @@ internal sealed class HiresPass
         (this.request, this.options) = (request, options);
         (channels, scale) = (model.VaeConfig.LatentChannels, model.VaeConfig.PixelsPerLatent);
         (Rows, Columns) = ((int)Math.Round(rows * options.Scale), (int)Math.Round(columns * options.Scale));
-        var steps = options.Steps ?? request.Steps;
-        var taken = Math.Clamp((int)(steps * options.DenoisingStrength), 1, steps);
-        Plan = request.Sampler.Plan(model.Schedule, steps, request.Scheduler, firstStep: steps - taken, eta: request.Eta);
+        Steps = options.Steps ?? request.Steps;
+        Plan = MakePlan(model.Schedule);
     }
 
     /// <summary>Of the enlarged latent.</summary>
@@ -30,7 +32,10 @@ internal sealed class HiresPass
     /// <summary>Of the enlarged latent.</summary>
     public int Columns { get; }
 
-    /// <summary>The steps from the later noise level on.</summary>
+    /// <summary>The steps that it takes.</summary>
+    public int Steps { get; }
+
+    /// <summary>The last <see cref="Steps"/> of a schedule so long that they begin at the noise level asked for.</summary>
     public SamplingPlan Plan { get; }
 
     /// <summary>Null where the request asks for none.</summary>
@@ -67,9 +72,11 @@ internal sealed class HiresPass
     /// <summary>The run that follows a first one; its noise is the seeds' own from their beginning, in the larger size.</summary>
     /// <param name="first">The run before.</param>
     /// <param name="larger">What it gave, in the larger size.</param>
+    /// <param name="context">The prompts of its steps.</param>
     /// <param name="firstSeed">Seed of its first picture.</param>
-    public SamplingRun Follow(SamplingRun first, float[] larger, long firstSeed) => first with
+    public SamplingRun Follow(SamplingRun first, float[] larger, StepContexts context, long firstSeed) => first with
     {
+        Context = context,
         Height = Rows,
         Width = Columns,
         Plan = Plan,
@@ -78,6 +85,20 @@ internal sealed class HiresPass
         Watch = first.Watch?.Follow(first.Plan.Steps.Count),
         AfterStep = step => first.AfterStep?.Invoke(first.Plan.Steps.Count + step),
     };
+
+    private SamplingPlan MakePlan(NoiseSchedule schedule)
+    {
+        var all = (int)(Steps / Math.Min(options.DenoisingStrength, MostStrength));
+        try
+        {
+            return request.Sampler.Plan(schedule, all, request.Scheduler, firstStep: all - Steps, eta: request.Eta);
+        }
+        catch (StableDiffusionException e)
+        {
+            throw new StableDiffusionException(
+                $"{Steps} steps of the second pass at strength {options.DenoisingStrength} are the last of {all}: {e.Message}", e);
+        }
+    }
 
     /// <summary>Keys and values of the metadata, as AUTOMATIC1111's web UI names them.</summary>
     public static IEnumerable<(string Key, string? Value)> Describe(GenerationRequest request)

@@ -30,16 +30,18 @@ internal sealed class PromptConditioning(LoadedModel model, Func<int[], int, flo
 
     /// <param name="request">Prompts, steps and what they mean.</param>
     /// <param name="guided">Whether the negative prompt counts.</param>
+    /// <param name="secondPassSteps">The steps that the second pass takes, for its contexts; null for the first pass'.</param>
     /// <exception cref="StableDiffusionException">A prompt names a LoRA that the model was not loaded with, or the clip skip is too high.</exception>
-    public StepContexts Encode(GenerationRequest request, bool guided)
+    public StepContexts Encode(GenerationRequest request, bool guided, int? secondPassSteps = null)
     {
+        var (steps, stepsBefore) = secondPassSteps is { } taken ? (taken, request.Steps) : (request.Steps, 0);
         string[] prompts = guided ? [request.NegativePrompt, request.Prompt] : [request.Prompt];
-        var schedules = prompts.Select(p => Schedule(model.WithoutLoras(p), request)).ToArray();
+        var schedules = prompts.Select(p => Schedule(model.WithoutLoras(p), request.PromptWeighting, steps, stepsBefore)).ToArray();
         var length = CommonLength(schedules[0][0].Chunks.Count, schedules[^1][0].Chunks.Count);
 
         // One context for each pair of texts that occurs.
         var (distinct, ofStep, indices) = (new List<List<PromptChunk>>(), new List<int>(), new Dictionary<(string, string), int>());
-        for (var step = 1; step <= request.Steps; step++)
+        for (var step = 1; step <= steps; step++)
         {
             ScheduledChunks[] texts = [.. schedules.Select(s => s.Find(e => step <= e.LastStep)!)];
             var key = (texts[0].Text, texts[^1].Text);
@@ -58,10 +60,10 @@ internal sealed class PromptConditioning(LoadedModel model, Func<int[], int, flo
     }
 
     /// <summary>The chunks of each text that a prompt takes on, as many for each text: short ones get empty chunks.</summary>
-    private List<ScheduledChunks> Schedule(string prompt, GenerationRequest request)
+    private List<ScheduledChunks> Schedule(string prompt, PromptWeighting weighting, int steps, int stepsBefore)
     {
-        var literal = request.PromptWeighting == PromptWeighting.None;
-        var texts = literal ? [new ScheduledPrompt(request.Steps, prompt)] : PromptSchedule.Parse(prompt, request.Steps);
+        var literal = weighting == PromptWeighting.None;
+        var texts = literal ? [new ScheduledPrompt(steps, prompt)] : PromptSchedule.Parse(prompt, steps, stepsBefore);
         var split = texts.Select(t => new ScheduledChunks(
             t.LastStep, t.Text, [.. model.Chunks.Split(literal ? [new PromptPart(t.Text, 1)] : PromptAttention.Parse(t.Text))])).ToList();
         var most = split.Max(s => s.Chunks.Count);

@@ -24,8 +24,11 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     private const string DenoisingKey = "Denoising strength", BlurKey = "Mask blur", ModeKey = "Mask mode", ResizeKey = "Resize mode",
         LatentKey = "Latent";
 
-    // The web UI's names for the levels of training.
-    private static readonly string[] DiscreteNames = ["Automatic", "Uniform"];
+    /// <summary>The web UI's name for the schedule that its sampler has where none is chosen.</summary>
+    private const string Automatic = "Automatic";
+
+    /// <summary>Another name for the levels of training.</summary>
+    private const string Normal = "Normal";
 
     public static RepeatedSettings Read(string path) => new(path, PictureSettings.Read(path));
 
@@ -50,7 +53,7 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
 
     /// <exception cref="StableDiffusionException">There is no such schedule here; the message lists those that there are.</exception>
     public Scheduler? Scheduler =>
-        settings["Schedule type"] is { } name ? FindSchedule(name) ?? throw Unknown("schedule", name, SchedulerNames.Choices)
+        settings["Schedule type"] is { } name ? Same(name, Automatic) ? AutomaticOf(Sampler) : FindSchedule(name) ?? throw Unknown("schedule", name, SchedulerNames.Choices)
         : settings["Sampler"] is { } sampler && FindSampler(sampler) is null && SplitSchedule(sampler) is { } split ? split.Schedule
         : null;
 
@@ -168,9 +171,16 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
         Samplers.All.FirstOrDefault(s => s.Aliases.Append(s.Name).Append(s.DisplayName).Any(n => Bare(n) == Bare(name)));
 
     private static Scheduler? FindSchedule(string name) =>
-        DiscreteNames.Contains(name, StringComparer.OrdinalIgnoreCase) ? Ilgpu.Scheduler.Discrete
+        Same(name, Normal) ? Ilgpu.Scheduler.Discrete
         : SchedulerNames.All.Cast<Scheduler?>().FirstOrDefault(s =>
             Bare(SchedulerNames.NameOf(s!.Value)) == Bare(name) || Bare(SchedulerNames.DisplayNameOf(s.Value)) == Bare(name));
+
+    /// <summary>By the table of the web UI's samplers (its version 1.9).</summary>
+    private static Scheduler AutomaticOf(Sampler? sampler) =>
+        sampler == Samplers.DpmPlusPlus2M || sampler == Samplers.DpmPlusPlusSde || sampler == Samplers.DpmPlusPlus2SAncestral
+        || sampler == Samplers.Dpm2 || sampler == Samplers.Dpm2Ancestral ? Ilgpu.Scheduler.Karras
+        : sampler == Samplers.DpmPlusPlus2MSde ? Ilgpu.Scheduler.Exponential
+        : Ilgpu.Scheduler.Discrete;
 
     /// <summary>"DPM++ 2M Karras", as the web UI once wrote, and "dpm++2m karras", as stable-diffusion.cpp does.</summary>
     private static (string Sampler, Scheduler Schedule)? SplitSchedule(string name)

@@ -242,7 +242,9 @@ public sealed class StableDiffusionPipeline : IDisposable
         Report(GenerationStage.Text, 0, 0);
         var start = Stopwatch.GetTimestamp();
         var guided = request.GuidanceScale != 1;
-        var context = new PromptConditioning(model, (ids, clipSkip) => engine.Encode(ids, clipSkip, cancellationToken)).Encode(request, guided);
+        var conditioning = new PromptConditioning(model, (ids, clipSkip) => engine.Encode(ids, clipSkip, cancellationToken));
+        var context = conditioning.Encode(request, guided);
+        var secondContext = hires is null ? context : conditioning.Encode(request, guided, hires.Steps);
         Timings.Text += Stopwatch.GetElapsedTime(start);
 
         start = Stopwatch.GetTimestamp();
@@ -280,7 +282,7 @@ public sealed class StableDiffusionPipeline : IDisposable
             var latents = engine.Sample(begin?.Apply(run) ?? run, cancellationToken);
             if (hires is not null)
             {
-                run = hires.Follow(run, hires.Enlarge(run, latents, decoder, encoder, cancellationToken), request.Seed + first);
+                run = hires.Follow(run, hires.Enlarge(run, latents, decoder, encoder, cancellationToken), secondContext, request.Seed + first);
                 latents = engine.Sample(kept?.Keep(run) ?? run, cancellationToken);
             }
 
@@ -306,7 +308,7 @@ public sealed class StableDiffusionPipeline : IDisposable
         [
             ("Steps", Number(request.Steps)),
             ("Sampler", request.Sampler.DisplayName),
-            ("Schedule type", request.Scheduler == Scheduler.Discrete ? null : SchedulerNames.DisplayNameOf(request.Scheduler)),
+            ("Schedule type", SchedulerNames.DisplayNameOf(request.Scheduler)),
             ("CFG scale", Number(request.GuidanceScale)),
             ("Seed", Number(seed)),
             ("Size", $"{width}x{height}"),

@@ -5,7 +5,7 @@ namespace StableDiffusion.Ilgpu;
 /// (tokens, width). All have one length.
 /// </summary>
 /// <param name="Distinct">The different ones.</param>
-/// <param name="OfStep">For each of the user's steps, which one it takes; later steps take the last one.</param>
+/// <param name="OfStep">For each step that the run takes, from its first one on, which one it takes; later steps take the last one.</param>
 internal sealed record StepContexts(IReadOnlyList<float[]> Distinct, IReadOnlyList<int> OfStep)
 {
     /// <summary>The same at every step.</summary>

@@ -15,18 +15,22 @@ internal sealed class PromptSchedule
 {
     private readonly string prompt;
     private readonly int steps;
+    private readonly int stepsBefore;
 
     /// <summary>Editing and alternation by the place of their opening bracket.</summary>
     private readonly Dictionary<int, Group> groups = [];
 
-    private PromptSchedule(string prompt, int steps) => (this.prompt, this.steps) = (prompt, steps);
+    private PromptSchedule(string prompt, int steps, int stepsBefore) => (this.prompt, this.steps, this.stepsBefore) = (prompt, steps, stepsBefore);
 
     /// <param name="prompt">Any text.</param>
     /// <param name="steps">Number of steps, at least 1.</param>
+    /// <param name="stepsBefore">
+    /// Steps of a first pass, for the schedule of a second one: a <c>when</c> from 1.0 on, or above those steps, lies in the second one.
+    /// </param>
     /// <returns>Texts by ascending last step, the last of which is <paramref name="steps"/>; neighbours may be equal.</returns>
-    public static IReadOnlyList<ScheduledPrompt> Parse(string prompt, int steps)
+    public static IReadOnlyList<ScheduledPrompt> Parse(string prompt, int steps, int stepsBefore = 0)
     {
-        var schedule = new PromptSchedule(prompt, steps);
+        var schedule = new PromptSchedule(prompt, steps, stepsBefore);
         return !schedule.Read() || schedule.groups.Count == 0 ? [new ScheduledPrompt(steps, prompt)]
             : [.. schedule.LastSteps().Select(step => new ScheduledPrompt(step, schedule.At(step)))];
     }
@@ -104,7 +108,7 @@ internal sealed class PromptSchedule
             case (true, 0, > 0):
                 groups.Add(group.Open, group);
                 return true;
-            case (true, 1 or 2, 0) when ScheduleNumber.Read(prompt.AsSpan(group.Colons[^1] + 1, group.Close - group.Colons[^1] - 1), steps) is { } when:
+            case (true, 1 or 2, 0) when ScheduleNumber.Read(prompt.AsSpan(group.Colons[^1] + 1, group.Close - group.Colons[^1] - 1), steps, stepsBefore) is { } when:
                 group.When = when;
                 groups.Add(group.Open, group);
                 return true;

@@ -32,8 +32,11 @@ public sealed class HiresTests(DeviceFixture fixture)
         var latents = engine.Sample(first, Cancellation);
         var hires = HiresPass.Create(Request, model, size, size)!;
         var (decoder, encoder) = (new LatentDecoder<float>(engine, model, Request), new PictureEncoder<float>(engine, model, Request));
-        var run = hires.Follow(first, hires.Enlarge(first, latents, decoder, encoder, Cancellation), 7);
-        Assert.Equal((size * 3 / 2, size * 3 / 2, 2), (run.Height, run.Width, run.Plan.Steps.Count));
+        var run = hires.Follow(first, hires.Enlarge(first, latents, decoder, encoder, Cancellation), first.Context, 7);
+        Assert.Equal((size * 3 / 2, size * 3 / 2, 4), (run.Height, run.Width, run.Plan.Steps.Count));
+
+        // Half of the noise: the last four of eight steps.
+        Assert.Equal(Samplers.Euler.Plan(model.Schedule, 8, Scheduler.Discrete).Steps.Skip(4).Select(s => s.Start), run.Plan.Steps.Select(s => s.Start));
         Assert.Equal(Imaging.LatentResize.Bilinear(latents, size, size, run.Height, run.Width), run.Start);
 
         var noise = new BatchNoise(NoiseGenerator.Cuda, 7, 2, channels * run.Height * run.Width).Draw();
@@ -108,10 +111,29 @@ public sealed class HiresTests(DeviceFixture fixture)
         Assert.True(alone.Pixels.Span.SequenceEqual(images[1].Pixels.Span), "the picture of seed 43 depends on its batch");
         Assert.False(alone.Pixels.Span.SequenceEqual(images[0].Pixels.Span));
 
-        // Six steps and two, counted through; both pictures together.
+        // Six steps and four, counted through; both pictures together.
         var sampling = steps.Where(s => s.Stage == GenerationStage.Sampling).ToArray();
-        Assert.All(sampling, s => Assert.Equal((0, 2, 2, 8), (s.Image, s.BatchSize, s.ImageCount, s.StepCount)));
-        Assert.Equal(Enumerable.Range(0, 9), sampling.Select(s => s.Step));
+        Assert.All(sampling, s => Assert.Equal((0, 2, 2, 10), (s.Image, s.BatchSize, s.ImageCount, s.StepCount)));
+        Assert.Equal(Enumerable.Range(0, 11), sampling.Select(s => s.Step));
+    }
+
+    /// <summary>The second pass takes what a prompt has become, whatever it was before, or has numbers of its own.</summary>
+    [Theory]
+    [InlineData("a [banana:cat:0.5]", "a [banana:cat:3]")]
+    [InlineData("a [banana:cat:1.0]", "a [banana:cat:6]")]
+    public void A_prompt_that_was_edited_in_the_first_pass_stays_so_in_the_second(string prompt, string same)
+    {
+        using var pipeline = StableDiffusionPipeline.Load(cancellationToken: Cancellation);
+        byte[] Pixels(GenerationRequest request) => pipeline.Generate(request, cancellationToken: Cancellation)[0].Pixels.ToArray();
+        var edited = Pixels(Request with { Prompt = prompt });
+        Assert.Equal(Pixels(Request with { Prompt = same }), edited);
+        Assert.NotEqual(Pixels(Request with { Prompt = "a banana" }), edited);
+
+        // At full strength next to nothing of the first pass is left.
+        var anew = Request with { Hires = Request.Hires! with { DenoisingStrength = 1, Upscaler = HiresUpscaler.LatentNearest } };
+        var drawn = Pixels(anew with { Prompt = prompt });
+        Assert.True(
+            3 * Distance(drawn, Pixels(anew with { Prompt = "a cat" })) < Distance(drawn, Pixels(anew with { Prompt = "a banana" })), "the second pass drew a banana");
     }
 
     [Fact]
@@ -145,6 +167,9 @@ public sealed class HiresTests(DeviceFixture fixture)
         var hires = new HiresOptions { Steps = 100_000 };
         Assert.Throws<StableDiffusionException>(() => pipeline.GenerateEach(Request with { Hires = hires }, cancellationToken: Cancellation));
     }
+
+    /// <summary>Mean difference of a byte.</summary>
+    private static double Distance(byte[] a, byte[] b) => a.Zip(b, (x, y) => (double)Math.Abs(x - y)).Average();
 
     /// <summary>Collects on the reporting thread, in order.</summary>
     private sealed class Collector(List<GenerationProgress> into) : IProgress<GenerationProgress>

@@ -137,6 +137,16 @@ public sealed class PromptConditioningTests : IDisposable
     }
 
     [Fact]
+    public void Editing_counts_the_steps_that_a_run_takes()
+    {
+        var (cat, dog) = (Encode("a cat", steps: 4), Encode("a dog", steps: 4));
+        var edited = Encode("a [cat:dog:0.25]", steps: 4);
+        Assert.Equal(Sample(cat, 1, firstStep: 2), Sample(edited, 1, firstStep: 2));
+        Assert.NotEqual(Sample(cat, 2, firstStep: 2), Sample(edited, 2, firstStep: 2));
+        Assert.NotEqual(Sample(dog, 2, firstStep: 2), Sample(edited, 2, firstStep: 2));
+    }
+
+    [Fact]
     public void Clip_skip_reads_an_earlier_layer()
     {
         var comparisons = new Comparisons();
@@ -214,9 +224,9 @@ public sealed class PromptConditioningTests : IDisposable
         return graph.Read("out");
     }
 
-    private float[] Sample(StepContexts contexts, int steps)
+    private float[] Sample(StepContexts contexts, int steps, int firstStep = 0)
     {
-        var plan = Samplers.Find("euler").Plan(model.Schedule, 4, Scheduler.Discrete);
+        var plan = Samplers.Find("euler").Plan(model.Schedule, 4, Scheduler.Discrete, firstStep);
         var random = new Random(4);
         return engine.Sample(new SamplingRun
         {

@@ -90,6 +90,18 @@ public sealed class PromptTests
     public void Editing_where_the_reference_has_no_case(string prompt, int steps, params string[] expected) =>
         Assert.Equal(expected, PromptSchedule.Parse(prompt, steps).Select(s => $"{s.LastStep} {s.Text}"));
 
+    /// <summary>By the web UI's rule: shares less 1, steps less those of the first pass, which has 10.</summary>
+    [Theory]
+    [InlineData("[a:b:0.5]", "8 b")]
+    [InlineData("[a:b:1.0]", "8 b")]
+    [InlineData("[a:b:1.5]", "4 a", "8 b")]
+    [InlineData("[a:b:2.5]", "8 a")]
+    [InlineData("[a:b:10]", "8 b")]
+    [InlineData("[a:b:13]", "3 a", "8 b")]
+    [InlineData("[[a:b:0.5]:c:1.25]", "2 b", "8 c")]
+    public void Editing_in_a_second_pass(string prompt, params string[] expected) =>
+        Assert.Equal(expected, PromptSchedule.Parse(prompt, 8, stepsBefore: 10).Select(s => $"{s.LastStep} {s.Text}"));
+
     [Fact]
     public void A_learned_tokens_vectors_stay_together_with_their_parts_weight()
     {

@@ -15,6 +15,11 @@ public sealed class RepeatedSettingsTests
     [InlineData("euler_ancestral", "normal", "euler_a", Scheduler.Discrete)]
     [InlineData("dpmpp_2m", "karras", "dpm++2m", Scheduler.Karras)]
     [InlineData("DDIM", "Automatic", "ddim", Scheduler.Discrete)]
+    [InlineData("Euler a", "Automatic", "euler_a", Scheduler.Discrete)]
+    [InlineData("DPM++ 2M", "Automatic", "dpm++2m", Scheduler.Karras)]
+    [InlineData("DPM++ 2M SDE", "Automatic", "dpm++2m_sde", Scheduler.Exponential)]
+    [InlineData("DPM++ 2M", "Normal", "dpm++2m", Scheduler.Discrete)]
+    [InlineData("DPM++ 2M", null, "dpm++2m", null)]
     [InlineData("PLMS", "Uniform", "pndm", Scheduler.Discrete)]
     [InlineData(null, null, null, null)]
     public void Samplers_and_schedules_of_every_tool_are_found(string? sampler, string? schedule, string? expected, Scheduler? expectedSchedule)
