@@ -39,6 +39,9 @@ internal static class BackendProfile
     /// <summary>The compute capability from which on NVIDIA's GPUs have what the kernels for tensor cores use.</summary>
     private const int TensorCores = 8;
 
+    /// <summary>The PTX that they are written in: copies that fetch whole lines of the second-level cache (CUDA 11.4).</summary>
+    private static readonly CudaInstructionSet TensorInstructions = CudaInstructionSet.ISA_74;
+
     /// <summary>The fastest leaf of this machine's processor.</summary>
     public static LeafKind Best => CpuSimd.Width switch
     {
@@ -61,7 +64,7 @@ internal static class BackendProfile
     {
         { Kind: DeviceKind.Cpu } => Best,
         { Hardware: Hardware.Processor, Driver: CLDevice driver } => OpenClDevices.VectorWidth(driver) >= 16 ? LeafKind.WideVector : LeafKind.Vector,
-        { Driver: CudaDevice { Architecture.Major: >= TensorCores } } => LeafKind.Tensor,
+        { Driver: CudaDevice { Architecture.Major: >= TensorCores, InstructionSet: { } known } } when known >= TensorInstructions => LeafKind.Tensor,
         { Driver: CLDevice driver } when UnitOf(driver) is not null => LeafKind.Matrix,
         _ => LeafKind.Gpu,
     };

@@ -18,7 +18,7 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
     private readonly DeviceBuffer<float> noise;
     private readonly DeviceBuffer<float> history;
     private readonly int channels;
-    private PageLockedArray1D<float>? staging;
+    private HostMemory<float>? staging;
     private int remembered;
 
     public LatentState(DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, ReadOnlySpan<float> values, int channels)
@@ -62,9 +62,9 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
         if (!fresh.IsEmpty)
         {
             // From other memory a copy waits for the model.
-            staging ??= device.Accelerator.AllocatePageLocked1D<float>(noise.Length, uninitialized: true);
+            staging ??= new HostMemory<float>(device.Accelerator, noise.Length);
             fresh.CopyTo(staging.Span);
-            noise.View.CopyFromPageLockedAsync(device.Stream, staging);
+            staging.CopyTo(device.Stream, noise.View);
         }
 
         var factors = step.History.Concat(Enumerable.Repeat(0.0, SamplingStep.MaxTerms)).Select(f => (float)f).ToArray();
@@ -119,7 +119,6 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
         saved.Dispose();
         noise.Dispose();
         history.Dispose();
-        device.Accelerator.Bind();
         staging?.Dispose();
     }
 }

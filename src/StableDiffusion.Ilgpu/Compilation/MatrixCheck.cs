@@ -4,6 +4,7 @@ using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
 using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
+using StableDiffusion.Ilgpu.Kernels.Leaves.OpenCl;
 
 namespace StableDiffusion.Ilgpu.Compilation;
 
@@ -20,39 +21,50 @@ internal static class MatrixCheck
 
     private const int Columns = Tile.Columns;
 
-    /// <returns>False where the driver rejects the kernel, or its launch, too.</returns>
+    /// <returns>With tiles of both sizes. False where the driver rejects a kernel, or its launch, too.</returns>
     /// <exception cref="StableDiffusionException">The device has not even the memory for this.</exception>
     public static bool Multiplies(DeviceSession device, KernelSet<ushort> kernels)
     {
-        Launcher<GemmArguments<ushort>> launcher;
-        var arguments = new GemmArguments<ushort>
-        {
-            Target = Rows * Channels,
-            SourcePitch = Channels,
-            TargetPitch = Columns,
-            OutputWidth = Rows,
-            OutputPixels = Rows,
-            Rows = Rows,
-            SourceHeight = 1,
-            SourceWidth = Rows,
-            Height = 1,
-            Width = Rows,
-            Channels = Channels,
-            Kernel = 1,
-            Stride = 1,
-            Depth = Channels,
-            Columns = Columns,
-            Panels = 1,
-        };
-        kernels.Cut(ref arguments);
+        var (small, large) = (Product, Product);
+        MatrixGemmTiling.Cut<SmallMatrixTile>(ref small);
+        MatrixGemmTiling.Cut<LargeMatrixTile>(ref large);
         try
         {
-            launcher = kernels.GemmFor(arguments);
+            return Multiplies(device, kernels, small) && Multiplies(device, kernels, large);
         }
-        catch (StableDiffusionException)
+        catch (StableDiffusionException e) when (!e.IsOutOfMemory)
         {
             return false;
         }
+        catch (AcceleratorException)
+        {
+            return false;
+        }
+    }
+
+    private static GemmArguments<ushort> Product => new()
+    {
+        Target = Rows * Channels,
+        SourcePitch = Channels,
+        TargetPitch = Columns,
+        OutputWidth = Rows,
+        OutputPixels = Rows,
+        Rows = Rows,
+        SourceHeight = 1,
+        SourceWidth = Rows,
+        Height = 1,
+        Width = Rows,
+        Channels = Channels,
+        Kernel = 1,
+        Stride = 1,
+        Depth = Channels,
+        Columns = Columns,
+        Panels = 1,
+    };
+
+    private static bool Multiplies(DeviceSession device, KernelSet<ushort> kernels, GemmArguments<ushort> arguments)
+    {
+        var launcher = kernels.GemmFor(arguments);
 
         // Small whole numbers: every sum is exact, in fp16 too.
         var random = new Random(1);
@@ -64,17 +76,9 @@ internal static class MatrixCheck
         using var scratch = device.Allocate<float>(1);
         using var counter = device.Upload<int>([0]);
         var results = new ushort[Rows * Columns];
-        try
-        {
-            launcher(device.Stream, arguments with { Arena = arena.View, Weights = panel.View, Bias = bias.View }, scratch.View, counter.View);
-            arena.View.SubView(arguments.Target, results.Length).CopyToCPU(device.Stream, results);
-            device.Stream.Synchronize();
-        }
-        catch (AcceleratorException)
-        {
-            return false;
-        }
-
+        launcher(device.Stream, arguments with { Arena = arena.View, Weights = panel.View, Bias = bias.View }, scratch.View, counter.View);
+        arena.View.SubView(arguments.Target, results.Length).CopyToCPU(device.Stream, results);
+        device.Stream.Synchronize();
         return results.Select((bits, i) => (double)BitConverter.UInt16BitsToHalf(bits) == Sum(i / Columns, i % Columns)).All(right => right);
 
         int Sum(int row, int column) => Enumerable.Range(0, Channels).Sum(k => source[(row * Channels) + k] * weights[(k * Columns) + column]);

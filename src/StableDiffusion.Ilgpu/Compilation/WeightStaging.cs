@@ -8,26 +8,24 @@ using StableDiffusion.Ilgpu.Devices;
 namespace StableDiffusion.Ilgpu.Compilation;
 
 /// <summary>
-/// Page-locked memory of the processor on the way to a device: a CUDA driver copies from it straight, and from other memory by way of its own.
-/// Threads fill theirs side by side; one copies at a time.
+/// Memory of the processor on the way to a device (<see cref="HostMemory{T}"/>). Threads fill theirs side by side; one copies at a time.
 /// </summary>
 internal sealed class WeightStaging(DeviceSession device) : IDisposable
 {
     /// <summary>Less is not worth locking: most parts have about as many bytes.</summary>
     private const int LeastBytes = 1 << 21;
 
-    private readonly ConcurrentBag<PageLockedArray1D<byte>> idle = [];
+    private readonly ConcurrentBag<HostMemory<byte>> idle = [];
     private readonly Lock copying = new();
 
     /// <summary>Fills memory and copies it.</summary>
     public void Copy<T>(ArrayView<T> target, Filling<T> fill) where T : unmanaged
     {
         var bytes = checked((int)(target.Length * Unsafe.SizeOf<T>()));
-        var accelerator = device.Accelerator;
-        if (!idle.TryTake(out var memory) || memory.Length < bytes)
+        if (!idle.TryTake(out var memory) || memory.Span.Length < bytes)
         {
             memory?.Dispose();
-            memory = accelerator.AllocatePageLocked1D<byte>(Math.Max(bytes, LeastBytes), uninitialized: true);
+            memory = new HostMemory<byte>(device.Accelerator, Math.Max(bytes, LeastBytes));
         }
 
         try
@@ -48,7 +46,6 @@ internal sealed class WeightStaging(DeviceSession device) : IDisposable
 
     public void Dispose()
     {
-        device.Accelerator.Bind();
         while (idle.TryTake(out var memory))
         {
             memory.Dispose();

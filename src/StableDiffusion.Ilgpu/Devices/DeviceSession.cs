@@ -9,8 +9,12 @@ namespace StableDiffusion.Ilgpu.Devices;
 /// <summary>An open accelerator: its context, its stream, and the count of what is allocated on it.</summary>
 internal sealed class DeviceSession : IDisposable
 {
+    /// <summary>What a driver may take for itself once everything is planned: kernels that it loads when they first run, graphs, and memory in pieces.</summary>
+    private const long DriversBytes = 128 << 20;
+
     private readonly Context context;
     private readonly Accelerator accelerator;
+    private readonly Hardware hardware;
     private int liveBuffers;
     private long allocatedBytes;
     private long peakBytes;
@@ -19,6 +23,7 @@ internal sealed class DeviceSession : IDisposable
     {
         this.context = context;
         this.accelerator = accelerator;
+        this.hardware = hardware;
         IsProcessor = hardware == Hardware.Processor;
         LargestBuffer = accelerator is CLAccelerator { Device: CLDevice device } ? OpenClDevices.LargestBuffer(device) : long.MaxValue;
         CpuLaunches = cpuLaunches;
@@ -68,11 +73,17 @@ internal sealed class DeviceSession : IDisposable
     public long PeakBytes => Interlocked.Read(ref peakBytes);
 
     /// <summary>
-    /// Bytes that plans may still take when so many more have been freed (negative where they are going to be allocated): on the processor,
-    /// whose memory others need too, half of what the machine has left. What else uses a GPU is not seen.
+    /// Bytes that plans may still take when so many more have been freed (negative where they are going to be allocated). Of the machine's own memory, which
+    /// others need too and integrated GPUs share, half of what is left. What else uses a GPU is only seen where its driver tells, as CUDA's does.
     /// </summary>
-    public long FreeBytesAfter(long freed) => Math.Max(
-        0, IsProcessor ? (SystemMemory.Available + freed) / 2 : Accelerator.MemorySize - Interlocked.Read(ref allocatedBytes) + freed);
+    public long FreeBytesAfter(long freed)
+    {
+        var left = Accelerator.MemorySize - Interlocked.Read(ref allocatedBytes);
+        var free = hardware is Hardware.Processor or Hardware.IntegratedGpu ? (SystemMemory.Available + freed) / 2
+            : Accelerator is CudaAccelerator cuda ? Math.Min(left, cuda.GetFreeMemory() - DriversBytes) + freed
+            : left + freed;
+        return Math.Max(0, hardware == Hardware.IntegratedGpu ? Math.Min(free, left + freed) : free);
+    }
 
     /// <summary>Opens a device.</summary>
     /// <param name="device">One of this machine.</param>
@@ -157,9 +168,37 @@ internal sealed class DeviceSession : IDisposable
     public DeviceBuffer<T> Upload<T>(ReadOnlySpan<T> values) where T : unmanaged
     {
         var buffer = Allocate<T>(values.Length);
-        buffer.View.CopyFromCPU(Stream, values);
-        Stream.Synchronize();
-        return buffer;
+        try
+        {
+            buffer.View.CopyFromCPU(Stream, values);
+            Stream.Synchronize();
+            return buffer;
+        }
+        catch
+        {
+            buffer.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// A driver's error in one line; null where it is none. OpenCL's drivers may give memory that they do not have, and say so when it is first used.
+    /// </summary>
+    public StableDiffusionException? Explain(Exception error)
+    {
+        var said = error switch
+        {
+            CLException opencl => opencl.Error.ToString(),
+            CudaException cuda => cuda.Error,
+            AcceleratorException other => other.Message,
+            _ => null,
+        };
+        var isMemory = error is CLException { Error: CLError.CL_MEM_OBJECT_ALLOCATION_FAILURE or CLError.CL_OUT_OF_RESOURCES or CLError.CL_OUT_OF_HOST_MEMORY }
+            || (error is CudaException && said!.Replace('_', ' ').Contains("out of memory", StringComparison.OrdinalIgnoreCase));
+        return said is null ? null
+            : isMemory ? new StableDiffusionException(
+                $"{accelerator.Name}: out of memory: its driver says {said}, with {Mebibytes(Interlocked.Read(ref allocatedBytes))} in use", error) { IsOutOfMemory = true }
+            : new StableDiffusionException($"{accelerator.Name}: its driver says {said}; another device or driver is needed", error);
     }
 
     public void Dispose()

@@ -39,7 +39,9 @@ internal static unsafe class GpuProbe
         return status != 0 ? $"CUDA's driver reports error {status}" : count == 0 ? "no CUDA device" : null;
     }
 
-    /// <summary>Drivers for processors are not asked: they take tens of milliseconds to load.</summary>
+    /// <summary>
+    /// Drivers for processors are not asked: they take tens of milliseconds to load. Where none is registered in the usual place, the loader may know another one.
+    /// </summary>
     public static string? MissingOpenClGpu()
     {
         if (!NativeLibrary.TryLoad(OpenClName, out var library))
@@ -47,7 +49,7 @@ internal static unsafe class GpuProbe
             return $"no OpenCL ({OpenClName})";
         }
 
-        return OpenClDrivers.Registered() is { } drivers && drivers.All(OpenClDrivers.IsForProcessors) || CountGpus(library) == 0 ? "no OpenCL GPU" : null;
+        return OpenClDrivers.Registered() is { Count: > 0 } drivers && drivers.All(OpenClDrivers.IsForProcessors) || CountGpus(library) == 0 ? "no OpenCL GPU" : null;
     }
 
     private static uint CountGpus(nint library)

@@ -31,13 +31,20 @@ internal static class IlgpuPatches
         {
             if (!resolved)
             {
-                NativeLibrary.SetDllImportResolver(typeof(Context).Assembly, (name, _, _) => name switch
-                {
-                    "cuda" => Load("libcuda.so.1"),
-                    "OpenCL" => Load("libOpenCL.so.1"),
-                    _ => 0,
-                });
                 resolved = true;
+                try
+                {
+                    NativeLibrary.SetDllImportResolver(typeof(Context).Assembly, (name, _, _) => name switch
+                    {
+                        "cuda" => Load("libcuda.so.1"),
+                        "OpenCL" => Load("libOpenCL.so.1"),
+                        _ => 0,
+                    });
+                }
+                catch (InvalidOperationException)
+                {
+                    // The application has set one of its own, which then finds the libraries, or the runtime does.
+                }
             }
         }
     }

@@ -26,10 +26,10 @@ internal static partial class OpenClSource
 
     /// <summary>
     /// ILGPU's barriers order a group's global memory alone. The work-items of our kernels tell each other nothing but by local memory: which a barrier has to
-    /// be told, and global memory need not wait.
+    /// be told, and global memory need not wait. They are also written by the name that OpenCL C has had since 2.0 alone.
     /// </summary>
     public static string WithLocalBarriers(string source) =>
-        source.Replace("barrier ( CLK_GLOBAL_MEM_FENCE )", "barrier(CLK_LOCAL_MEM_FENCE)", StringComparison.Ordinal);
+        GlobalBarrier().Replace(source, "barrier(CLK_LOCAL_MEM_FENCE)");
 
     /// <summary>
     /// ILGPU's structs are as aligned as their fields, and compilers move one of four values in pieces; where arrays of local memory begin at multiples of 16
@@ -88,6 +88,9 @@ internal static partial class OpenClSource
 
     [GeneratedRegex(@"^kernel\s", RegexOptions.Multiline)]
     private static partial Regex KernelStart();
+
+    [GeneratedRegex(@"\b(work_group_)?barrier \( CLK_GLOBAL_MEM_FENCE \)", RegexOptions.ExplicitCapture)]
+    private static partial Regex GlobalBarrier();
 
     [GeneratedRegex(@"^\s*local [\w ]+\[[0-9]+\]", RegexOptions.Multiline)]
     private static partial Regex LocalArray();

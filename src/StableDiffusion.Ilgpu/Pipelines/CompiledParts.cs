@@ -71,6 +71,22 @@ internal sealed class CompiledParts<T>(
         return Math.Min(device.FreeBytesAfter(leaving - coming) + workspace.AllocatedArenaBytes, device.LargestBuffer);
     }
 
+    /// <summary>
+    /// Drops all graphs and the memory that they share, after an error of the device: what did not fit must not be asked for again by those that did. They are
+    /// made anew when they are needed.
+    /// </summary>
+    public void ForgetGraphs()
+    {
+        if (takeTurns)
+        {
+            MakeRoom(_ => true);
+        }
+
+        device.Stream.Synchronize();
+        RemoveGraphs(_ => true);
+        workspace.Clear();
+    }
+
     public void Dispose()
     {
         foreach (var graph in graphs.Values)
@@ -95,14 +111,7 @@ internal sealed class CompiledParts<T>(
 
         // A run that was cancelled may have left launches behind.
         device.Stream.Synchronize();
-        foreach (var key in graphs.Keys.Where(k => leaves(k.Part)))
-        {
-            if (graphs.TryRemove(key, out var graph))
-            {
-                graph.Dispose();
-            }
-        }
-
+        RemoveGraphs(leaves);
         foreach (var (key, store) in leaving)
         {
             stores.TryRemove(key, out _);
@@ -112,6 +121,17 @@ internal sealed class CompiledParts<T>(
         if (graphs.IsEmpty)
         {
             workspace.Clear();
+        }
+    }
+
+    private void RemoveGraphs(Func<ModelPart, bool> leaves)
+    {
+        foreach (var key in graphs.Keys.Where(k => leaves(k.Part)))
+        {
+            if (graphs.TryRemove(key, out var graph))
+            {
+                graph.Dispose();
+            }
         }
     }
 }

@@ -244,6 +244,24 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         return graph.ReadBytes("out", kernels);
     }
 
+    /// <summary>
+    /// Makes the engine what it was before its first graph, so that a smaller request may go well where one has failed.
+    /// </summary>
+    /// <returns>What a caller is told of an error of the device; null for another one, which is told as it is.</returns>
+    public StableDiffusionException? Recover(Exception error)
+    {
+        try
+        {
+            parts.ForgetGraphs();
+        }
+        catch (Exception again) when (device.Explain(again) is not null)
+        {
+            // A driver that has failed may fail at everything from now on; the first error tells more.
+        }
+
+        return device.Explain(error);
+    }
+
     public void Dispose()
     {
         parts.Dispose();

@@ -101,14 +101,20 @@ public sealed class StableDiffusionPipeline : IDisposable
             pipeline.Timings.Load = Stopwatch.GetElapsedTime(start);
             return pipeline;
         }
-        catch
+        catch (Exception e)
         {
             stop.Cancel();
             opening.WaitQuietly();
             compiling?.WaitQuietly();
+            var told = session?.Explain(e);
             pipeline?.engine.Dispose();
             session?.Dispose();
             loaded?.Dispose();
+            if (told is not null)
+            {
+                throw told;
+            }
+
             throw;
         }
     }
@@ -141,7 +147,34 @@ public sealed class StableDiffusionPipeline : IDisposable
         var picture = PictureInput.Create(request, model, columns * scale, rows * scale);
         var hires = HiresPass.Create(request, model, rows, columns);
         var larger = hires is null ? picture : PictureInput.Create(request, model, hires.Columns * scale, hires.Rows * scale);
-        return Draw(request, plan, picture, hires, larger, progress, cancellationToken);
+        return Recovering(Draw(request, plan, picture, hires, larger, progress, cancellationToken));
+    }
+
+    /// <summary>The same pictures; an error of the device is told in one line, and the pipeline can be used again.</summary>
+    private IEnumerable<GeneratedImage> Recovering(IEnumerable<GeneratedImage> images)
+    {
+        using var each = images.GetEnumerator();
+        while (true)
+        {
+            try
+            {
+                if (!each.MoveNext())
+                {
+                    yield break;
+                }
+            }
+            catch (Exception e) when (e is not OperationCanceledException)
+            {
+                if (engine.Recover(e) is { } told)
+                {
+                    throw told;
+                }
+
+                throw;
+            }
+
+            yield return each.Current;
+        }
     }
 
     /// <summary>What a model is, read from its configuration and file headers; no device is touched.</summary>

@@ -1,10 +1,12 @@
+using ILGPU;
 using ILGPU.Runtime;
+using ILGPU.Runtime.OpenCL;
 using StableDiffusion.Ilgpu.Devices;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.EachBackend;
 
-/// <summary>What CUDA's driver asks of threads, which other devices do not mind: it must be kept where there is no such driver, too.</summary>
+/// <summary>What drivers ask of their users and tell them: it must be right where there is no such driver, too.</summary>
 [Collection(SharedDevice.Name)]
 public sealed class DeviceSessionTests(DeviceFixture fixture)
 {
@@ -44,6 +46,37 @@ public sealed class DeviceSessionTests(DeviceFixture fixture)
                 DeviceFixture.Compile<float>(device, backend).Warm(TestContext.Current.CancellationToken);
             }
         });
+    }
+
+    /// <summary>Some drivers give memory that is not there, and say so at its first use.</summary>
+    [Theory]
+    [InlineData(CLError.CL_MEM_OBJECT_ALLOCATION_FAILURE, true)]
+    [InlineData(CLError.CL_OUT_OF_RESOURCES, true)]
+    [InlineData(CLError.CL_INVALID_KERNEL_ARGS, false)]
+    public void A_drivers_error_is_told_in_one_line(CLError error, bool isMemory)
+    {
+        var told = fixture.Device.Explain(new CLException(error));
+        Assert.NotNull(told);
+        Assert.Equal(isMemory, told.IsOutOfMemory);
+        Assert.StartsWith(fixture.Device.Accelerator.Name, told.Message, StringComparison.Ordinal);
+        Assert.Contains(error.ToString(), told.Message, StringComparison.Ordinal);
+        Assert.Null(fixture.Device.Explain(new InvalidOperationException()));
+    }
+
+    [Theory]
+    [InlineData(100)]
+    [InlineData(60)]
+    public void The_processors_memory_is_copied_as_far_as_the_target_goes(int length)
+    {
+        using var host = new HostMemory<float>(fixture.Device.Accelerator, 100);
+        using var target = fixture.Device.Upload<float>(new float[length]);
+        float[] values = [.. Enumerable.Range(1, 100).Select(i => (float)i)];
+        values.CopyTo(host.Span);
+        host.CopyTo(fixture.Device.Stream, target.View.SubView(0, length));
+        var read = new float[length];
+        target.View.SubView(0, length).CopyToCPU(fixture.Device.Stream, read);
+        fixture.Device.Stream.Synchronize();
+        Assert.Equal(values[..length], read);
     }
 
     private void Check(Action<DeviceSession> use) => OnThreadOfItsOwn(() =>

@@ -1,4 +1,5 @@
 using System.Reflection;
+using System.Text.RegularExpressions;
 using ILGPU;
 using ILGPU.Backends;
 using ILGPU.Backends.EntryPoints;
@@ -6,12 +7,15 @@ using ILGPU.Backends.OpenCL;
 using ILGPU.IR;
 using ILGPU.IR.Intrinsics;
 using ILGPU.Runtime;
+using ILGPU.Runtime.OpenCL;
+using StableDiffusion.Ilgpu.Benchmarks.OpenCl;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
 using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 using StableDiffusion.Ilgpu.Kernels.Norms;
 using Xunit;
+using Group = ILGPU.Group;
 
 namespace StableDiffusion.Ilgpu.Tests.EachBackend;
 
@@ -97,6 +101,42 @@ public sealed class OpenClDeviceTests
         Assert.Equal((false, true), (tooLarge.IsOutOfMemory, tooMany.IsOutOfMemory));
         Assert.Equal(alive, device.LiveBuffers);
         TestContext.Current.TestOutputHelper?.WriteLine($"{tooLarge.Message}; {tooMany.Message}");
+    }
+
+    /// <summary>Where a request has asked for more than there is, the next one is none the worse for it.</summary>
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void A_pipeline_goes_on_after_a_request_that_was_too_large(string name)
+    {
+        OpenClDevice.Open(name);
+        var cancellation = TestContext.Current.CancellationToken;
+        using var pipeline = StableDiffusionPipeline.Load(model: null, ComputeDevice.Find(name), cancellation);
+        var request = new GenerationRequest { Prompt = "a red apple", Steps = 1 };
+        byte[] Draw() => pipeline.Generate(request, cancellationToken: cancellation)[0].Pixels.ToArray();
+        var before = Draw();
+        var e = Assert.Throws<StableDiffusionException>(
+            () => pipeline.Generate(request with { Width = 1 << 15, Height = 1 << 15 }, cancellationToken: cancellation));
+        TestContext.Current.TestOutputHelper?.WriteLine(e.Message);
+        Assert.Equal(before, Draw());
+    }
+
+    /// <summary>The oldest language that is accepted: what a driver of OpenCL C 1.2 would be given.</summary>
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void Every_kernel_for_GPUs_compiles_as_OpenCL_C_1_2(string name)
+    {
+        var accelerator = (CLAccelerator)OpenClDevice.Open(name).Accelerator;
+        using var code = new ClCode(CLDeviceVendor.AMD, CLCVersion.CL12);
+        foreach (var kernel in code.Kernels)
+        {
+            var entry = Regex.Match(kernel.Text, @"^kernel void (\w+)", RegexOptions.Multiline).Groups[1].Value;
+            var status = CLKernel.LoadKernel(accelerator, entry, kernel.Text, CLCVersion.CL12, out var program, out var compiled, out var log);
+            Assert.True(status == CLError.CL_SUCCESS, $"{kernel.Name}: {status} {log}");
+            CLAPI.CurrentAPI.ReleaseKernel(compiled);
+            CLAPI.CurrentAPI.ReleaseProgram(program);
+        }
+
+        Assert.True(code.Kernels.Count >= 20, $"only {code.Kernels.Count} kernels");
     }
 
     [Theory]

@@ -24,6 +24,12 @@ internal static class MatrixAttentionKernel<TUnit, TOutput>
     /// <summary>A score that no real one falls below: its weight is nothing beside any other's.</summary>
     private const float Lowest = -1e30f;
 
+    /// <summary>
+    /// What weights, of 0 to 1, are stored times of: the smallest ones that count are then normal numbers of fp16, which AMD's CDNA 2 takes the others of for zeros.
+    /// Sums are of the same, so outputs know nothing of it.
+    /// </summary>
+    private const float Magnified = 32768f;
+
     private const int StepInts = 8;
 
     private const int KeyChunks = Keys / Float8.Length;
@@ -229,10 +235,10 @@ internal static class MatrixAttentionKernel<TUnit, TOutput>
     /// <summary>Of four keys those that are left.</summary>
     private static Float4 Weights(Float4 scores, float scale, float maximum, int left) => new()
     {
-        X = Weight(scores.X, scale, maximum, left),
-        Y = Weight(scores.Y, scale, maximum, left - 1),
-        Z = Weight(scores.Z, scale, maximum, left - 2),
-        W = Weight(scores.W, scale, maximum, left - 3),
+        X = Magnified * Weight(scores.X, scale, maximum, left),
+        Y = Magnified * Weight(scores.Y, scale, maximum, left - 1),
+        Z = Magnified * Weight(scores.Z, scale, maximum, left - 2),
+        W = Magnified * Weight(scores.W, scale, maximum, left - 3),
     };
 
     /// <summary>Of the largest score exactly 1, whatever its size.</summary>

@@ -29,6 +29,7 @@ internal static class MatrixGemmTiling
         }
     }
 
-    private static void Cut<TTile>(ref GemmArguments<ushort> a) where TTile : struct, IMatrixTile =>
+    /// <summary>Takes one tile, whatever the device has to do.</summary>
+    public static void Cut<TTile>(ref GemmArguments<ushort> a) where TTile : struct, IMatrixTile =>
         (a.TileRows, a.TilePanels) = (default(TTile).Rows, default(TTile).Columns / Tile.Columns);
 }
