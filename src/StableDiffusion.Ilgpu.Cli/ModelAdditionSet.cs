@@ -12,7 +12,7 @@ internal sealed class ModelAdditionSet
 
     private readonly Option<string?> loraFolder = new("--lora-dir")
     {
-        Description = "Folder of the LoRAs that prompts name as <lora:NAME:SCALE>",
+        Description = "Folder, looked through with all in it, of the LoRAs that prompts name as <lora:NAME:SCALE>",
         HelpName = "folder",
     };
 

@@ -206,6 +206,31 @@ public sealed class LoraNameTests : IDisposable
             var (old, merged) = (new float[before.Tensors[targets[i]].Count], new float[before.Tensors[targets[i]].Count]);
             before.Read(targets[i], old);
             after.Read(targets[i], merged);
+    [Fact]
+    public void Folders_in_a_folder_are_looked_through_once()
+    {
+        foreach (var name in new[]
+        {
+            "loras/people/old/a.ckpt", "loras/people/b.pt", "loras/people/b.ckpt", "loras/twice.pt", "loras/styles/twice.CKPT", "elsewhere/c.pt",
+        })
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(folder[name])!);
+            File.WriteAllText(folder[name], "");
+        }
+
+        var loras = folder["loras"];
+        Directory.CreateSymbolicLink(Path.Combine(loras, "people", "old", "up"), Path.Combine("..", ".."));
+        Directory.CreateSymbolicLink(Path.Combine(loras, "self"), loras);
+        Directory.CreateSymbolicLink(Path.Combine(loras, "linked"), folder["elsewhere"]);
+        string Found(string name) => Path.GetRelativePath(folder.Path, Assert.Single(LoraFolder.Resolve(loras, $"<lora:{name}>")).Path);
+        Assert.Equal(Path.Combine("loras", "people", "old", "a.ckpt"), Found("a"));
+        Assert.Equal(Path.Combine("loras", "people", "b.pt"), Found("b"));
+        Assert.Equal(Path.Combine("loras", "linked", "c.pt"), Found("c"));
+        WeightsTestFiles.Refused(
+            () => Found("twice"), "'twice'", Path.Combine(loras, "twice.pt"), Path.Combine(loras, "styles", "twice.CKPT"));
+        WeightsTestFiles.Refused(() => Found("d"), "'d'", "a, b, c, twice");
+    }
+
             Assert.Equal(old.Select(v => v + (i + 1f)), merged);
         }
     }
