@@ -22,7 +22,7 @@ public sealed class LoraMergeTests : IDisposable
         var stored = Base(lora.Shape);
         foreach (var scale in new[] { 1, 0.7, -2.5 })
         {
-            var merged = Merge(lora.Shape, stored, new LoraReference(lora.Write(folder["a.safetensors"]), scale));
+            var merged = Merge(lora.Shape, stored, new LoraReference(lora.Write(folder["a.safetensors"]), new(scale)));
             double[] expected = [.. stored.Zip(lora.Delta(scale), (a, b) => a + b)];
             ReferenceData.Report($"{name} at {scale}, relative L2", Error(merged.Float, expected), Limit);
             Assert.Equal(merged.Float.Select(v => BitConverter.HalfToUInt16Bits((Half)v)), merged.Half);
@@ -36,8 +36,8 @@ public sealed class LoraMergeTests : IDisposable
         {
             var stored = Base(lora.Shape);
             Assert.Equal(
-                Merge(lora.Shape, stored, new LoraReference(lora.Write(folder["a.safetensors"]), 0.5)).Float,
-                Merge(lora.Shape, stored, new LoraReference(lora.WriteTorch(folder["a.pt"]), 0.5)).Float);
+                Merge(lora.Shape, stored, new LoraReference(lora.Write(folder["a.safetensors"]), new(0.5))).Float,
+                Merge(lora.Shape, stored, new LoraReference(lora.WriteTorch(folder["a.pt"]), new(0.5))).Float);
         }
     }
 
@@ -47,11 +47,11 @@ public sealed class LoraMergeTests : IDisposable
         var all = LoraCase.All.Where(c => c.Shape is [6, 6, 3, 3]).ToArray();
         Assert.True(all.Length > 1);
         var stored = Base(all[0].Shape);
-        var references = all.Select((c, i) => new LoraReference(c.Write(folder[$"{i}.safetensors"]), i + 0.5)).ToArray();
+        var references = all.Select((c, i) => new LoraReference(c.Write(folder[$"{i}.safetensors"]), new(i + 0.5))).ToArray();
         var expected = stored.Select(v => (double)v).ToArray();
         foreach (var (lora, reference) in all.Zip(references))
         {
-            expected = [.. expected.Zip(lora.Delta(reference.Scale), (a, b) => a + b)];
+            expected = [.. expected.Zip(lora.Delta(reference.Scale.UNet), (a, b) => a + b)];
         }
 
         ReferenceData.Report($"{all.Length} files, relative L2", Error(Merge(all[0].Shape, stored, references).Float, expected), Limit);
@@ -65,7 +65,7 @@ public sealed class LoraMergeTests : IDisposable
             // A sum with zero would lose the sign of a negative zero.
             var stored = Base(lora.Shape);
             stored[0] = -0f;
-            var merged = Merge(lora.Shape, stored, new LoraReference(lora.Write(folder["a.safetensors"]), 0));
+            var merged = Merge(lora.Shape, stored, new LoraReference(lora.Write(folder["a.safetensors"]), new(0)));
             Assert.Equal(stored.Select(BitConverter.SingleToUInt32Bits), merged.Float.Select(BitConverter.SingleToUInt32Bits));
         }
     }
@@ -74,7 +74,7 @@ public sealed class LoraMergeTests : IDisposable
     public void Other_tensors_pass_through()
     {
         var lora = LoraCase.All[0];
-        using var set = LoraSet.Open([new LoraReference(lora.Write(folder["a.safetensors"]), 1)], Declared(lora.Shape));
+        using var set = LoraSet.Open([new LoraReference(lora.Write(folder["a.safetensors"]), new(1))], Declared(lora.Shape));
         var path = new TensorFiles().Add(LoraCase.Weight, lora.Shape, Base(lora.Shape))
             .Add("other", [3], [1, 2, 3]).Write(folder["base.safetensors"]);
         using var changed = set.Apply(ModelPart.UNet, SafetensorsFile.Open(path));
@@ -134,7 +134,7 @@ public sealed class LoraMergeTests : IDisposable
         }
 
         var path = file.Write(folder["damaged.safetensors"]);
-        WeightsTestFiles.Refused(() => LoraSet.Open([new LoraReference(path, 1)], Declared(lora.Shape)).Dispose(), [path, .. parts]);
+        WeightsTestFiles.Refused(() => LoraSet.Open([new LoraReference(path, new(1))], Declared(lora.Shape)).Dispose(), [path, .. parts]);
     }
 
     [Fact]
@@ -144,14 +144,14 @@ public sealed class LoraMergeTests : IDisposable
         var file = new TensorFiles().Add("lora_unet_x_y.lora_up.weight", [1, 1], [1]).Add("surprise", [1], [1]);
         var path = file.Write(folder["strange.safetensors"]);
         WeightsTestFiles.Refused(
-            () => LoraSet.Open([new LoraReference(path, 1)], Declared(lora.Shape)), path, "no tensor of this model", "surprise");
+            () => LoraSet.Open([new LoraReference(path, new(1))], Declared(lora.Shape)), path, "no tensor of this model", "surprise");
 
         foreach (var (ending, values) in lora.Tensors)
         {
             file.Add($"{LoraCase.Module}.{ending}", values);
         }
 
-        using var set = LoraSet.Open([new LoraReference(file.Write(folder["mixed.safetensors"]), 1)], Declared(lora.Shape));
+        using var set = LoraSet.Open([new LoraReference(file.Write(folder["mixed.safetensors"]), new(1))], Declared(lora.Shape));
         var report = Assert.Single(set.Reports);
         Assert.Equal(1, report.Tensors);
         Assert.Equal(["lora_unet_x_y.lora_up.weight", "surprise"], report.Unmatched);
@@ -167,13 +167,13 @@ public sealed class LoraMergeTests : IDisposable
         }
 
         var path = file.Write(folder["twice.safetensors"]);
-        WeightsTestFiles.Refused(() => LoraSet.Open([new LoraReference(path, 1)], Declared([5, 7])), path, LoraCase.Module, "both change");
+        WeightsTestFiles.Refused(() => LoraSet.Open([new LoraReference(path, new(1))], Declared([5, 7])), path, LoraCase.Module, "both change");
     }
 
     [Fact]
     public void Missing_files_are_named() =>
         WeightsTestFiles.Refused(
-            () => LoraSet.Open([new LoraReference("/no/such.safetensors", 1)], Declared([5, 7])), "/no/such.safetensors");
+            () => LoraSet.Open([new LoraReference("/no/such.safetensors", new(1))], Declared([5, 7])), "/no/such.safetensors");
 
     public void Dispose() => folder.Dispose();
 

@@ -123,17 +123,20 @@ public sealed class LoraNameTests : IDisposable
     }
 
     [Theory]
-    [InlineData("a.safetensors", "a.safetensors", 1)]
-    [InlineData("a.safetensors:0.5", "a.safetensors", 0.5)]
-    [InlineData("a.safetensors:-1e-1", "a.safetensors", -0.1)]
-    [InlineData(@"C:\loras\a.safetensors", @"C:\loras\a.safetensors", 1)]
-    [InlineData(@"C:\loras\a.safetensors:.8", @"C:\loras\a.safetensors", 0.8)]
-    [InlineData("/a:b/c.pt", "/a:b/c.pt", 1)]
-    [InlineData("/a:b/c.pt:0", "/a:b/c.pt", 0)]
-    public void Options_name_a_file_and_a_scale(string text, string path, double scale)
+    [InlineData("a.safetensors", "a.safetensors", 1, 1)]
+    [InlineData("a.safetensors:0.5", "a.safetensors", 0.5, 0.5)]
+    [InlineData("a.safetensors:-1e-1", "a.safetensors", -0.1, -0.1)]
+    [InlineData(@"C:\loras\a.safetensors", @"C:\loras\a.safetensors", 1, 1)]
+    [InlineData(@"C:\loras\a.safetensors:.8", @"C:\loras\a.safetensors", 0.8, 0.8)]
+    [InlineData(@"C:\loras\a.safetensors:.8:.5", @"C:\loras\a.safetensors", 0.8, 0.5)]
+    [InlineData("/a:b/c.pt", "/a:b/c.pt", 1, 1)]
+    [InlineData("/a:b/c.pt:0", "/a:b/c.pt", 0, 0)]
+    [InlineData("/a:b/c.pt:0:1", "/a:b/c.pt", 0, 1)]
+    [InlineData("a:1:0:2", "a:1", 0, 2)]
+    public void Options_name_a_file_and_scales(string text, string path, double textEncoder, double unet)
     {
         var reference = LoraReference.Parse(text);
-        Assert.Equal((path, scale), (reference.Path, reference.Scale));
+        Assert.Equal(new LoraReference(path, new(textEncoder, unet)), reference);
         Assert.Equal(reference, LoraReference.Parse(reference.ToString()));
     }
 
@@ -148,6 +151,8 @@ public sealed class LoraNameTests : IDisposable
     [Theory]
     [InlineData("a cat", "a cat")]
     [InlineData("<lora:x:0.5>a cat", "a cat", "x at 0.5")]
+    [InlineData("a:NaN:1")]
+    [InlineData(":1:1")]
     [InlineData("a <lora:x> cat<lora:y z.1:-2>", "a  cat", "x at 1", "y z.1 at -2")]
     [InlineData("a < b > <LORA:x:1> <lorax:1>", "a < b > <LORA:x:1> <lorax:1>")]
     public void Prompts_name_loras(string prompt, string text, params string[] loras)
@@ -155,16 +160,28 @@ public sealed class LoraNameTests : IDisposable
         var parsed = PromptLoras.Parse(prompt);
         Assert.Equal(text, parsed.Text);
         Assert.Equal(loras, parsed.Loras.Select(l => $"{l.Name} at {l.Scale}"));
+    [InlineData("<lora:x:0.5:0.8>a <lyco:y:2>cat", "a cat", "x at 0.5 (text encoder) and 0.8 (UNet)", "y at 2")]
+    [InlineData("<lyco:y><lora:x:0:1>", "", "y at 1", "x at 0 (text encoder) and 1 (UNet)")]
+    [InlineData("<lora:x:te=0.5>", "", "x at 0.5")]
+    [InlineData("<lora:x:unet=0.5>", "", "x at 1 (text encoder) and 0.5 (UNet)")]
+    [InlineData("<lora:x:unet=0.5:te=-2>", "", "x at -2 (text encoder) and 0.5 (UNet)")]
+    [InlineData("<lora:x:0.7:unet=0.5>", "", "x at 0.7 (text encoder) and 0.5 (UNet)")]
+    [InlineData("<lora:x:0.7:0.6:te=0.5>", "", "x at 0.5 (text encoder) and 0.6 (UNet)")]
     }
 
     [Theory]
     [InlineData("<lora:>", "<lora:>")]
     [InlineData("a <lora:x:y> b", "<lora:x:y>")]
-    [InlineData("a <lora:x:1:2> b", "<lora:x:1:2>")]
+    [InlineData("a <lora:x:1:2:3> b", "<lora:x:1:2:3>", "a third number (dyn)")]
+    [InlineData("a <lora:x:1:dyn=3> b", "<lora:x:1:dyn=3>", "'dyn' is not known")]
+    [InlineData("a <lora:x:lbw=1,2> b", "<lora:x:lbw=1,2>", "'lbw' is not known")]
+    [InlineData("a <lora:x:te=y> b", "<lora:x:te=y>")]
+    [InlineData("a <lora:x:te=1:te=1> b", "<lora:x:te=1:te=1>", "'te' is there twice")]
+    [InlineData("a <lyco:x:1:> b", "<lyco:x:1:>")]
     [InlineData("a <lora:x:NaN> b", "<lora:x:NaN>")]
     [InlineData("a <lora:x:1", "<lora:x:1")]
-    public void Tags_that_cannot_be_read_are_refused(string prompt, string tag) =>
-        WeightsTestFiles.Refused(() => PromptLoras.Parse(prompt), $"'{tag}'", "<lora:NAME:SCALE>");
+    public void Tags_that_cannot_be_read_are_refused(string prompt, string tag, params string[] parts) =>
+        WeightsTestFiles.Refused(() => PromptLoras.Parse(prompt), [$"'{tag}'", "<lora:NAME:SCALE>", "<lora:NAME:TE:UNET>", .. parts]);
 
     [Fact]
     public void A_folder_resolves_the_names_in_prompts()
@@ -175,7 +192,7 @@ public sealed class LoraNameTests : IDisposable
         }
 
         var resolved = LoraFolder.Resolve(folder.Path, "x <lora:a:0.5> <lora:d.1>", "<lora:b:2> <lora:a:0.5>");
-        Assert.Equal([new(folder["a.safetensors"], 0.5), new(folder["d.1.safetensors"], 1), new(folder["b.pt"], 2)], resolved);
+        Assert.Equal([new(folder["a.safetensors"], new(0.5)), new(folder["d.1.safetensors"], new(1)), new(folder["b.pt"], new(2))], resolved);
         Assert.Empty(LoraFolder.Resolve(null, "x"));
         WeightsTestFiles.Refused(() => LoraFolder.Resolve(folder.Path, "<lora:c>"), "'c'", folder.Path, "a, b, d.1");
         WeightsTestFiles.Refused(() => LoraFolder.Resolve(folder.Path, "<lora:../a>"), "'../a'");

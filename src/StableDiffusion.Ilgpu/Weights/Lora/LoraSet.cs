@@ -1,7 +1,7 @@
 namespace StableDiffusion.Ilgpu.Weights.Lora;
 
 /// <summary>What became of a LoRA file.</summary>
-/// <param name="Reference">The file and its scale.</param>
+/// <param name="Reference">The file and its scales.</param>
 /// <param name="Tensors">Tensors of the model that it changes.</param>
 /// <param name="Unmatched">Tensors of the file that mean nothing to this model.</param>
 /// <param name="ShortHash">The digits that pictures' metadata name the file by; made when they are asked for.</param>
@@ -77,8 +77,9 @@ internal sealed class LoraSet : IDisposable
                 throw file.Error($"{matched[key]} and {module} both change {target.Tensor.Name}");
             }
 
-            var delta = LoraDelta.Create(file, module, target.Tensor, reference.Scale);
-            if (reference.Scale != 0)
+            var scale = target.Part == ModelPart.TextEncoder ? reference.Scale.TextEncoder : reference.Scale.UNet;
+            var delta = LoraDelta.Create(file, module, target.Tensor, scale);
+            if (scale != 0)
             {
                 if (!deltas.TryGetValue(key, out var list))
                 {
