@@ -96,6 +96,7 @@ public sealed class LoraMergeTests : IDisposable
         { "LoRA 5x7 of rank 3", "lora_down.weight 3 8", ["5 x 8", "5 x 7", LoraCase.Weight, "another model"] },
         { "LoRA 5x7 of rank 3", "lora_up.weight 6 3", ["6 x 7", "5 x 7"] },
         { "LoRA 5x7 of rank 3", "lora_up.weight 15", ["lora_up.weight", "[15]", "not a matrix"] },
+        { "LoRA 5x7 of rank 3", "alpha 0", ["alpha", "[0]", "not one number"] },
         { "LoRA 5x7 of rank 3", "lora_up.weight 5 0", ["lora_up.weight", "[5, 0]", "not a matrix"] },
         { "LoRA 5x7 of rank 3", "alpha 2", ["alpha", "[2]", "not one number"] },
         { "LoRA 5x7 of rank 3", "alpha NaN", ["alpha", "NaN"] },

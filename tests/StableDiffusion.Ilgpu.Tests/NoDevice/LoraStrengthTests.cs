@@ -17,6 +17,41 @@ public sealed class LoraStrengthTests : IDisposable
     public static MatrixTheoryData<string, string> Decomposed =>
         new(LoraCase.All.Select(c => c.Name), ["rows", "columns", "PEFT", "PEFT, convolution"]);
 
+    [Theory]
+    [InlineData("I64", 3)]
+    [InlineData("I32", 3)]
+    [InlineData("I16", -3)]
+    [InlineData("I8", -3)]
+    [InlineData("U8", 200)]
+    public void An_alpha_may_be_an_integer(string type, long alpha)
+    {
+        var lora = LoraCase.All.Single(c => c.Name == "LoRA 5x7 of rank 3");
+        var stored = Base(lora.Shape);
+        var kind = Enum.Parse<TensorType>(type);
+        double[] expected = [.. stored.Zip(lora.Delta(alpha / (3 * lora.Factor)), (a, b) => a + b)];
+        var file = File(lora with { Tensors = [.. lora.Tensors.Where(t => t.Ending != "alpha")] })
+            .Add($"{LoraCase.Module}.alpha", kind, [], BitConverter.GetBytes(alpha)[..SafetensorsHeader.BytesOf(kind)]);
+        foreach (var path in new[] { file.Write(folder["a.safetensors"]), file.WriteTorch(folder["a.ckpt"]) })
+        {
+            var merged = Merge(lora.Shape, stored, new LoraReference(path, new(1)));
+            ReferenceData.Report($"alpha as {type}, relative L2", Error(merged, expected), Limit);
+        }
+    }
+
+    [Theory]
+    [InlineData("I64", 2)]
+    [InlineData("Bool", 1)]
+    public void An_alpha_that_is_not_one_number_is_refused(string type, int count)
+    {
+        var lora = LoraCase.All.Single(c => c.Name == "LoRA 5x7 of rank 3");
+        var kind = Enum.Parse<TensorType>(type);
+        var path = File(lora with { Tensors = [.. lora.Tensors.Where(t => t.Ending != "alpha")] })
+            .Add($"{LoraCase.Module}.alpha", kind, [count], new byte[count * SafetensorsHeader.BytesOf(kind)]).Write(folder["a.safetensors"]);
+        WeightsTestFiles.Refused(
+            () => LoraSet.Open([new LoraReference(path, new(1))], Declared([5, 7])),
+            path, $"{LoraCase.Module}.alpha is {type}", $"[{count}]", "not one number");
+    }
+
     [Fact]
     public void Text_encoder_and_unet_each_have_a_scale()
     {

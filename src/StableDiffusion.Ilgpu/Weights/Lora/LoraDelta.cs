@@ -159,13 +159,14 @@ internal sealed class LoraDelta
 
     private static double ReadAlpha(LoraFile file, TensorInfo tensor)
     {
-        if (tensor.Count != 1)
+        if (tensor.Count != 1 || tensor.Type == TensorType.Bool)
         {
-            throw file.Error($"tensor {tensor.Name} has shape {tensor.ShapeText}, not one number");
+            throw file.Error($"tensor {tensor.Name} is {tensor.Type} of shape {tensor.ShapeText}, not one number");
         }
 
         Span<float> alpha = [0];
-        file.Source.Read(tensor.Name, alpha);
+        file.Source.Locate(tensor.Name)!.Read(alpha);
         return float.IsFinite(alpha[0]) ? alpha[0] : throw file.Error($"tensor {tensor.Name} is {alpha[0]}, not a finite number");
     }
 }
+        // One element always lies where it can be located.
