@@ -90,8 +90,6 @@ public sealed class LoraMergeTests : IDisposable
     /// <summary>Changes to a good file, and what the message must name.</summary>
     public static TheoryData<string, string, string[]> Damage => new()
     {
-        { "LoRA 5x7 of rank 3", "-lora_up.weight", [LoraCase.Module, "no Up"] },
-        { "LoRA 5x7 of rank 3", "-lora_down.weight", [LoraCase.Module, "no Down"] },
         { "LoRA 5x7 of rank 3", "lora_down.weight 2 7", ["lora_down.weight [2, 7]", "ranks: 3 and 2"] },
         { "LoRA 5x7 of rank 3", "lora_down.weight 3 8", ["5 x 8", "5 x 7", LoraCase.Weight, "another model"] },
         { "LoRA 5x7 of rank 3", "lora_up.weight 6 3", ["6 x 7", "5 x 7"] },
@@ -105,9 +103,7 @@ public sealed class LoraMergeTests : IDisposable
         { "LoRA 5x7 of rank 3", "lora_magnitude_vector 7", ["lora_magnitude_vector", "[7]", "each output or input"] },
         { "LoRA 5x7 of rank 3", "hada_w1_a 5 3", [LoraCase.Module, "LoRA, LoHa and LoKr"] },
         { "LoRA of a 3x3 convolution with a core", "lora_mid.weight 3 4 3 3", ["lora_mid.weight [3, 4, 3, 3]", "ranks: 4 and 2"] },
-        { "LoHa 5x8 of rank 3", "-hada_w2_b", ["no HadaW2B"] },
         { "LoHa 5x8 of rank 3", "hada_w2_b 3 9", ["another model"] },
-        { "LoKr with a product", "-lokr_w1", ["no KronW1A"] },
         { "LoKr with a product", "lokr_w1 2 6", ["6 x 24", "6 x 20"] },
     };
 
@@ -117,7 +113,7 @@ public sealed class LoraMergeTests : IDisposable
     {
         var lora = LoraCase.All.Single(c => c.Name == name);
         var words = damage.Split(' ');
-        var kept = lora.Tensors.Where(t => t.Ending != words[0].TrimStart('-'));
+        var kept = lora.Tensors.Where(t => t.Ending != words[0]);
         var file = new TensorFiles();
         foreach (var (ending, values) in kept)
         {
@@ -156,6 +152,52 @@ public sealed class LoraMergeTests : IDisposable
         var report = Assert.Single(set.Reports);
         Assert.Equal(1, report.Tensors);
         Assert.Equal(["lora_unet_x_y.lora_up.weight", "surprise"], report.Unmatched);
+    }
+
+    /// <summary>Kinds and the tensors that are left of a module.</summary>
+    public static TheoryData<string, string[]> Leftovers => new()
+    {
+        { "LoRA 5x7 of rank 3", ["alpha"] },
+        { "LoRA 5x7 of rank 3", ["lora_up.weight", "alpha"] },
+        { "LoRA 5x7 of rank 3", ["lora_down.weight"] },
+        { "LoHa 5x8 of rank 3", ["hada_w1_a", "hada_w1_b", "hada_w2_a", "alpha"] },
+        { "LoHa 5x8 of rank 3", ["hada_w2_a", "hada_w2_b"] },
+        { "LoKr with a product", ["lokr_w2_a", "lokr_w2_b"] },
+        { "LoKr with a product", ["lokr_w1", "lokr_w2_a"] },
+        { "LoKr of two whole matrices, whose alpha says nothing", ["lokr_w1", "alpha"] },
+    };
+
+    [Theory]
+    [MemberData(nameof(Leftovers))]
+    public void What_is_left_of_a_module_is_listed_and_the_rest_counts(string name, string[] endings)
+    {
+        var lora = LoraCase.All.Single(c => c.Name == name);
+        var file = new TensorFiles().Add($"{LoraCase.Module}.dora_scale", [lora.Shape[0]], new float[lora.Shape[0]]);
+        foreach (var (ending, values) in lora.Tensors.Where(t => endings.Contains(t.Ending)))
+        {
+            file.Add($"{LoraCase.Module}.{ending}", values);
+        }
+
+        var path = file.Write(folder["left.safetensors"]);
+        WeightsTestFiles.Refused(
+            () => LoraSet.Open([new LoraReference(path, new(1))], Declared(lora.Shape)),
+            path, "no tensor of this model", $"{LoraCase.Module}.{endings.Min()}");
+
+        const string other = "mid_block.attentions.0.proj_out.weight";
+        file.Add("unet.mid_block.attentions.0.proj_out.lora_up.weight", [2, 1], [1, 1])
+            .Add("unet.mid_block.attentions.0.proj_out.lora_down.weight", [1, 2], [1, 1]);
+        using var set = LoraSet.Open(
+            [new LoraReference(file.Write(folder["rest.safetensors"]), new(1))],
+            [(ModelPart.UNet, [.. Declared(lora.Shape).Single().Tensors, new TensorInfo(other, TensorType.F16, [2, 2])])]);
+        var report = Assert.Single(set.Reports);
+        Assert.Equal(1, report.Tensors);
+        Assert.Equal([.. endings.Append("dora_scale").Select(e => $"{LoraCase.Module}.{e}").Order(StringComparer.Ordinal)], report.Unmatched);
+        var stored = new TensorFiles().Add(LoraCase.Weight, lora.Shape, Base(lora.Shape)).Add(other, [2, 2], [1, 2, 3, 4]);
+        using var merged = set.Apply(ModelPart.UNet, SafetensorsFile.Open(stored.Write(folder["base.safetensors"])));
+        Span<float> read = [0, 0, 0, 0];
+        merged.Read(other, read);
+        Assert.Equal([2, 3, 4, 5], read.ToArray());
+        Assert.NotNull(merged.Locate(LoraCase.Weight));
     }
 
     [Fact]

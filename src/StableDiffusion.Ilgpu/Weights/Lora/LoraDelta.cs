@@ -35,35 +35,28 @@ internal sealed class LoraDelta
     /// <param name="module">The module's name in the file.</param>
     /// <param name="target">The tensor that it changes.</param>
     /// <param name="scale">How strongly it counts, beside the file's own alpha.</param>
-    /// <exception cref="StableDiffusionException">Tensors are missing, or their shapes fit neither each other nor the target.</exception>
-    public static LoraDelta Create(LoraFile file, string module, TensorInfo target, double scale)
+    /// <returns>Null where a factor is missing: trainers that drop ranks or modules leave the other one, or an alpha, behind.</returns>
+    /// <exception cref="StableDiffusionException">Tensors are of several kinds, or their shapes fit neither each other nor the target.</exception>
+    public static LoraDelta? Create(LoraFile file, string module, TensorInfo target, double scale)
     {
         var roles = file.Modules[module];
         var isHadamard = roles.Keys.Any(r => r is >= LoraRole.HadaW1A and <= LoraRole.HadaT2);
         var isKronecker = roles.Keys.Any(r => r is >= LoraRole.KronW1 and <= LoraRole.KronT2);
         var isLowRank = roles.Keys.Any(r => r is >= LoraRole.Down and <= LoraRole.Mid);
-        if ((isLowRank ? 1 : 0) + (isHadamard ? 1 : 0) + (isKronecker ? 1 : 0) != 1)
+        if ((isLowRank ? 1 : 0) + (isHadamard ? 1 : 0) + (isKronecker ? 1 : 0) > 1)
         {
             throw file.Error($"{module} has the tensors {string.Join(", ", roles.Keys)}; valid: those of one of LoRA, LoHa and LoKr");
         }
 
-        LoraFactor first;
-        LoraFactor? second = null;
-        if (isLowRank)
+        var (first, second) = isHadamard
+            ? (Tucker(LoraRole.HadaW1A, LoraRole.HadaW1B, LoraRole.HadaT1), Tucker(LoraRole.HadaW2A, LoraRole.HadaW2B, LoraRole.HadaT2))
+            : isKronecker
+            ? (Whole(LoraRole.KronW1) ?? Product(LoraRole.KronW1A, LoraRole.KronW1B, null, leftIsTransposed: false),
+                Whole(LoraRole.KronW2) ?? Tucker(LoraRole.KronW2A, LoraRole.KronW2B, LoraRole.KronT2))
+            : (Product(LoraRole.Up, LoraRole.Down, Find(LoraRole.Mid), leftIsTransposed: false), null);
+        if (first is null || (second is null && !isLowRank))
         {
-            first = LoraFactor.Product(file, Get(LoraRole.Up), Get(LoraRole.Down), Find(LoraRole.Mid), leftIsTransposed: false);
-        }
-        else if (isHadamard)
-        {
-            first = Tucker(LoraRole.HadaW1A, LoraRole.HadaW1B, LoraRole.HadaT1);
-            second = Tucker(LoraRole.HadaW2A, LoraRole.HadaW2B, LoraRole.HadaT2);
-        }
-        else
-        {
-            first = Find(LoraRole.KronW1) is { } w1 ? LoraFactor.Whole(file, w1)
-                : LoraFactor.Product(file, Get(LoraRole.KronW1A), Get(LoraRole.KronW1B), null, leftIsTransposed: false);
-            second = Find(LoraRole.KronW2) is { } w2 ? LoraFactor.Whole(file, w2)
-                : Tucker(LoraRole.KronW2A, LoraRole.KronW2B, LoraRole.KronT2);
+            return null;
         }
 
         // LyCORIS: a Kronecker product of two whole matrices has no rank, and its alpha says nothing.
@@ -84,11 +77,13 @@ internal sealed class LoraDelta
 
         TensorInfo? Find(LoraRole role) => roles.GetValueOrDefault(role);
 
-        TensorInfo Get(LoraRole role) =>
-            Find(role) ?? throw file.Error($"{module} has the tensors {string.Join(", ", roles.Keys)}, but no {role}");
+        LoraFactor? Whole(LoraRole role) => Find(role) is { } tensor ? LoraFactor.Whole(file, tensor) : null;
 
-        LoraFactor Tucker(LoraRole a, LoraRole b, LoraRole t) =>
-            LoraFactor.Product(file, Get(a), Get(b), Find(t), leftIsTransposed: Find(t) is not null);
+        LoraFactor? Product(LoraRole left, LoraRole right, TensorInfo? core, bool leftIsTransposed) =>
+            Find(left) is { } a && Find(right) is { } b ? LoraFactor.Product(file, a, b, core, leftIsTransposed) : null;
+
+        LoraFactor? Tucker(LoraRole left, LoraRole right, LoraRole core) =>
+            Product(left, right, Find(core), leftIsTransposed: Find(core) is not null);
 
         double Factor(long rankOfProduct) =>
             Find(LoraRole.Alpha) is { } tensor ? ReadAlpha(file, tensor) / rankOfProduct : file.FactorOf(module, rankOfProduct);
