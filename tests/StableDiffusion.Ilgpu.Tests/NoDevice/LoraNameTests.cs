@@ -11,14 +11,16 @@ public sealed class LoraNameTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
 
-    /// <summary>Written in the files' own terms: prefix, how the path is written, endings of the up and down factor.</summary>
-    private static readonly Dictionary<string, (string Prefix, string Up, string Down)> Forms = new()
+    /// <summary>Written in the files' own terms: what stands before a module of UNet and text encoder, endings of the up and down factor.</summary>
+    private static readonly Dictionary<string, (string UNet, string Text, string Up, string Down)> Forms = new()
     {
-        ["kohya"] = ("lora_", ".lora_up.weight", ".lora_down.weight"),
-        ["PEFT"] = ("", ".lora_B.weight", ".lora_A.weight"),
-        ["PEFT, default"] = ("", ".lora_B.default.weight", ".lora_A.default.weight"),
-        ["diffusers"] = ("", ".lora.up.weight", ".lora.down.weight"),
-        ["linear layers"] = ("", ".lora_linear_layer.up.weight", ".lora_linear_layer.down.weight"),
+        ["kohya"] = ("lora_unet_", "lora_te_", ".lora_up.weight", ".lora_down.weight"),
+        ["kohya, of several text encoders"] = ("lora_unet_", "lora_te1_", ".lora_up.weight", ".lora_down.weight"),
+        ["LyCORIS' wrapper"] = ("lycoris_", "lycoris_", ".lora_up.weight", ".lora_down.weight"),
+        ["PEFT"] = ("unet.", "text_encoder.", ".lora_B.weight", ".lora_A.weight"),
+        ["PEFT, default"] = ("unet.", "text_encoder.", ".lora_B.default.weight", ".lora_A.default.weight"),
+        ["diffusers"] = ("unet.", "text_encoder.", ".lora.up.weight", ".lora.down.weight"),
+        ["linear layers"] = ("unet.", "text_encoder.", ".lora_linear_layer.up.weight", ".lora_linear_layer.down.weight"),
     };
 
     public static MatrixTheoryData<string, string> FormsOfModels => new(TinyModels.Names, Forms.Keys);
@@ -29,12 +31,12 @@ public sealed class LoraNameTests : IDisposable
     [MemberData(nameof(FormsOfModels))]
     public void Every_weight_of_a_model_has_a_name_in_every_form(string name, string form)
     {
-        var (prefix, up, down) = Forms[form];
+        var (unet, text, up, down) = Forms[form];
         using var model = TinyModels.Load(name);
-        foreach (var (part, kohya, path, tensors) in new[]
+        foreach (var (part, prefix, tensors) in new[]
         {
-            (ModelPart.UNet, "unet_", "unet.", model.RecordUNet(1, 8, 8).Weights),
-            (ModelPart.TextEncoder, "te_", "text_encoder.", model.RecordText(1).Weights),
+            (ModelPart.UNet, unet, model.RecordUNet(1, 8, 8).Weights),
+            (ModelPart.TextEncoder, text, model.RecordText(1).Weights),
         })
         {
             // Each weight gets a change of its own, so that a mix-up would show.
@@ -43,7 +45,7 @@ public sealed class LoraNameTests : IDisposable
             for (var i = 0; i < targets.Length; i++)
             {
                 var module = targets[i].Name[..^".weight".Length];
-                module = form == "kohya" ? prefix + kohya + module.Replace('.', '_') : path + module;
+                module = prefix + (prefix[^1] == '_' ? module.Replace('.', '_') : module);
                 AddConstant(file, module + up, module + down, targets[i].Shape, i + 1);
             }
 
@@ -107,19 +109,23 @@ public sealed class LoraNameTests : IDisposable
         const string original = "model.diffusion_model.", weight = ".weight";
         using var model = TinyModels.Load(name);
         var shapes = model.RecordUNet(1, 8, 8).Weights.ToDictionary(w => w.Name, w => w.Shape);
-        var (file, names) = (new TensorFiles(), new List<string>());
+        var (file, generic, names) = (new TensorFiles(), new TensorFiles(), new List<string>());
         foreach (var pair in JsonSerializer.Deserialize<Dictionary<string, JsonElement>>(File.ReadAllBytes(map))!)
         {
             if (pair.Key.StartsWith(original, StringComparison.Ordinal) && pair.Key.EndsWith(weight, StringComparison.Ordinal)
                 && pair.Value.GetString()!["unet/".Length..] is var target && shapes[target].Length > 1)
             {
                 names.Add(target);
-                var module = "lora_unet_" + pair.Key[original.Length..^weight.Length].Replace('.', '_');
-                AddConstant(file, $"{module}.lora_up.weight", $"{module}.lora_down.weight", shapes[target], names.Count);
+                var module = pair.Key[original.Length..^weight.Length];
+                var kohya = $"lora_unet_{module.Replace('.', '_')}";
+                AddConstant(file, $"{kohya}.lora_up.weight", $"{kohya}.lora_down.weight", shapes[target], names.Count);
+                AddConstant(
+                    generic, $"diffusion_model.{module}.lora_up.weight", $"diffusion_model.{module}.lora_down.weight", shapes[target], names.Count);
             }
         }
 
         AssertChanges(file, name, ModelPart.UNet, [.. names]);
+        AssertChanges(generic, name, ModelPart.UNet, [.. names]);
     }
 
     [Theory]
@@ -145,21 +151,15 @@ public sealed class LoraNameTests : IDisposable
     [InlineData("")]
     [InlineData("a:NaN")]
     [InlineData("a:1e999")]
+    [InlineData("a:NaN:1")]
+    [InlineData(":1:1")]
     public void Options_that_name_no_file_or_scale_are_refused(string text) =>
         WeightsTestFiles.Refused(() => LoraReference.Parse(text), $"'{text}'");
 
     [Theory]
     [InlineData("a cat", "a cat")]
     [InlineData("<lora:x:0.5>a cat", "a cat", "x at 0.5")]
-    [InlineData("a:NaN:1")]
-    [InlineData(":1:1")]
     [InlineData("a <lora:x> cat<lora:y z.1:-2>", "a  cat", "x at 1", "y z.1 at -2")]
-    [InlineData("a < b > <LORA:x:1> <lorax:1>", "a < b > <LORA:x:1> <lorax:1>")]
-    public void Prompts_name_loras(string prompt, string text, params string[] loras)
-    {
-        var parsed = PromptLoras.Parse(prompt);
-        Assert.Equal(text, parsed.Text);
-        Assert.Equal(loras, parsed.Loras.Select(l => $"{l.Name} at {l.Scale}"));
     [InlineData("<lora:x:0.5:0.8>a <lyco:y:2>cat", "a cat", "x at 0.5 (text encoder) and 0.8 (UNet)", "y at 2")]
     [InlineData("<lyco:y><lora:x:0:1>", "", "y at 1", "x at 0 (text encoder) and 1 (UNet)")]
     [InlineData("<lora:x:te=0.5>", "", "x at 0.5")]
@@ -167,6 +167,12 @@ public sealed class LoraNameTests : IDisposable
     [InlineData("<lora:x:unet=0.5:te=-2>", "", "x at -2 (text encoder) and 0.5 (UNet)")]
     [InlineData("<lora:x:0.7:unet=0.5>", "", "x at 0.7 (text encoder) and 0.5 (UNet)")]
     [InlineData("<lora:x:0.7:0.6:te=0.5>", "", "x at 0.5 (text encoder) and 0.6 (UNet)")]
+    [InlineData("a < b > <LORA:x:1> <lorax:1>", "a < b > <LORA:x:1> <lorax:1>")]
+    public void Prompts_name_loras(string prompt, string text, params string[] loras)
+    {
+        var parsed = PromptLoras.Parse(prompt);
+        Assert.Equal(text, parsed.Text);
+        Assert.Equal(loras, parsed.Loras.Select(l => $"{l.Name} at {l.Scale}"));
     }
 
     [Theory]
@@ -200,29 +206,6 @@ public sealed class LoraNameTests : IDisposable
         WeightsTestFiles.Refused(() => LoraFolder.Resolve("/no/such/folder", "<lora:c>"), "/no/such/folder");
     }
 
-    public void Dispose() => folder.Dispose();
-
-    /// <summary>A change that is <paramref name="value"/> everywhere.</summary>
-    private static void AddConstant(TensorFiles file, string up, string down, long[] shape, float value) => file
-        .Add(up, [shape[0], 1], [.. Enumerable.Repeat(1f, (int)shape[0])])
-        .Add(down, [1, .. shape[1..]], [.. Enumerable.Repeat(value, (int)shape[1..].Aggregate(1L, (a, b) => a * b))]);
-
-    private void AssertChanges(TensorFiles file, string name, ModelPart part, string[] targets)
-    {
-        Assert.NotEmpty(targets);
-        var path = file.Write(folder["lora.safetensors"]);
-        using var model = TinyModels.Load(name);
-        using var changed = LoadedModel.Open(new ModelOptions { Model = ReferenceData.PathOf(name), Loras = [path] });
-        var report = Assert.Single(changed.Loras);
-        Assert.Empty(report.Unmatched);
-        Assert.Equal(targets.Length, report.Tensors);
-        using var before = model.OpenWeights(part);
-        using var after = changed.OpenWeights(part);
-        for (var i = 0; i < targets.Length; i++)
-        {
-            var (old, merged) = (new float[before.Tensors[targets[i]].Count], new float[before.Tensors[targets[i]].Count]);
-            before.Read(targets[i], old);
-            after.Read(targets[i], merged);
     [Fact]
     public void Folders_in_a_folder_are_looked_through_once()
     {
@@ -248,6 +231,29 @@ public sealed class LoraNameTests : IDisposable
         WeightsTestFiles.Refused(() => Found("d"), "'d'", "a, b, c, twice");
     }
 
+    public void Dispose() => folder.Dispose();
+
+    /// <summary>A change that is <paramref name="value"/> everywhere.</summary>
+    private static void AddConstant(TensorFiles file, string up, string down, long[] shape, float value) => file
+        .Add(up, [shape[0], 1], [.. Enumerable.Repeat(1f, (int)shape[0])])
+        .Add(down, [1, .. shape[1..]], [.. Enumerable.Repeat(value, (int)shape[1..].Aggregate(1L, (a, b) => a * b))]);
+
+    private void AssertChanges(TensorFiles file, string name, ModelPart part, string[] targets)
+    {
+        Assert.NotEmpty(targets);
+        var path = file.Write(folder["lora.safetensors"]);
+        using var model = TinyModels.Load(name);
+        using var changed = LoadedModel.Open(new ModelOptions { Model = ReferenceData.PathOf(name), Loras = [path] });
+        var report = Assert.Single(changed.Loras);
+        Assert.Empty(report.Unmatched);
+        Assert.Equal(targets.Length, report.Tensors);
+        using var before = model.OpenWeights(part);
+        using var after = changed.OpenWeights(part);
+        for (var i = 0; i < targets.Length; i++)
+        {
+            var (old, merged) = (new float[before.Tensors[targets[i]].Count], new float[before.Tensors[targets[i]].Count]);
+            before.Read(targets[i], old);
+            after.Read(targets[i], merged);
             Assert.Equal(old.Select(v => v + (i + 1f)), merged);
         }
     }
