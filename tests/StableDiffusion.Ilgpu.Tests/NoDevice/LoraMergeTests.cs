@@ -94,9 +94,9 @@ public sealed class LoraMergeTests : IDisposable
         { "LoRA 5x7 of rank 3", "lora_down.weight 3 8", ["5 x 8", "5 x 7", LoraCase.Weight, "another model"] },
         { "LoRA 5x7 of rank 3", "lora_up.weight 6 3", ["6 x 7", "5 x 7"] },
         { "LoRA 5x7 of rank 3", "lora_up.weight 15", ["lora_up.weight", "[15]", "not a matrix"] },
-        { "LoRA 5x7 of rank 3", "alpha 0", ["alpha", "[0]", "not one number"] },
         { "LoRA 5x7 of rank 3", "lora_up.weight 5 0", ["lora_up.weight", "[5, 0]", "not a matrix"] },
         { "LoRA 5x7 of rank 3", "alpha 2", ["alpha", "[2]", "not one number"] },
+        { "LoRA 5x7 of rank 3", "alpha 0", ["alpha", "[0]", "not one number"] },
         { "LoRA 5x7 of rank 3", "alpha NaN", ["alpha", "NaN"] },
         { "LoRA 5x7 of rank 3", "dora_scale 7", ["dora_scale", "[7]", "each output or input"] },
         { "LoRA 5x7 of rank 3", "dora_scale 1 5", ["dora_scale", "[1, 5]", "each output or input"] },
@@ -198,6 +198,38 @@ public sealed class LoraMergeTests : IDisposable
         merged.Read(other, read);
         Assert.Equal([2, 3, 4, 5], read.ToArray());
         Assert.NotNull(merged.Locate(LoraCase.Weight));
+    }
+
+    [Fact]
+    public void The_latents_channels_of_an_inpainting_model_change_alone()
+    {
+        const int channels = 9, latent = 4, taps = 9;
+        var all = LoraCase.All.Where(c => c.Shape is [_, latent, 3, 3]).ToArray();
+        Assert.True(all.Length > 3);
+        foreach (var lora in all)
+        {
+            long[] shape = [lora.Shape[0], channels, 3, 3];
+            var stored = Base(shape);
+            var change = lora.Delta(0.5);
+            double[] expected = [.. stored.Select((v, i) => v + (i / taps % channels is var c && c < latent
+                ? change[(((i / taps / channels * latent) + c) * taps) + (i % taps)] : 0))];
+            var merged = Merge(shape, stored, new LoraReference(lora.Write(folder["a.safetensors"]), new(0.5))).Float;
+            ReferenceData.Report($"{lora}, nine channels, relative L2", Error(merged, expected), Limit);
+            Assert.All(stored.Index().Where(s => s.Index / taps % channels >= latent), s => Assert.Equal(s.Item, merged[s.Index]));
+        }
+
+        var decomposed = new TensorFiles().Add($"{LoraCase.Module}.lora_up.weight", [6, 1], new float[6])
+            .Add($"{LoraCase.Module}.lora_down.weight", [1, latent, 3, 3], new float[latent * taps])
+            .Add($"{LoraCase.Module}.dora_scale", [6, 1, 1, 1], new float[6]);
+        foreach (var (path, shape) in new[]
+        {
+            (decomposed.Write(folder["d.safetensors"]), new long[] { 6, channels, 3, 3 }),
+            (all[0].Write(folder["a.safetensors"]), [6, channels + 1, 3, 3]),
+            (all[0].Write(folder["a.safetensors"]), [6, channels, 1, 1]),
+        })
+        {
+            WeightsTestFiles.Refused(() => LoraSet.Open([new LoraReference(path, new(1))], Declared(shape)), path, "6 x 36", "another model");
+        }
     }
 
     [Fact]

@@ -9,6 +9,8 @@ namespace StableDiffusion.Ilgpu.Weights.Lora;
 /// </summary>
 internal sealed class LoraDelta
 {
+    private const long LatentChannels = 4, InpaintingChannels = 9;
+
     private readonly LoraFactor first;
     private readonly LoraFactor? second;
     private readonly bool isKronecker;
@@ -16,9 +18,14 @@ internal sealed class LoraDelta
     private readonly DoraMagnitude? magnitude;
     private readonly float scale;
 
-    private LoraDelta(LoraFactor first, LoraFactor? second, bool isKronecker, double factor, double scale, DoraMagnitude? magnitude)
+    /// <summary>Elements of a row of the weight.</summary>
+    private readonly long pitch;
+
+    private LoraDelta(
+        LoraFactor first, LoraFactor? second, bool isKronecker, double factor, double scale, DoraMagnitude? magnitude, TensorInfo target)
     {
         (this.first, this.second, this.isKronecker, this.magnitude) = (first, second, isKronecker, magnitude);
+        pitch = target.Count / target.Shape[0];
 
         // A decomposed change is scaled when it is whole.
         (this.factor, this.scale) = magnitude is null ? ((float)(scale * factor), 1) : ((float)factor, (float)scale);
@@ -64,9 +71,10 @@ internal sealed class LoraDelta
         var magnitude = Find(LoraRole.DoraScale) ?? Find(LoraRole.DoraMagnitude);
         var delta = new LoraDelta(
             first, second, isKronecker, rank is null ? 1 : Factor(rank.Value), scale,
-            magnitude is null ? null : DoraMagnitude.Create(file, magnitude, roles.ContainsKey(LoraRole.DoraMagnitude), target));
-        var (rows, columns) = (target.Shape[0], target.Count / target.Shape[0]);
-        if (delta.Rows != rows || delta.Columns != columns || (isHadamard && (second!.Rows, second.Columns) != (first.Rows, first.Columns)))
+            magnitude is null ? null : DoraMagnitude.Create(file, magnitude, roles.ContainsKey(LoraRole.DoraMagnitude), target), target);
+        var (rows, columns) = (target.Shape[0], delta.pitch);
+        var fits = delta.Columns == columns || (delta.Columns == ColumnsOfLatent(target) && magnitude is null);
+        if (delta.Rows != rows || !fits || (isHadamard && (second!.Rows, second.Columns) != (first.Rows, first.Columns)))
         {
             throw file.Error(
                 $"{module} changes a weight of {delta.Rows} x {delta.Columns}, but {target.Name} {target.ShapeText} has {rows} x {columns}"
@@ -126,7 +134,7 @@ internal sealed class LoraDelta
                 TensorPrimitives.Multiply(row, other, row);
             }
 
-            var target = weight.Slice(r * a.Columns, a.Columns);
+            var target = weight.Slice(r * (int)pitch, a.Columns);
             TensorPrimitives.MultiplyAdd(row, factor, target, target);
         }
     }
@@ -142,7 +150,7 @@ internal sealed class LoraDelta
             for (var p = 0; p < second.Rows; p++)
             {
                 b.Row(p, rowB);
-                var target = weight.Slice(((i * (int)second.Rows) + p) * a.Columns * b.Columns, a.Columns * b.Columns);
+                var target = weight.Slice(((i * (int)second.Rows) + p) * (int)pitch, a.Columns * b.Columns);
                 for (var j = 0; j < a.Columns; j++)
                 {
                     var part = target.Slice(j * b.Columns, b.Columns);
@@ -152,6 +160,14 @@ internal sealed class LoraDelta
         }
     }
 
+    /// <summary>
+    /// Columns of what was trained on the latent's channels for a convolution that also takes a mask and a masked picture, of inpainting
+    /// models: the latent's come first, and as in AUTOMATIC1111's web UI the others stay. Null for any other weight.
+    /// </summary>
+    private static long? ColumnsOfLatent(TensorInfo target) =>
+        target.Shape is [_, InpaintingChannels, var height, var width] ? LatentChannels * height * width : null;
+
+    /// <summary>Kohya's trainer stores an alpha as the number that it was given, which may be an integer.</summary>
     private static double ReadAlpha(LoraFile file, TensorInfo tensor)
     {
         if (tensor.Count != 1 || tensor.Type == TensorType.Bool)
@@ -159,9 +175,9 @@ internal sealed class LoraDelta
             throw file.Error($"tensor {tensor.Name} is {tensor.Type} of shape {tensor.ShapeText}, not one number");
         }
 
+        // One element always lies where it can be located.
         Span<float> alpha = [0];
         file.Source.Locate(tensor.Name)!.Read(alpha);
         return float.IsFinite(alpha[0]) ? alpha[0] : throw file.Error($"tensor {tensor.Name} is {alpha[0]}, not a finite number");
     }
 }
-        // One element always lies where it can be located.
