@@ -8,11 +8,14 @@ namespace StableDiffusion.Ilgpu.Cli;
 internal sealed class ModelAdditionSet
 {
     private readonly Option<string[]> loras =
-        Files("--lora", "file[:scale]", "LoRA to merge into the model, at a scale of 1 unless given; may be repeated, changes add up");
+        Files(
+            "--lora", "file[:scale]",
+            "LoRA to merge into the model, at a scale of 1 unless given (file:scale:scale for text encoder and UNet); "
+            + "may be repeated, changes add up");
 
     private readonly Option<string?> loraFolder = new("--lora-dir")
     {
-        Description = "Folder of the LoRAs that prompts name as <lora:NAME:SCALE>",
+        Description = "Folder, looked through with all in it, of the LoRAs that prompts name as <lora:NAME:SCALE>",
         HelpName = "folder",
     };
 

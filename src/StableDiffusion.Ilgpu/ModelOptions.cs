@@ -26,7 +26,9 @@ public sealed record ModelOptions
     /// <summary>What the UNet predicts, where the model does not say it or says it wrongly.</summary>
     public PredictionType? Prediction { get; init; }
 
-    /// <summary>LoRA files, each as <c>FILE</c> or <c>FILE:scale</c>; their changes add up.</summary>
+    /// <summary>
+    /// LoRA files, each as <c>FILE</c>, <c>FILE:scale</c>, or <c>FILE:scale:scale</c> for text encoder and UNet; their changes add up.
+    /// </summary>
     public IReadOnlyList<string> Loras { get; init; } = [];
 
     /// <summary>Textual inversion files. Prompts use them by the file's name without extension, or by their own token.</summary>

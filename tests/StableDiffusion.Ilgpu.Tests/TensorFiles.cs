@@ -7,7 +7,7 @@ namespace StableDiffusion.Ilgpu.Tests;
 /// <summary>Tensors that a test makes up, by name, and files of them.</summary>
 internal sealed class TensorFiles
 {
-    private readonly List<(TensorInfo Info, float[] Values)> tensors = [];
+    private readonly List<(TensorInfo Info, byte[] Bytes)> tensors = [];
 
     public TensorFiles Add(string name, Array values)
     {
@@ -15,21 +15,23 @@ internal sealed class TensorFiles
         return Add(name, shape, [.. values.Cast<double>().Select(v => (float)v)]);
     }
 
-    public TensorFiles Add(string name, long[] shape, float[] values)
+    public TensorFiles Add(string name, long[] shape, float[] values) =>
+        Add(name, TensorType.F32, shape, MemoryMarshal.AsBytes<float>(values).ToArray());
+
+    public TensorFiles Add(string name, TensorType type, long[] shape, byte[] bytes)
     {
-        tensors.Add((new TensorInfo(name, TensorType.F32, shape), values));
+        tensors.Add((new TensorInfo(name, type, shape), bytes));
         return this;
     }
 
     /// <summary>One number.</summary>
     public TensorFiles Add(string name, double value) => Add(name, [], [(float)value]);
 
-    /// <summary>Writes a safetensors file in fp32.</summary>
+    /// <summary>Writes a safetensors file.</summary>
     public string Write(string path, IReadOnlyDictionary<string, string>? metadata = null)
     {
-        var values = tensors.ToDictionary(t => t.Info.Name, t => t.Values);
-        SafetensorsWriter.Write(
-            path, [.. tensors.Select(t => t.Info)], (t, bytes) => MemoryMarshal.AsBytes(values[t.Name].AsSpan()).CopyTo(bytes), metadata);
+        var stored = tensors.ToDictionary(t => t.Info.Name, t => t.Bytes);
+        SafetensorsWriter.Write(path, [.. tensors.Select(t => t.Info)], (t, bytes) => stored[t.Name].CopyTo(bytes), metadata);
         return path;
     }
 
@@ -37,9 +39,9 @@ internal sealed class TensorFiles
     public string WriteTorch(string path)
     {
         var written = new Dictionary<string, object?>();
-        foreach (var (info, values) in tensors)
+        foreach (var (info, bytes) in tensors)
         {
-            written.Add(info.Name, SampleTensor.Floats($"{written.Count}", values, info.Shape));
+            written.Add(info.Name, SampleTensor.Plain($"{written.Count}", info.Type, bytes, info.Shape));
         }
 
         File.WriteAllBytes(path, TorchFileWriter.Write(written));

@@ -3,16 +3,16 @@ using StableDiffusion.Ilgpu.Weights.Lora;
 
 namespace StableDiffusion.Ilgpu;
 
-/// <summary>A folder of LoRA files that prompts name.</summary>
+/// <summary>A folder, with the folders in it, of LoRA files that prompts name.</summary>
 internal static class LoraFolder
 {
     /// <summary>Read in this order where a folder has two files of one name.</summary>
-    private static readonly string[] Extensions = [".safetensors", ".pt"];
+    private static readonly string[] Extensions = [".safetensors", ".pt", ".ckpt"];
 
     /// <summary>The files of the LoRAs that some prompts name, in their order.</summary>
     /// <param name="folder">Where they lie; null where there is no such folder.</param>
     /// <param name="prompts">Prompts and negative prompts.</param>
-    /// <exception cref="StableDiffusionException">There is no folder, or no such LoRA in it.</exception>
+    /// <exception cref="StableDiffusionException">There is no folder, no such LoRA in it, or one in two places.</exception>
     public static IReadOnlyList<LoraReference> Resolve(string? folder, params IEnumerable<string> prompts)
     {
         var named = prompts.SelectMany(p => PromptLoras.Parse(p).Loras).Distinct().ToArray();
@@ -28,25 +28,70 @@ internal static class LoraFolder
         }
 
         var files = List(folder);
-        return [.. named.Select(n => new LoraReference(
-            files.GetValueOrDefault(n.Name) ?? throw new StableDiffusionException(
-                $"the prompt names the LoRA '{n.Name}', which {folder} does not hold; there: "
-                + (files.Count > 0 ? string.Join(", ", files.Keys.Order(StringComparer.Ordinal)) : "none")),
-            n.Scale))];
+        return [.. named.Select(n => new LoraReference(Find(n.Name), n.Scale))];
+
+        string Find(string name) => files[name].ToArray() switch
+        {
+            [var only] => only,
+            [] => throw new StableDiffusionException(
+                $"the prompt names the LoRA '{name}', which {folder} does not hold; there: "
+                + (files.Count > 0 ? string.Join(", ", files.Select(f => f.Key).Order(StringComparer.Ordinal)) : "none")),
+            var several => throw new StableDiffusionException(
+                $"the prompt names the LoRA '{name}', of which there are several: "
+                + string.Join(", ", several.Order(StringComparer.Ordinal))),
+        };
     }
 
-    private static Dictionary<string, string> List(string folder)
+    /// <summary>Files by what prompts call them, one of each folder.</summary>
+    private static ILookup<string, string> List(string folder)
     {
         try
         {
-            return Directory.EnumerateFiles(folder)
-                .Where(f => Extensions.Contains(Path.GetExtension(f), StringComparer.OrdinalIgnoreCase))
-                .OrderBy(f => Array.FindIndex(Extensions, e => string.Equals(e, Path.GetExtension(f), StringComparison.OrdinalIgnoreCase)))
-                .DistinctBy(f => Path.GetFileNameWithoutExtension(f)).ToDictionary(f => Path.GetFileNameWithoutExtension(f));
+            return FilesUnder(folder).Where(f => Rank(f) >= 0).OrderBy(Rank)
+                .DistinctBy(f => (Path.GetDirectoryName(f), Path.GetFileNameWithoutExtension(f)))
+                .ToLookup(f => Path.GetFileNameWithoutExtension(f));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new StableDiffusionException($"{folder}: cannot be read: {e.Message}", e);
         }
+    }
+
+    private static int Rank(string file) =>
+        Array.FindIndex(Extensions, e => string.Equals(e, Path.GetExtension(file), StringComparison.OrdinalIgnoreCase));
+
+    /// <summary>Each folder's files once, whatever symbolic links lead to it.</summary>
+    private static IEnumerable<string> FilesUnder(string folder)
+    {
+        var (waiting, seen) = (new Stack<string>([folder]), new HashSet<string>());
+        while (waiting.TryPop(out var next))
+        {
+            if (!seen.Add(WithoutLinks(next)))
+            {
+                continue;
+            }
+
+            foreach (var file in Directory.EnumerateFiles(next))
+            {
+                yield return file;
+            }
+
+            foreach (var inner in Directory.EnumerateDirectories(next))
+            {
+                waiting.Push(inner);
+            }
+        }
+    }
+
+    private static string WithoutLinks(string folder)
+    {
+        var path = Path.GetFullPath(folder);
+        if (Path.GetDirectoryName(path) is not { } parent)
+        {
+            return path;
+        }
+
+        path = Path.Combine(WithoutLinks(parent), Path.GetFileName(path));
+        return Directory.ResolveLinkTarget(path, returnFinalTarget: false) is { } target ? WithoutLinks(target.FullName) : path;
     }
 }

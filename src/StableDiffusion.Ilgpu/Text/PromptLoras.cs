@@ -4,19 +4,22 @@ using System.Text;
 namespace StableDiffusion.Ilgpu.Text;
 
 /// <summary>
-/// The LoRAs that a prompt names, as AUTOMATIC1111's web UI writes them: <c>&lt;lora:NAME:SCALE&gt;</c> or <c>&lt;lora:NAME&gt;</c>.
+/// The LoRAs that a prompt names, as AUTOMATIC1111's web UI writes them: <c>&lt;lora:NAME&gt;</c>, with a scale for both parts of the model
+/// (<c>:0.8</c>) or the text encoder's and the UNet's (<c>:0.5:0.8</c>, <c>:te=0.5:unet=0.8</c>). <c>lyco</c> means the same as <c>lora</c>.
 /// </summary>
 /// <param name="Text">The prompt without them.</param>
 /// <param name="Loras">Their names and scales, in order.</param>
-internal sealed record PromptLoras(string Text, IReadOnlyList<(string Name, double Scale)> Loras)
+internal sealed record PromptLoras(string Text, IReadOnlyList<(string Name, LoraScale Scale)> Loras)
 {
-    private const string Start = "<lora:";
+    private const string TextEncoderKey = "te", UNetKey = "unet";
+
+    private static readonly string[] Starts = ["<lora:", "<lyco:"];
 
     /// <exception cref="StableDiffusionException">A tag cannot be read.</exception>
     public static PromptLoras Parse(string prompt)
     {
         var text = new StringBuilder();
-        var loras = new List<(string, double)>();
+        var loras = new List<(string, LoraScale)>();
         var position = 0;
         for (var start = Find(prompt, 0); start >= 0; start = Find(prompt, position))
         {
@@ -30,16 +33,44 @@ internal sealed record PromptLoras(string Text, IReadOnlyList<(string Name, doub
         return new PromptLoras(text.Append(prompt, position, prompt.Length - position).ToString(), loras);
     }
 
-    private static int Find(string prompt, int position) => prompt.IndexOf(Start, position, StringComparison.Ordinal);
+    private static int Find(string prompt, int position) =>
+        Starts.Select(s => prompt.IndexOf(s, position, StringComparison.Ordinal)).Where(i => i >= 0).DefaultIfEmpty(-1).Min();
 
-    private static (string Name, double Scale) Read(string tag) => tag[Start.Length..^1].Split(':') switch
+    /// <summary>As in the web UI, named scales count before those by place, and what is not said of the UNet is the text encoder's.</summary>
+    private static (string Name, LoraScale Scale) Read(string tag)
     {
-        [{ Length: > 0 } name] => (name, 1),
-        [{ Length: > 0 } name, var scale] when double.TryParse(scale, NumberStyles.Float, CultureInfo.InvariantCulture, out var number)
-            && double.IsFinite(number) => (name, number),
-        _ => throw Error(tag),
-    };
+        var parts = tag[Starts[0].Length..^1].Split(':');
+        var (placed, named) = (new List<double>(), new Dictionary<string, double>());
+        foreach (var part in parts[1..])
+        {
+            var (key, value) = part.Split('=', 2) is [var k, var v] ? (k, v) : (null, part);
+            if (key is not (null or TextEncoderKey or UNetKey))
+            {
+                throw Error(tag, $": '{key}' is not known");
+            }
 
-    private static StableDiffusionException Error(string tag) =>
-        new($"the prompt's '{tag}' cannot be read; valid: <lora:NAME:SCALE>, <lora:NAME>");
+            var number = double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out var scale) && double.IsFinite(scale)
+                ? scale : throw Error(tag);
+            if (key is null)
+            {
+                placed.Add(number);
+            }
+            else if (!named.TryAdd(key, number))
+            {
+                throw Error(tag, $": '{key}' is there twice");
+            }
+        }
+
+        if (parts[0].Length == 0 || placed.Count > 2)
+        {
+            throw Error(tag, placed.Count > 2 ? ": a third number (dyn) is not known" : "");
+        }
+
+        var textEncoder = named.GetValueOrDefault(TextEncoderKey, placed is [var first, ..] ? first : 1);
+        return (parts[0], new(textEncoder, named.GetValueOrDefault(UNetKey, placed is [_, var second] ? second : textEncoder)));
+    }
+
+    private static StableDiffusionException Error(string tag, string reason = "") => new(
+        $"the prompt's '{tag}' cannot be read{reason}; "
+        + "valid: <lora:NAME:SCALE>, <lora:NAME>, <lora:NAME:TE:UNET>, <lora:NAME:te=TE:unet=UNET>");
 }

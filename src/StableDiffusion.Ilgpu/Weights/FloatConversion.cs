@@ -5,7 +5,7 @@ using System.Runtime.InteropServices;
 
 namespace StableDiffusion.Ilgpu.Weights;
 
-/// <summary>Stored floats (little-endian, not necessarily aligned) to fp32 and fp16; one rounding, to nearest even.</summary>
+/// <summary>Stored numbers (little-endian, not necessarily aligned) to fp32, floats to fp16 too; one rounding, to nearest even.</summary>
 internal static class FloatConversion
 {
     /// <summary>True for the types that can be read as numbers of a model.</summary>
@@ -27,8 +27,23 @@ internal static class FloatConversion
             case TensorType.F64:
                 TensorPrimitives.ConvertTruncating<double, float>(MemoryMarshal.Cast<byte, double>(source), destination);
                 break;
+            case TensorType.I64:
+                TensorPrimitives.ConvertTruncating<long, float>(MemoryMarshal.Cast<byte, long>(source), destination);
+                break;
+            case TensorType.I32:
+                TensorPrimitives.ConvertTruncating<int, float>(MemoryMarshal.Cast<byte, int>(source), destination);
+                break;
+            case TensorType.I16:
+                TensorPrimitives.ConvertTruncating<short, float>(MemoryMarshal.Cast<byte, short>(source), destination);
+                break;
+            case TensorType.I8:
+                TensorPrimitives.ConvertTruncating<sbyte, float>(MemoryMarshal.Cast<byte, sbyte>(source), destination);
+                break;
+            case TensorType.U8:
+                TensorPrimitives.ConvertTruncating<byte, float>(source, destination);
+                break;
             default:
-                throw new ArgumentOutOfRangeException(nameof(type), type, "not a float type");
+                throw new ArgumentOutOfRangeException(nameof(type), type, "not a number's type");
         }
     }
 

@@ -33,6 +33,24 @@ public sealed class CliAdditionTests : IDisposable
         Assert.StartsWith("a cat<lora:bold:0.5>\n", prompt.Text("parameters"), StringComparison.Ordinal);
     }
 
+    /// <summary>The file changes the UNet alone.</summary>
+    [Fact]
+    public void A_prompt_scales_text_encoder_and_unet()
+    {
+        Directory.CreateDirectory(folder["loras/bold"]);
+        var lora = WriteLora("loras/bold/bold.safetensors");
+        var option = Draw("option.png", "-p", "a cat", "--lora", $"{lora}:0.5");
+        Assert.Equal(option.Pixels, Draw("two.png", "-p", "a cat", "--lora", $"{lora}:0:0.5").Pixels);
+        var prompt = Draw("prompt.png", "-p", "a cat<lyco:bold:0:unet=0.5>", "--lora-dir", folder["loras"]);
+        Assert.Equal(option.Pixels, prompt.Pixels);
+        Assert.Equal(Draw("plain.png", "-p", "a cat").Pixels, Draw("off.png", "-p", "a cat<lora:bold:0.5:0>", "--lora-dir", folder["loras"]).Pixels);
+
+        // The text keeps the prompt as it was written, so it can be repeated.
+        Assert.StartsWith("a cat<lyco:bold:0:unet=0.5>\n", prompt.Text("parameters"), StringComparison.Ordinal);
+        Assert.Matches(@"Lora hashes: ""bold: [0-9a-f]{12}""", prompt.Text("parameters"));
+        Assert.Equal(option.Pixels, Draw("again.png", "--from", folder["prompt.png"], "--lora-dir", folder["loras"]).Pixels);
+    }
+
     /// <summary>A converted model has the LoRA in its weights: fp32 files, so that nothing is rounded on the way that is not rounded without.</summary>
     [Fact]
     public void Convert_merges_loras()

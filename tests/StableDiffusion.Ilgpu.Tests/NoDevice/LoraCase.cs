@@ -195,5 +195,12 @@ internal sealed record LoraCase(
                 [("lokr_w1", w1), ("lokr_w2_a", w2a), ("lokr_w2_b", w2b), ("lokr_t2", t2), ("alpha", Alpha(1))],
                 (o, i, y, x) => w1[o / 3, i / 4] * Sum(2, p => Sum(2, q => t2[p, q, y, x] * w2a[p, o % 3] * w2b[q, i % 4])), 0.5);
         }
+
+        {
+            var (w1, w2) = (M(2, 2), T(3, 2, 3, 3));
+            yield return new(
+                "LoKr of a 3x3 convolution of four channels", [6, 4, 3, 3], [("lokr_w1", w1), ("lokr_w2", w2)],
+                (o, i, y, x) => w1[o / 3, i / 2] * w2[o % 3, i % 2, y, x], 1);
+        }
     }
 }

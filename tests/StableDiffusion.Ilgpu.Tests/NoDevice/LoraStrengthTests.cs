@@ -18,6 +18,71 @@ public sealed class LoraStrengthTests : IDisposable
         new(LoraCase.All.Select(c => c.Name), ["rows", "columns", "PEFT", "PEFT, convolution"]);
 
     [Theory]
+    [InlineData("I64", 3)]
+    [InlineData("I32", 3)]
+    [InlineData("I16", -3)]
+    [InlineData("I8", -3)]
+    [InlineData("U8", 200)]
+    public void An_alpha_may_be_an_integer(string type, long alpha)
+    {
+        var lora = LoraCase.All.Single(c => c.Name == "LoRA 5x7 of rank 3");
+        var stored = Base(lora.Shape);
+        var kind = Enum.Parse<TensorType>(type);
+        double[] expected = [.. stored.Zip(lora.Delta(alpha / (3 * lora.Factor)), (a, b) => a + b)];
+        var file = File(lora with { Tensors = [.. lora.Tensors.Where(t => t.Ending != "alpha")] })
+            .Add($"{LoraCase.Module}.alpha", kind, [], BitConverter.GetBytes(alpha)[..SafetensorsHeader.BytesOf(kind)]);
+        foreach (var path in new[] { file.Write(folder["a.safetensors"]), file.WriteTorch(folder["a.ckpt"]) })
+        {
+            var merged = Merge(lora.Shape, stored, new LoraReference(path, new(1)));
+            ReferenceData.Report($"alpha as {type}, relative L2", Error(merged, expected), Limit);
+        }
+    }
+
+    [Theory]
+    [InlineData("I64", 2)]
+    [InlineData("Bool", 1)]
+    public void An_alpha_that_is_not_one_number_is_refused(string type, int count)
+    {
+        var lora = LoraCase.All.Single(c => c.Name == "LoRA 5x7 of rank 3");
+        var kind = Enum.Parse<TensorType>(type);
+        var path = File(lora with { Tensors = [.. lora.Tensors.Where(t => t.Ending != "alpha")] })
+            .Add($"{LoraCase.Module}.alpha", kind, [count], new byte[count * SafetensorsHeader.BytesOf(kind)]).Write(folder["a.safetensors"]);
+        WeightsTestFiles.Refused(
+            () => LoraSet.Open([new LoraReference(path, new(1))], Declared([5, 7])),
+            path, $"{LoraCase.Module}.alpha is {type}", $"[{count}]", "not one number");
+    }
+
+    [Fact]
+    public void Text_encoder_and_unet_each_have_a_scale()
+    {
+        const string weight = "text_model.encoder.layers.0.mlp.fc1.weight";
+        var lora = LoraCase.All.Single(c => c.Name == "LoRA without alpha");
+        var stored = Base(lora.Shape);
+        var file = File(lora);
+        foreach (var (ending, values) in lora.Tensors)
+        {
+            file.Add($"lora_te_text_model_encoder_layers_0_mlp_fc1.{ending}", values);
+        }
+
+        var path = file.Write(folder["both.safetensors"]);
+        foreach (var (scale, text, unet) in new[] { (":0.5", 0.5, 0.5), (":0.5:2", 0.5, 2), (":0:2", 0, 2), (":0.5:0", 0.5, 0), ("", 1, 1) })
+        {
+            using var set = LoraSet.Open(
+                [LoraReference.Parse(path + scale)],
+                [.. Declared(lora.Shape), (ModelPart.TextEncoder, [new TensorInfo(weight, TensorType.F16, lora.Shape)])]);
+            foreach (var (part, name, strength) in new[] { (ModelPart.TextEncoder, weight, text), (ModelPart.UNet, LoraCase.Weight, unet) })
+            {
+                using var merged = set.Apply(
+                    part, SafetensorsFile.Open(new TensorFiles().Add(name, lora.Shape, stored).Write(folder[$"{part}.safetensors"])));
+                var read = new float[stored.Length];
+                merged.Read(name, read);
+                double[] expected = [.. stored.Zip(lora.Delta(strength), (a, b) => a + b)];
+                ReferenceData.Report($"{part} at {strength}, relative L2", Error(read, expected), Limit);
+            }
+        }
+    }
+
+    [Theory]
     [MemberData(nameof(Decomposed))]
     public void Decomposed_weight_has_the_magnitudes(string name, string form)
     {
@@ -42,7 +107,7 @@ public sealed class LoraStrengthTests : IDisposable
         foreach (var scale in new[] { 1, 0.5, -2 })
         {
             double[] expected = [.. changed.Select((v, i) => stored[i] + (scale * ((magnitudes[Group(i)] * v / norms[Group(i)]) - stored[i])))];
-            var merged = Merge(lora.Shape, stored, new LoraReference(path, scale));
+            var merged = Merge(lora.Shape, stored, new LoraReference(path, new(scale)));
             ReferenceData.Report($"{name}, magnitudes of {form}, at {scale}, relative L2", Error(merged, expected), Limit);
         }
     }
@@ -57,7 +122,7 @@ public sealed class LoraStrengthTests : IDisposable
         foreach (var lora in all)
         {
             var path = File(lora).Add($"{LoraCase.Module}.dora_scale", [6, 1, 1, 1], [2, 2, 2, 2, 2, 2]).Write(folder[$"{references.Count}.safetensors"]);
-            references.Add(new(path, 0.5));
+            references.Add(new(path, new(0.5)));
             var alone = Merge(lora.Shape, stored, references[^1]);
             expected = [.. expected.Select((v, i) => v + alone[i] - stored[i])];
         }
@@ -85,16 +150,16 @@ public sealed class LoraStrengthTests : IDisposable
         double[] expected = [.. stored.Zip(lora.Delta(factor), (a, b) => a + b)];
         System.IO.File.WriteAllText(folder["adapter_config.json"], settings);
         var beside = File(lora, "base_model.model.mid_block.attentions.0.proj_in").Write(folder["adapter_model.safetensors"]);
-        ReferenceData.Report("alpha beside the file, relative L2", Error(Merge(lora.Shape, stored, new LoraReference(beside, 1)), expected), Limit);
+        ReferenceData.Report("alpha beside the file, relative L2", Error(Merge(lora.Shape, stored, new LoraReference(beside, new(1))), expected), Limit);
 
         // Metadata of diffusers count for their own component, and a configuration for PEFT's own file alone.
         var packed = JsonSerializer.Deserialize<Dictionary<string, JsonElement>>(settings)!.ToDictionary(s => $"unet.{s.Key}", s => s.Value);
         var inside = new Dictionary<string, string> { [PeftAlphas.MetadataKey] = JsonSerializer.Serialize(packed) };
         var path = File(lora, "unet.mid_block.attentions.0.proj_in").Write(folder["a.safetensors"], inside);
-        ReferenceData.Report("alpha in the metadata, relative L2", Error(Merge(lora.Shape, stored, new LoraReference(path, 1)), expected), Limit);
+        ReferenceData.Report("alpha in the metadata, relative L2", Error(Merge(lora.Shape, stored, new LoraReference(path, new(1))), expected), Limit);
         Assert.Equal(
-            Merge(lora.Shape, stored, new LoraReference(File(lora).Write(folder["c.safetensors"]), 1)),
-            Merge(lora.Shape, stored, new LoraReference(File(lora).Write(folder["b.safetensors"], inside), 1)));
+            Merge(lora.Shape, stored, new LoraReference(File(lora).Write(folder["c.safetensors"]), new(1))),
+            Merge(lora.Shape, stored, new LoraReference(File(lora).Write(folder["b.safetensors"], inside), new(1))));
     }
 
     [Theory]
@@ -107,7 +172,7 @@ public sealed class LoraStrengthTests : IDisposable
         System.IO.File.WriteAllText(folder["adapter_config.json"], settings);
         var path = File(LoraCase.All.Single(c => c.Name == "LoRA without alpha")).Write(folder["adapter_model.safetensors"]);
         WeightsTestFiles.Refused(
-            () => LoraSet.Open([new LoraReference(path, 1)], Declared([5, 7])), [folder["adapter_config.json"], .. parts]);
+            () => LoraSet.Open([new LoraReference(path, new(1))], Declared([5, 7])), [folder["adapter_config.json"], .. parts]);
     }
 
     [Fact]
@@ -116,7 +181,7 @@ public sealed class LoraStrengthTests : IDisposable
         var lora = LoraCase.All[0];
         string Hash(string path)
         {
-            using var set = LoraSet.Open([new LoraReference(path, 1)], Declared(lora.Shape));
+            using var set = LoraSet.Open([new LoraReference(path, new(1))], Declared(lora.Shape));
             return set.Reports[0].ShortHash.Value;
         }
 

@@ -9,6 +9,8 @@ namespace StableDiffusion.Ilgpu.Weights.Lora;
 /// </summary>
 internal sealed class LoraDelta
 {
+    private const long LatentChannels = 4, InpaintingChannels = 9;
+
     private readonly LoraFactor first;
     private readonly LoraFactor? second;
     private readonly bool isKronecker;
@@ -16,9 +18,14 @@ internal sealed class LoraDelta
     private readonly DoraMagnitude? magnitude;
     private readonly float scale;
 
-    private LoraDelta(LoraFactor first, LoraFactor? second, bool isKronecker, double factor, double scale, DoraMagnitude? magnitude)
+    /// <summary>Elements of a row of the weight.</summary>
+    private readonly long pitch;
+
+    private LoraDelta(
+        LoraFactor first, LoraFactor? second, bool isKronecker, double factor, double scale, DoraMagnitude? magnitude, TensorInfo target)
     {
         (this.first, this.second, this.isKronecker, this.magnitude) = (first, second, isKronecker, magnitude);
+        pitch = target.Count / target.Shape[0];
 
         // A decomposed change is scaled when it is whole.
         (this.factor, this.scale) = magnitude is null ? ((float)(scale * factor), 1) : ((float)factor, (float)scale);
@@ -35,35 +42,28 @@ internal sealed class LoraDelta
     /// <param name="module">The module's name in the file.</param>
     /// <param name="target">The tensor that it changes.</param>
     /// <param name="scale">How strongly it counts, beside the file's own alpha.</param>
-    /// <exception cref="StableDiffusionException">Tensors are missing, or their shapes fit neither each other nor the target.</exception>
-    public static LoraDelta Create(LoraFile file, string module, TensorInfo target, double scale)
+    /// <returns>Null where a factor is missing: trainers that drop ranks or modules leave the other one, or an alpha, behind.</returns>
+    /// <exception cref="StableDiffusionException">Tensors are of several kinds, or their shapes fit neither each other nor the target.</exception>
+    public static LoraDelta? Create(LoraFile file, string module, TensorInfo target, double scale)
     {
         var roles = file.Modules[module];
         var isHadamard = roles.Keys.Any(r => r is >= LoraRole.HadaW1A and <= LoraRole.HadaT2);
         var isKronecker = roles.Keys.Any(r => r is >= LoraRole.KronW1 and <= LoraRole.KronT2);
         var isLowRank = roles.Keys.Any(r => r is >= LoraRole.Down and <= LoraRole.Mid);
-        if ((isLowRank ? 1 : 0) + (isHadamard ? 1 : 0) + (isKronecker ? 1 : 0) != 1)
+        if ((isLowRank ? 1 : 0) + (isHadamard ? 1 : 0) + (isKronecker ? 1 : 0) > 1)
         {
             throw file.Error($"{module} has the tensors {string.Join(", ", roles.Keys)}; valid: those of one of LoRA, LoHa and LoKr");
         }
 
-        LoraFactor first;
-        LoraFactor? second = null;
-        if (isLowRank)
+        var (first, second) = isHadamard
+            ? (Tucker(LoraRole.HadaW1A, LoraRole.HadaW1B, LoraRole.HadaT1), Tucker(LoraRole.HadaW2A, LoraRole.HadaW2B, LoraRole.HadaT2))
+            : isKronecker
+            ? (Whole(LoraRole.KronW1) ?? Product(LoraRole.KronW1A, LoraRole.KronW1B, null, leftIsTransposed: false),
+                Whole(LoraRole.KronW2) ?? Tucker(LoraRole.KronW2A, LoraRole.KronW2B, LoraRole.KronT2))
+            : (Product(LoraRole.Up, LoraRole.Down, Find(LoraRole.Mid), leftIsTransposed: false), null);
+        if (first is null || (second is null && !isLowRank))
         {
-            first = LoraFactor.Product(file, Get(LoraRole.Up), Get(LoraRole.Down), Find(LoraRole.Mid), leftIsTransposed: false);
-        }
-        else if (isHadamard)
-        {
-            first = Tucker(LoraRole.HadaW1A, LoraRole.HadaW1B, LoraRole.HadaT1);
-            second = Tucker(LoraRole.HadaW2A, LoraRole.HadaW2B, LoraRole.HadaT2);
-        }
-        else
-        {
-            first = Find(LoraRole.KronW1) is { } w1 ? LoraFactor.Whole(file, w1)
-                : LoraFactor.Product(file, Get(LoraRole.KronW1A), Get(LoraRole.KronW1B), null, leftIsTransposed: false);
-            second = Find(LoraRole.KronW2) is { } w2 ? LoraFactor.Whole(file, w2)
-                : Tucker(LoraRole.KronW2A, LoraRole.KronW2B, LoraRole.KronT2);
+            return null;
         }
 
         // LyCORIS: a Kronecker product of two whole matrices has no rank, and its alpha says nothing.
@@ -71,9 +71,10 @@ internal sealed class LoraDelta
         var magnitude = Find(LoraRole.DoraScale) ?? Find(LoraRole.DoraMagnitude);
         var delta = new LoraDelta(
             first, second, isKronecker, rank is null ? 1 : Factor(rank.Value), scale,
-            magnitude is null ? null : DoraMagnitude.Create(file, magnitude, roles.ContainsKey(LoraRole.DoraMagnitude), target));
-        var (rows, columns) = (target.Shape[0], target.Count / target.Shape[0]);
-        if (delta.Rows != rows || delta.Columns != columns || (isHadamard && (second!.Rows, second.Columns) != (first.Rows, first.Columns)))
+            magnitude is null ? null : DoraMagnitude.Create(file, magnitude, roles.ContainsKey(LoraRole.DoraMagnitude), target), target);
+        var (rows, columns) = (target.Shape[0], delta.pitch);
+        var fits = delta.Columns == columns || (delta.Columns == ColumnsOfLatent(target) && magnitude is null);
+        if (delta.Rows != rows || !fits || (isHadamard && (second!.Rows, second.Columns) != (first.Rows, first.Columns)))
         {
             throw file.Error(
                 $"{module} changes a weight of {delta.Rows} x {delta.Columns}, but {target.Name} {target.ShapeText} has {rows} x {columns}"
@@ -84,11 +85,13 @@ internal sealed class LoraDelta
 
         TensorInfo? Find(LoraRole role) => roles.GetValueOrDefault(role);
 
-        TensorInfo Get(LoraRole role) =>
-            Find(role) ?? throw file.Error($"{module} has the tensors {string.Join(", ", roles.Keys)}, but no {role}");
+        LoraFactor? Whole(LoraRole role) => Find(role) is { } tensor ? LoraFactor.Whole(file, tensor) : null;
 
-        LoraFactor Tucker(LoraRole a, LoraRole b, LoraRole t) =>
-            LoraFactor.Product(file, Get(a), Get(b), Find(t), leftIsTransposed: Find(t) is not null);
+        LoraFactor? Product(LoraRole left, LoraRole right, TensorInfo? core, bool leftIsTransposed) =>
+            Find(left) is { } a && Find(right) is { } b ? LoraFactor.Product(file, a, b, core, leftIsTransposed) : null;
+
+        LoraFactor? Tucker(LoraRole left, LoraRole right, LoraRole core) =>
+            Product(left, right, Find(core), leftIsTransposed: Find(core) is not null);
 
         double Factor(long rankOfProduct) =>
             Find(LoraRole.Alpha) is { } tensor ? ReadAlpha(file, tensor) / rankOfProduct : file.FactorOf(module, rankOfProduct);
@@ -131,7 +134,7 @@ internal sealed class LoraDelta
                 TensorPrimitives.Multiply(row, other, row);
             }
 
-            var target = weight.Slice(r * a.Columns, a.Columns);
+            var target = weight.Slice(r * (int)pitch, a.Columns);
             TensorPrimitives.MultiplyAdd(row, factor, target, target);
         }
     }
@@ -147,7 +150,7 @@ internal sealed class LoraDelta
             for (var p = 0; p < second.Rows; p++)
             {
                 b.Row(p, rowB);
-                var target = weight.Slice(((i * (int)second.Rows) + p) * a.Columns * b.Columns, a.Columns * b.Columns);
+                var target = weight.Slice(((i * (int)second.Rows) + p) * (int)pitch, a.Columns * b.Columns);
                 for (var j = 0; j < a.Columns; j++)
                 {
                     var part = target.Slice(j * b.Columns, b.Columns);
@@ -157,15 +160,24 @@ internal sealed class LoraDelta
         }
     }
 
+    /// <summary>
+    /// Columns of what was trained on the latent's channels for a convolution that also takes a mask and a masked picture, of inpainting
+    /// models: the latent's come first, and as in AUTOMATIC1111's web UI the others stay. Null for any other weight.
+    /// </summary>
+    private static long? ColumnsOfLatent(TensorInfo target) =>
+        target.Shape is [_, InpaintingChannels, var height, var width] ? LatentChannels * height * width : null;
+
+    /// <summary>Kohya's trainer stores an alpha as the number that it was given, which may be an integer.</summary>
     private static double ReadAlpha(LoraFile file, TensorInfo tensor)
     {
-        if (tensor.Count != 1)
+        if (tensor.Count != 1 || tensor.Type == TensorType.Bool)
         {
-            throw file.Error($"tensor {tensor.Name} has shape {tensor.ShapeText}, not one number");
+            throw file.Error($"tensor {tensor.Name} is {tensor.Type} of shape {tensor.ShapeText}, not one number");
         }
 
+        // One element always lies where it can be located.
         Span<float> alpha = [0];
-        file.Source.Read(tensor.Name, alpha);
+        file.Source.Locate(tensor.Name)!.Read(alpha);
         return float.IsFinite(alpha[0]) ? alpha[0] : throw file.Error($"tensor {tensor.Name} is {alpha[0]}, not a finite number");
     }
 }

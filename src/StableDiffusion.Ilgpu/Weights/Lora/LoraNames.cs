@@ -32,13 +32,18 @@ internal static class LoraNames
         return table;
     }
 
-    /// <summary>For <c>a.b.attn1.to_q</c>: kohya, PEFT with and without prefix, and the attention processors of older diffusers.</summary>
+    /// <summary>
+    /// For <c>a.b.attn1.to_q</c>: kohya, LyCORIS' wrapper, ComfyUI, PEFT with and without prefix, and the attention processors of older
+    /// diffusers.
+    /// </summary>
     private static IEnumerable<string> UNet(string module, UNetLdmNames original)
     {
         yield return $"lora_unet_{module.Replace('.', '_')}";
+        yield return $"lycoris_{module.Replace('.', '_')}";
         if (original.ToOriginal($"{module}{Suffix}") is { } old)
         {
             yield return $"lora_unet_{old[..^Suffix.Length].Replace('.', '_')}";
+            yield return $"diffusion_model.{old[..^Suffix.Length]}";
         }
 
         string[] forms = Processor(module) is { } processor ? [module, processor] : [module];
@@ -50,9 +55,14 @@ internal static class LoraNames
         }
     }
 
+    /// <summary>A model's only text encoder is the first one to trainers that know models of several.</summary>
     private static IEnumerable<string> TextEncoder(string module)
     {
-        yield return $"lora_te_{module.Replace('.', '_')}";
+        foreach (var prefix in new[] { "lora_te", "lora_te1", "lycoris" })
+        {
+            yield return $"{prefix}_{module.Replace('.', '_')}";
+        }
+
         string[] forms = AttentionName(module) is { } attention ? [module, attention] : [module];
         foreach (var form in forms)
         {

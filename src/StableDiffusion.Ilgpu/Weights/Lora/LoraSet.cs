@@ -1,9 +1,9 @@
 namespace StableDiffusion.Ilgpu.Weights.Lora;
 
 /// <summary>What became of a LoRA file.</summary>
-/// <param name="Reference">The file and its scale.</param>
+/// <param name="Reference">The file and its scales.</param>
 /// <param name="Tensors">Tensors of the model that it changes.</param>
-/// <param name="Unmatched">Tensors of the file that mean nothing to this model.</param>
+/// <param name="Unmatched">Tensors of the file that mean nothing to this model, or nothing without others that the file lacks.</param>
 /// <param name="ShortHash">The digits that pictures' metadata name the file by; made when they are asked for.</param>
 internal sealed record LoraReport(LoraReference Reference, int Tensors, IReadOnlyList<string> Unmatched, Lazy<string> ShortHash);
 
@@ -71,14 +71,20 @@ internal sealed class LoraSet : IDisposable
                 continue;
             }
 
+            var scale = target.Part == ModelPart.TextEncoder ? reference.Scale.TextEncoder : reference.Scale.UNet;
+            if (LoraDelta.Create(file, module, target.Tensor, scale) is not { } delta)
+            {
+                unmatched.AddRange(roles.Values.Select(t => t.Name));
+                continue;
+            }
+
             var key = (target.Part, target.Tensor.Name);
             if (!matched.TryAdd(key, module))
             {
                 throw file.Error($"{matched[key]} and {module} both change {target.Tensor.Name}");
             }
 
-            var delta = LoraDelta.Create(file, module, target.Tensor, reference.Scale);
-            if (reference.Scale != 0)
+            if (scale != 0)
             {
                 if (!deltas.TryGetValue(key, out var list))
                 {
