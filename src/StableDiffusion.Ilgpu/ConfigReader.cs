@@ -58,6 +58,24 @@ internal sealed class ConfigReader(JsonElement json, string description)
         }
     }
 
+    /// <summary>The same for a number, however it is written.</summary>
+    public void Require(string key, double expected)
+    {
+        if (Number(key, expected) is var value && value != expected)
+        {
+            throw Error(key, $"is {value}; only {expected} is supported");
+        }
+    }
+
+    /// <summary>Refuses any value: what it would add to the model is not built.</summary>
+    public void RequireNone(string key, string supported = "only null is supported")
+    {
+        if (Has(key))
+        {
+            throw Error(key, $"is {json.GetProperty(key)}; {supported}");
+        }
+    }
+
     public StableDiffusionException Error(string key, string problem) => new($"{description}: {key} {problem}");
 
     /// <summary>Whether the key is there and not null.</summary>

@@ -31,12 +31,13 @@ internal sealed record UNetConfig(
         var c = new ConfigReader(json, description);
         var channels = c.Sizes("block_out_channels", ModelLimits.Channels, ModelLimits.Levels);
         c.Require("act_fn", "silu");
-        c.Require("mid_block_scale_factor", "1");
-        c.Require("downsample_padding", "1");
+        c.Require("mid_block_scale_factor", 1);
+        c.Require("downsample_padding", 1);
         c.Require("center_input_sample", "false");
         c.Require("dual_cross_attention", "false");
         c.Require("only_cross_attention", "false");
         c.Require("resnet_time_scale_shift", "default");
+        RefuseOtherArchitectures(c, channels.Length);
         var config = new UNetConfig(
             c.Size("in_channels", ModelLimits.Channels, 4), c.Size("out_channels", ModelLimits.Channels, 4), channels, c.Names("down_block_types"),
             c.Names("up_block_types"), c.Size("layers_per_block", ModelLimits.BlockLayers, 2), c.PerLevel("attention_head_dim", channels.Length, 8),
@@ -61,6 +62,35 @@ internal sealed record UNetConfig(
         }
 
         return config;
+    }
+
+    /// <summary>What other models than Stable Diffusion's have diffusers' class do, silently or with tensors of its own.</summary>
+    private static void RefuseOtherArchitectures(ConfigReader c, int levels)
+    {
+        c.RequireNone(
+            "time_cond_proj_dim",
+            "UNets with embedded guidance are not supported, but LCM LoRAs with an ordinary model are (--lora, --sampling-method lcm)");
+        foreach (var key in new[]
+        {
+            "class_embed_type", "num_class_embeds", "addition_embed_type", "encoder_hid_dim_type", "encoder_hid_dim", "time_embedding_dim",
+            "time_embedding_act_fn", "timestep_post_act", "cross_attention_norm", "num_attention_heads",
+        })
+        {
+            c.RequireNone(key);
+        }
+
+        c.Require("time_embedding_type", "positional");
+        c.Require("attention_type", "default");
+        c.Require("mid_block_type", "UNetMidBlock2DCrossAttn");
+        c.Require("mid_block_only_cross_attention", "false");
+        c.Require("resnet_skip_time_act", "false");
+        c.Require("resnet_out_scale_factor", 1);
+        c.Require("conv_in_kernel", 3);
+        c.Require("conv_out_kernel", 3);
+        if (c.PerLevel("transformer_layers_per_block", levels, 1).FirstOrDefault(n => n != 1, 1) is not 1 and var layers)
+        {
+            throw c.Error("transformer_layers_per_block", $"is {layers}; only 1 is supported");
+        }
     }
 
     private static void CheckBlocks(ConfigReader c, string key, string[] blocks, int levels, string[] valid)
@@ -88,6 +118,12 @@ internal sealed record AutoencoderKlConfig(
     {
         var c = new ConfigReader(json, description);
         c.Require("act_fn", "silu");
+        c.Require("shift_factor", 0);
+        c.RequireNone("latents_mean");
+        c.RequireNone("latents_std");
+        c.Require("use_quant_conv", "true");
+        c.Require("use_post_quant_conv", "true");
+        c.Require("mid_block_add_attention", "true");
         var channels = c.Sizes("block_out_channels", ModelLimits.Channels, ModelLimits.Levels);
         var config = new AutoencoderKlConfig(
             c.Size("in_channels", ModelLimits.Channels, 3), c.Size("out_channels", ModelLimits.Channels, 3), channels,

@@ -10,13 +10,13 @@ internal sealed class LearnedTokens
 {
     private readonly List<ExtraToken> tokens = [];
     private readonly List<float[]> vectors = [];
+    private readonly Dictionary<string, string> owners = new(StringComparer.OrdinalIgnoreCase);
 
     /// <param name="files">The embedding files.</param>
     /// <param name="config">The text encoder as it is stored; new ids begin behind its vocabulary.</param>
     /// <exception cref="StableDiffusionException">A file cannot be used, or two files give the same text a meaning.</exception>
     public LearnedTokens(IReadOnlyList<string> files, ClipTextConfig config)
     {
-        var owners = new Dictionary<string, string>(StringComparer.OrdinalIgnoreCase);
         foreach (var path in files)
         {
             // Start and end take a place each.
@@ -48,7 +48,11 @@ internal sealed class LearnedTokens
 
     public int Count => vectors.Count;
 
-    public ClipTokenizer Extend(ClipTokenizer tokenizer) => tokens.Count > 0 ? tokenizer.With(tokens) : tokenizer;
+    /// <exception cref="StableDiffusionException">A text stands for a token of the model already.</exception>
+    public ClipTokenizer Extend(ClipTokenizer tokenizer) =>
+        tokens.FirstOrDefault(t => tokenizer.HasExtra(t.Text)) is { } known
+            ? throw new StableDiffusionException($"{owners[known.Text]}: '{known.Text}' already stands for a token of the model")
+            : tokens.Count > 0 ? tokenizer.With(tokens) : tokenizer;
 
     public IWeightSource Extend(IWeightSource textEncoder) =>
         vectors.Count > 0 ? new ExtendedTokenTable(textEncoder, vectors) : textEncoder;

@@ -208,10 +208,14 @@ internal sealed class LoadedModel : IDisposable
         var opened = source.Tokenizer is { VocabularyPath: { } vocabulary, MergesPath: { } merges }
             ? ClipTokenizer.Load(vocabulary, merges)
             : ClipTokenizer.BuiltIn;
-        return opened.VocabularySize <= storedTextConfig.Vocabulary ? learned.Extend(opened)
-            : throw new StableDiffusionException(
+        if (opened.VocabularySize > storedTextConfig.Vocabulary)
+        {
+            throw new StableDiffusionException(
                 $"{source.Description}: the tokenizer has {opened.VocabularySize} tokens, "
                 + $"the text encoder takes {storedTextConfig.Vocabulary}");
+        }
+
+        return learned.Extend(source.Tokenizer?.Added is { } added ? opened.With(StoredTokens.Of(added, opened, storedTextConfig)) : opened);
     }
 
     /// <summary>The tensors that the model's own files must hold; they do not depend on the size that a graph is recorded for.</summary>

@@ -30,11 +30,18 @@ internal sealed class ClipTokenizer
     public static ClipTokenizer Load(string vocabularyPath, string mergesPath) =>
         new(VocabularyFiles.Read(vocabularyPath, mergesPath));
 
-    /// <summary>The same tokenizer with tokens beside its vocabulary; where several could stand, the longest text counts.</summary>
-    public ClipTokenizer With(IEnumerable<ExtraToken> tokens) => new(table, [.. tokens.OrderByDescending(t => t.Text.Length)]);
+    /// <summary>The same tokenizer with more tokens beside its vocabulary; where several could stand, the longest text counts.</summary>
+    public ClipTokenizer With(IEnumerable<ExtraToken> tokens) => new(table, [.. extra.Concat(tokens).OrderByDescending(t => t.Text.Length)]);
 
-    /// <summary>The id of a token's text as vocabularies write it (<c>!</c>, <c>cat&lt;/w&gt;</c>); null where there is none.</summary>
-    public int? Find(string token) => table.Find(token);
+    /// <summary>Whether the text, in any case, stands for a token beside the vocabulary.</summary>
+    public bool HasExtra(string text) => extra.Any(t => string.Equals(t.Text, text, StringComparison.OrdinalIgnoreCase));
+
+    /// <summary>
+    /// The id of a token's text as vocabularies write it (<c>!</c>, <c>cat&lt;/w&gt;</c>), or of one beside the vocabulary that is a single
+    /// id; null where there is none.
+    /// </summary>
+    public int? Find(string token) =>
+        table.Find(token) ?? (extra.FirstOrDefault(t => t.Text == token) is { Ids: [var id] } ? id : null);
 
     /// <summary>All ids of the text, without start and end.</summary>
     public int[] Encode(string text) => [.. EncodeAll(text, [])];

@@ -25,6 +25,8 @@ internal sealed class CheckpointFile : IDisposable
     /// <summary>Texts that the file has beside its tensors.</summary>
     public string? FindMetadata(string key) => (file as SafetensorsFile)?.FindMetadata(key);
 
+    public bool HasTensor(string name) => file.Tensors.ContainsKey(name);
+
     /// <summary>Whether the text encoder has OpenCLIP's names, and with them a last layer that is not used.</summary>
     public bool HasOpenClipNames { get; private set; }
 
@@ -52,7 +54,7 @@ internal sealed class CheckpointFile : IDisposable
             {
                 contents.Add(part, found, tensor);
             }
-            else
+            else if (!StatedScheduler.IsMark(tensor.Name))
             {
                 contents.LeaveOut(tensor.Name, LdmNames.IgnoredAs(tensor.Name));
             }
@@ -80,7 +82,7 @@ internal sealed class CheckpointFile : IDisposable
             {
                 contents.Add(part, found, tensor);
             }
-            else if (names.ToDiffusers(tensor.Name) is null)
+            else if (names.ToDiffusers(tensor.Name) is null && !StatedScheduler.IsMark(tensor.Name))
             {
                 contents.LeaveOut(tensor.Name, LdmNames.IgnoredAs(part, tensor.Name));
             }

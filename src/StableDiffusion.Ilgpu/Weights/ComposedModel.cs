@@ -33,11 +33,9 @@ internal sealed class ComposedModel : IModelSource
     {
         get
         {
-            var config = (configs ?? model).SchedulerConfig;
-            return prediction is { } type
-                ? JsonFile.With(
-                    config, "prediction_type", type == PredictionType.V ? "v_prediction" : "epsilon", SchedulerConfigDescription)
-                : config;
+            var stated = configs is null && UNetFile is { } unet ? StatedScheduler.Of(unet) : StatedScheduler.Nothing;
+            return (stated with { Prediction = prediction ?? stated.Prediction })
+                .Over((configs ?? model).SchedulerConfig, SchedulerConfigDescription);
         }
     }
 

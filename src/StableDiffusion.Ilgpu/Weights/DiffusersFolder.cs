@@ -208,7 +208,7 @@ internal sealed class DiffusersFolder : IModelSource
             _ => throw new StableDiffusionException($"{at}: holds merges.txt but no vocab.json"),
         };
         var pad = PadToken(Path.Combine(at, "special_tokens_map.json")) ?? PadToken(Path.Combine(at, "tokenizer_config.json"));
-        return new TokenizerFiles(complete ? vocabulary : null, complete ? merges : null, pad);
+        return new TokenizerFiles(complete ? vocabulary : null, complete ? merges : null, pad, AddedTokens.In(at));
     }
 
     /// <summary>A token is a text, or an object with its text as "content".</summary>

@@ -81,6 +81,11 @@ internal static class DiffusersFolderWriter
             File.Copy(merges, Path.Combine(folder, "merges.txt"), overwrite: true);
         }
 
+        if (tokenizer.Added is { } added)
+        {
+            WriteJson(Path.Combine(folder, AddedTokens.FileName), added.Ids);
+        }
+
         if (tokenizer.PadToken is { } pad)
         {
             WriteJson(Path.Combine(folder, "special_tokens_map.json"), new Dictionary<string, string> { ["pad_token"] = pad });

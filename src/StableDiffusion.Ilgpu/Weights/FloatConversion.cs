@@ -8,8 +8,18 @@ namespace StableDiffusion.Ilgpu.Weights;
 /// <summary>Stored numbers (little-endian, not necessarily aligned) to fp32, floats to fp16 too; one rounding, to nearest even.</summary>
 internal static class FloatConversion
 {
+    /// <summary>The fp16 patterns of all fp8 ones: fp16 holds every number of both types. E5M2 is fp16's upper half.</summary>
+    private static readonly ushort[] HalvesOfE4M3 = [.. Enumerable.Range(0, 256).Select(b => BitConverter.HalfToUInt16Bits((Half)OfE4M3(b)))],
+        HalvesOfE5M2 = [.. Enumerable.Range(0, 256).Select(b => (ushort)(b << 8))];
+
+    private static readonly float[] SinglesOfE4M3 = Widened(HalvesOfE4M3), SinglesOfE5M2 = Widened(HalvesOfE5M2);
+
     /// <summary>True for the types that can be read as numbers of a model.</summary>
-    public static bool IsFloat(TensorType type) => type is TensorType.F64 or TensorType.F32 or TensorType.F16 or TensorType.BF16;
+    public static bool IsFloat(TensorType type) =>
+        type is TensorType.F64 or TensorType.F32 or TensorType.F16 or TensorType.BF16 || IsFloat8(type);
+
+    /// <summary>True for the types of 8 bits, which are read but never written.</summary>
+    public static bool IsFloat8(TensorType type) => type is TensorType.F8_E4M3 or TensorType.F8_E5M2;
 
     public static void ToSingle(TensorType type, ReadOnlySpan<byte> source, Span<float> destination)
     {
@@ -42,6 +52,12 @@ internal static class FloatConversion
             case TensorType.U8:
                 TensorPrimitives.ConvertTruncating<byte, float>(source, destination);
                 break;
+            case TensorType.F8_E4M3:
+                LookUp(SinglesOfE4M3, source, destination);
+                break;
+            case TensorType.F8_E5M2:
+                LookUp(SinglesOfE5M2, source, destination);
+                break;
             default:
                 throw new ArgumentOutOfRangeException(nameof(type), type, "not a number's type");
         }
@@ -72,6 +88,12 @@ internal static class FloatConversion
                 }
 
                 break;
+            case TensorType.F8_E4M3:
+                LookUp(HalvesOfE4M3, source, destination);
+                break;
+            case TensorType.F8_E5M2:
+                LookUp(HalvesOfE5M2, source, destination);
+                break;
             default:
                 throw new ArgumentOutOfRangeException(nameof(type), type, "not a float type");
         }
@@ -88,6 +110,29 @@ internal static class FloatConversion
             destination[i] = float.IsNaN(source[i])
                 ? (ushort)((bits >> 16) | 0x40)
                 : (ushort)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+        }
+    }
+
+    /// <summary>
+    /// The finite-only E4M3: a sign, four bits of exponent (bias 7), three of fraction; no infinities, and what has all seven bits set is
+    /// no number.
+    /// </summary>
+    private static float OfE4M3(int bits)
+    {
+        var (exponent, fraction) = ((bits >> 3) & 15, bits & 7);
+        var magnitude = (bits & 0x7f) == 0x7f ? float.NaN
+            : exponent == 0 ? MathF.ScaleB(fraction, -9) : MathF.ScaleB(8 + fraction, exponent - 10);
+        return bits < 0x80 ? magnitude : -magnitude;
+    }
+
+    private static float[] Widened(ushort[] halves) => [.. halves.Select(h => (float)BitConverter.UInt16BitsToHalf(h))];
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void LookUp<T>(T[] table, ReadOnlySpan<byte> source, Span<T> destination)
+    {
+        for (var i = 0; i < source.Length; i++)
+        {
+            destination[i] = table[source[i]];
         }
     }
 

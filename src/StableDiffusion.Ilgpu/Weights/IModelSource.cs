@@ -53,6 +53,6 @@ internal interface IModelSource : IDisposable
 
 /// <summary>
 /// A tokenizer folder. The two paths are null together; <paramref name="PadToken"/> is the text of the padding token, null where no
-/// configuration names one (CLIP's end-of-text token serves then).
+/// configuration names one (CLIP's end-of-text token serves then); <paramref name="Added"/> is null where no tokens are listed.
 /// </summary>
-internal sealed record TokenizerFiles(string? VocabularyPath, string? MergesPath, string? PadToken);
+internal sealed record TokenizerFiles(string? VocabularyPath, string? MergesPath, string? PadToken, AddedTokens? Added = null);

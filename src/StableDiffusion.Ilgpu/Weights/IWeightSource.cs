@@ -1,7 +1,7 @@
 namespace StableDiffusion.Ilgpu.Weights;
 
 /// <summary>Element types that a weight file may hold.</summary>
-internal enum TensorType { F64, F32, F16, BF16, I64, I32, I16, I8, U8, Bool }
+internal enum TensorType { F64, F32, F16, BF16, I64, I32, I16, I8, U8, Bool, F8_E4M3, F8_E5M2 }
 
 /// <summary>Name, element type and row-major shape (outermost first; empty for a scalar) of a stored tensor.</summary>
 internal sealed record TensorInfo(string Name, TensorType Type, long[] Shape)
@@ -23,7 +23,7 @@ internal interface IWeightSource : IDisposable
 
     IReadOnlyDictionary<string, TensorInfo> Tensors { get; }
 
-    /// <summary>Copies a float tensor (F32, F16, BF16 or F64), row-major, converted to fp32. The span's length is the tensor's count.</summary>
+    /// <summary>Copies a float tensor (F32, F16, BF16, F64 or fp8), row-major, converted to fp32. The span's length is the tensor's count.</summary>
     void Read(string name, Span<float> destination);
 
     /// <summary>The same, rounded to fp16 (nearest even) and given as bit patterns.</summary>

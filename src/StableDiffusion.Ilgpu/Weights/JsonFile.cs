@@ -49,8 +49,8 @@ internal static class JsonFile
         return text.Length <= LongestQuote ? element.GetRawText() : $"{Encoding.UTF8.GetString(text[..LongestQuote])}…";
     }
 
-    /// <summary>The same object with one property set to a text.</summary>
-    public static JsonElement With(JsonElement json, string key, string value, string description)
+    /// <summary>The same object with one property set.</summary>
+    public static JsonElement With(JsonElement json, string key, JsonNode value, string description)
     {
         var node = JsonObject.Create(json)!;
         node[key] = value;

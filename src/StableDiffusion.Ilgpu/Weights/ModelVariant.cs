@@ -43,9 +43,10 @@ internal sealed record ModelVariant(
     public static string TitleOf(JsonElement unet, JsonElement scheduler, string description)
     {
         var prediction = Text(scheduler, "prediction_type") == "v_prediction" ? PredictionType.V : PredictionType.Epsilon;
-        var same = OfUNet(PartSizes.Of(ModelPart.UNet, unet, description)).Where(v => v.Prediction == prediction).ToList();
+        var sizes = OfUNet(PartSizes.Of(ModelPart.UNet, unet, description));
+        var same = sizes.Where(v => v.Prediction == prediction).ToList();
         var turbo = Text(scheduler, "timestep_spacing") == "trailing";
-        var found = same.FirstOrDefault(v => (v.Id == "sd-turbo") == turbo) ?? same.FirstOrDefault();
+        var found = same.FirstOrDefault(v => (v.Id == "sd-turbo") == turbo) ?? same.FirstOrDefault() ?? (sizes is [var first, ..] ? first : null);
         var inpainting = new ConfigReader(unet, description).Int("in_channels", 4) == 9 ? ", inpainting" : "";
         return $"{found?.Title ?? $"own sizes{inpainting}"} ({(prediction == PredictionType.V ? "v" : "ε")}-prediction)";
 

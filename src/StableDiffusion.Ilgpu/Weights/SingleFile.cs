@@ -8,9 +8,6 @@ namespace StableDiffusion.Ilgpu.Weights;
 /// </summary>
 internal sealed class SingleFile : IModelSource
 {
-    /// <summary>Stability AI's ModelSpec calls what the UNet predicts so; values "epsilon" and "v".</summary>
-    public const string PredictionMetadata = "modelspec.prediction_type";
-
     /// <summary>
     /// The one tensor whose spread differs between the published 2.x models of both predictions, and the spread between them: ComfyUI's
     /// finding.
@@ -23,10 +20,11 @@ internal sealed class SingleFile : IModelSource
     private readonly Lazy<string> hash;
     private readonly DiffusersFolder? folder;
     private readonly ModelVariant? variant;
+    private readonly StatedScheduler stated;
 
-    private SingleFile(CheckpointFile file, DiffusersFolder? folder, ModelVariant? variant)
+    private SingleFile(CheckpointFile file, DiffusersFolder? folder, ModelVariant? variant, StatedScheduler stated)
     {
-        (this.file, this.folder, this.variant) = (file, folder, variant);
+        (this.file, this.folder, this.variant, this.stated) = (file, folder, variant, stated);
         hash = new(() => FileHash.Sha256(file.Path));
     }
 
@@ -42,9 +40,12 @@ internal sealed class SingleFile : IModelSource
 
     public IReadOnlyList<string> Ignored => [.. file.Ignored];
 
-    public JsonElement SchedulerConfig => folder?.SchedulerConfig ?? JsonFile.ParseObject(variant!.Scheduler, SchedulerConfigDescription);
+    public JsonElement SchedulerConfig => stated.Over(
+        folder?.SchedulerConfig ?? JsonFile.ParseObject(variant!.Scheduler, SchedulerConfigDescription), SchedulerConfigDescription);
 
-    public string SchedulerConfigDescription => folder?.SchedulerConfigDescription ?? $"{variant!.Title} scheduler";
+    public string SchedulerConfigDescription =>
+        stated.Config is not null ? $"{file.Path}: {StatedScheduler.ConfigMetadata}"
+        : folder?.SchedulerConfigDescription ?? $"{variant!.Title} scheduler";
 
     public TokenizerFiles? Tokenizer => folder is not null ? folder.Tokenizer : new TokenizerFiles(null, null, variant!.PadToken);
 
@@ -68,9 +69,14 @@ internal sealed class SingleFile : IModelSource
 
             var beside = Path.GetDirectoryName(Path.GetFullPath(path))!;
             var hasFolder = File.Exists(Path.Combine(beside, DiffusersFolder.IndexName));
-            return options.ConfigFolder is { } named ? new SingleFile(file, DiffusersFolder.Open(named), null)
-                : Recognise(file, options.Prediction, hasFolder ? beside : null) is { } variant ? new SingleFile(file, null, variant)
-                : hasFolder ? new SingleFile(file, DiffusersFolder.Open(beside), null)
+            if (options.ConfigFolder is { } named)
+            {
+                return new SingleFile(file, DiffusersFolder.Open(named), null, StatedScheduler.Nothing);
+            }
+
+            var stated = StatedScheduler.Of(file).Or(hasFolder ? StatedScheduler.In(beside) : StatedScheduler.Nothing);
+            return Recognise(file, options.Prediction ?? stated.Prediction) is { } variant ? new SingleFile(file, null, variant, stated)
+                : hasFolder ? new SingleFile(file, DiffusersFolder.Open(beside), null, stated)
                 : throw new StableDiffusionException(
                     $"{path}: its sizes are no published ones ({Unpublished(file)}), and a single file has no configurations; "
                     + "name a folder in diffusers' layout that has them (--config)");
@@ -91,7 +97,9 @@ internal sealed class SingleFile : IModelSource
 
     public void Dispose() => file.Dispose();
 
-    private static ModelVariant? Recognise(CheckpointFile file, PredictionType? given, string? beside)
+    /// <param name="file">The file.</param>
+    /// <param name="stated">What it is said to predict; where no model of its sizes that does is published, the first one of its sizes serves.</param>
+    private static ModelVariant? Recognise(CheckpointFile file, PredictionType? stated)
     {
         var parts = Enum.GetValues<ModelPart>().Where(file.Holds).ToList();
         if (parts.Any(p => file.PublishedSizes(p) is null))
@@ -104,33 +112,21 @@ internal sealed class SingleFile : IModelSource
         var variants = file.Holds(ModelPart.UNet)
             ? ModelVariant.OfUNet(file.Sizes(ModelPart.UNet))
             : [.. ModelVariant.All.Where(v => text is null || v.Sizes(ModelPart.TextEncoder) == text)];
-        if (file.HasGenerativeModelsNames && given != PredictionType.V && variants.FirstOrDefault(v => v.Id == "sd-turbo") is { } turbo)
+        if (file.HasGenerativeModelsNames && stated != PredictionType.V && variants.FirstOrDefault(v => v.Id == "sd-turbo") is { } turbo)
         {
             return turbo;
         }
 
-        var prediction = variants.Any(v => v.Prediction == PredictionType.V) ? given ?? Prediction(file, beside) : PredictionType.Epsilon;
-        return variants.FirstOrDefault(v => v.Prediction == prediction);
+        var prediction = stated ?? (variants.Any(v => v.Prediction == PredictionType.V) ? Measure(file) : PredictionType.Epsilon);
+        return variants.FirstOrDefault(v => v.Prediction == prediction) ?? (variants is [var first, ..] ? first : null);
     }
 
     /// <summary>
-    /// What a 2.x model with 4 channels predicts: its metadata say it, or the scheduler's configuration in the folder that the file lies
-    /// in; else one tensor's standard deviation tells the published models and most of their descendants.
+    /// What a 2.x model that does not say it predicts: one tensor's standard deviation tells the published models and most of their
+    /// descendants.
     /// </summary>
-    private static PredictionType Prediction(CheckpointFile file, string? beside)
+    private static PredictionType Measure(CheckpointFile file)
     {
-        if (file.FindMetadata(PredictionMetadata) is ("v" or "epsilon") and var said)
-        {
-            return said == "v" ? PredictionType.V : PredictionType.Epsilon;
-        }
-
-        // The folder need not be complete: nothing else of it is used.
-        if (beside is not null && Path.Combine(beside, "scheduler", "scheduler_config.json") is var scheduler && File.Exists(scheduler)
-            && JsonFile.Read(scheduler).TryGetProperty("prediction_type", out var type))
-        {
-            return type.ToString() == "v_prediction" ? PredictionType.V : PredictionType.Epsilon;
-        }
-
         if (!file.Holds(ModelPart.UNet))
         {
             return PredictionType.Epsilon;

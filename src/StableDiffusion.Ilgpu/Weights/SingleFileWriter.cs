@@ -1,11 +1,13 @@
+using System.Text.Json;
+
 namespace StableDiffusion.Ilgpu.Weights;
 
 /// <summary>Writes a model as one file with the original names, so that <see cref="SingleFile"/> opens it.</summary>
 internal static class SingleFileWriter
 {
     /// <summary>
-    /// Writes all tensors of the opened weights, sorted by name. Configurations have no place in the file but for what the UNet predicts,
-    /// which goes into the metadata. A text encoder with gelu is OpenCLIP's and gets its names.
+    /// Writes all tensors of the opened weights, sorted by name. Configurations have no place in the file but for the scheduler's, which
+    /// goes into the metadata. A text encoder with gelu is OpenCLIP's and gets its names.
     /// </summary>
     /// <param name="source">The model.</param>
     /// <param name="open">Opens a component's weights.</param>
@@ -45,7 +47,11 @@ internal static class SingleFileWriter
                         TensorCopy.Fill(weights[pieces[i].Part], pieces[i].Tensor, bytes.Slice(i * size, size));
                     }
                 },
-                new Dictionary<string, string> { [SingleFile.PredictionMetadata] = Prediction(source) });
+                new Dictionary<string, string>
+                {
+                    [StatedScheduler.PredictionMetadata] = StatedScheduler.WordFor(source.SchedulerConfig, source.SchedulerConfigDescription),
+                    [StatedScheduler.ConfigMetadata] = JsonSerializer.Serialize(source.SchedulerConfig),
+                });
         }
         finally
         {
@@ -55,10 +61,6 @@ internal static class SingleFileWriter
             }
         }
     }
-
-    private static string Prediction(IModelSource source) =>
-        new ConfigReader(source.SchedulerConfig, source.SchedulerConfigDescription)
-            .Text("prediction_type", "epsilon") == "v_prediction" ? "v" : "epsilon";
 
     /// <summary>The pieces of a stored tensor, first rows first; they must all be there, with one type and shape.</summary>
     private static List<Piece> Ordered(LdmNames names, string original, List<Piece> pieces)

@@ -8,7 +8,7 @@ internal static class TensorCopy
 {
     /// <summary>All tensors of a source in the order that files have them, by name.</summary>
     /// <param name="weights">The source.</param>
-    /// <param name="type">F16, F32 or BF16; null for the stored types. F64 becomes F32.</param>
+    /// <param name="type">F16, F32 or BF16; null for the stored types. F64 becomes F32, fp8 becomes F16, which holds its numbers.</param>
     /// <exception cref="StableDiffusionException">A tensor is no weight and has no known values.</exception>
     public static List<TensorInfo> Written(IWeightSource weights, TensorType? type) =>
         [.. weights.Tensors.Values.OrderBy(t => t.Name, StringComparer.Ordinal).Select(t => t with { Type = TypeOf(weights, t, type) })];
@@ -48,5 +48,5 @@ internal static class TensorCopy
         : !FloatConversion.IsFloat(tensor.Type)
             ? throw new StableDiffusionException(
                 $"{weights.Description}: tensor {tensor.Name} has element type {tensor.Type}, which is not a weight's")
-        : type ?? (tensor.Type == TensorType.F64 ? TensorType.F32 : tensor.Type);
+        : type ?? (tensor.Type == TensorType.F64 ? TensorType.F32 : FloatConversion.IsFloat8(tensor.Type) ? TensorType.F16 : tensor.Type);
 }

@@ -93,7 +93,7 @@ internal static class WeightCheck
         if (!FloatConversion.IsFloat(info.Type))
         {
             throw new StableDiffusionException(
-                $"{source.Description}: tensor {info.Name} has element type {info.Type}; valid for weights: F16, BF16, F32, F64");
+                $"{source.Description}: tensor {info.Name} has element type {info.Type}; valid for weights: F16, BF16, F32, F64, F8_E4M3, F8_E5M2");
         }
     }
 

@@ -1,3 +1,4 @@
+using StableDiffusion.Ilgpu.Sampling;
 using StableDiffusion.Ilgpu.Weights;
 using Xunit;
 
@@ -84,16 +85,64 @@ public sealed class ModelVariantTests : IDisposable
         TemporaryFolder.CopyConfigs(ReferenceData.PathOf("tiny-sd21"), files.Folder);
         Assert.Equal(PredictionType.V, Prediction(path, null));
 
-        // Of 1.x models there is no published one with v, but others' are.
-        path = Write("sd15", 4);
+        // Of 1.x models there is no published one with v, but others' are, and the folder says so of them too.
+        Assert.Equal(PredictionType.V, Prediction(Write("sd15", 4), null));
+        path = FullSizeNames.WriteSparse(Directory.CreateDirectory(files.PathOf("alone")).FullName + "/m.safetensors", Tensors("sd15", 4, true));
         Assert.Equal(PredictionType.Epsilon, Prediction(path, null));
         Assert.Equal(PredictionType.V, Prediction(path, PredictionType.V));
+    }
 
-        static PredictionType Prediction(string path, PredictionType? given)
+    /// <summary>What a file says counts for every variant: its marks, then ModelSpec's word, then ComfyUI's; other words say nothing.</summary>
+    [Theory]
+    [InlineData("sd15", 4, "modelspec.prediction_type=v", "", PredictionType.V, false)]
+    [InlineData("sd15", 4, "modelspec.prediction_type=v_prediction", "", PredictionType.V, false)]
+    [InlineData("sd15", 9, "modelspec.predict_key=v", "", PredictionType.V, false)]
+    [InlineData("sd21", 9, "modelspec.predict_key=v", "", PredictionType.V, false)]
+    [InlineData("sd21", 4, "modelspec.predict_key=v", "ztsnr", PredictionType.V, true)]
+    [InlineData("sd21", 4, "modelspec.predict_key=epsilon", "", PredictionType.Epsilon, false)]
+    [InlineData("sd15", 4, "modelspec.prediction_type=epsilon", "v_pred", PredictionType.V, false)]
+    [InlineData("sd15", 4, "modelspec.prediction_type=epsilon,modelspec.predict_key=v", "", PredictionType.Epsilon, false)]
+    [InlineData("sd15", 4, "", "v_pred,ztsnr", PredictionType.V, true)]
+    [InlineData("sd15", 4, "modelspec.prediction_type=sample", "", PredictionType.Epsilon, false)]
+    public void What_a_file_says_of_itself(string model, int channels, string metadata, string marks, PredictionType expected, bool zeroSnr)
+    {
+        var tensors = Tensors(model, channels, true);
+        tensors.AddRange(Split(marks).Select(name => new TensorInfo(name, TensorType.F32, name == "v_pred" ? [0] : [])));
+        var texts = Split(metadata).Select(pair => pair.Split('=')).ToDictionary(pair => pair[0], pair => pair[1]);
+        var path = FullSizeNames.WriteSparse(files.PathOf("m.safetensors"), tensors, texts);
+        using (var opened = LoadedModel.Open(path))
         {
-            using var model = LoadedModel.Open(new ModelOptions { Model = path, Prediction = given });
-            return model.Schedule.Prediction;
+            Assert.Equal((expected, zeroSnr), (opened.Schedule.Prediction, opened.Schedule.Alpha(999) == 0));
+            var info = opened.Describe();
+            Assert.StartsWith(model == "sd15" ? "Stable Diffusion 1.x" : "Stable Diffusion 2.x", info.Variant, StringComparison.Ordinal);
+            Assert.EndsWith(expected == PredictionType.V ? "(v-prediction)" : "(ε-prediction)", info.Variant, StringComparison.Ordinal);
+            Assert.Equal(channels == 9, opened.IsInpainting);
+            Assert.DoesNotContain("v_pred", info.Ignored);
         }
+
+        Assert.Equal(PredictionType.Epsilon, Prediction(path, PredictionType.Epsilon));
+        Assert.Equal(PredictionType.V, Prediction(path, PredictionType.V));
+
+        static string[] Split(string list) => list.Split(',', StringSplitOptions.RemoveEmptyEntries);
+    }
+
+    /// <summary>The scheduler that conversion to a file has put into its metadata, for sizes that take a published one otherwise.</summary>
+    [Fact]
+    public void A_scheduler_in_the_metadata_takes_the_published_ones_place()
+    {
+        const string Config = """{"beta_schedule":"scaled_linear","beta_start":0.001,"beta_end":0.01,"prediction_type":"v_prediction","rescale_betas_zero_snr":true,"timestep_spacing":"trailing","steps_offset":3}""";
+        var expected = NoiseSchedule.Parse(System.Text.Json.JsonElement.Parse(Config), "expected");
+        using (var model = Open(Config))
+        {
+            ScheduleCheck.AssertSame(expected, model.Schedule);
+        }
+
+        WeightsTestFiles.Refused(() => Open("{"), "m.safetensors: sdilgpu.scheduler_config", "not valid JSON");
+        WeightsTestFiles.Refused(() => Open("""{"prediction_type":"sample"}"""), "m.safetensors: sdilgpu.scheduler_config", "prediction_type is sample");
+        WeightsTestFiles.Refused(() => Open($"{{{new string(' ', 1 << 18)}}}"), "m.safetensors: sdilgpu.scheduler_config", "262146 letters");
+
+        LoadedModel Open(string config) => LoadedModel.Open(FullSizeNames.WriteSparse(
+            files.PathOf("m.safetensors"), Tensors("sd15", 4, true), new Dictionary<string, string> { ["sdilgpu.scheduler_config"] = config }));
     }
 
     [Fact]
@@ -113,6 +162,12 @@ public sealed class ModelVariantTests : IDisposable
             Assert.Equal(variant.Prediction, model.Schedule.Prediction);
             Assert.StartsWith(variant.Title, model.Describe().Variant, StringComparison.Ordinal);
         }
+    }
+
+    private static PredictionType Prediction(string path, PredictionType? given)
+    {
+        using var model = LoadedModel.Open(new ModelOptions { Model = path, Prediction = given });
+        return model.Schedule.Prediction;
     }
 
     private static void Check(

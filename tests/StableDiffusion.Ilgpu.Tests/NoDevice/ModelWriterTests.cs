@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using StableDiffusion.Ilgpu.Weights;
 using Xunit;
 
@@ -43,6 +44,62 @@ public sealed class ModelWriterTests : IDisposable
         }
 
         Assert.Empty(Directory.GetFileSystemEntries(files.Folder, "*.tmp", SearchOption.AllDirectories));
+    }
+
+    /// <summary>A 1.x model with v-prediction and zero terminal SNR, in a folder; the file lies beside another scheduler's configuration.</summary>
+    [Fact]
+    [Trait("Kind", "Reference")]
+    public void The_schedule_goes_through_a_file()
+    {
+        var (start, file) = (files.PathOf("start"), files.PathOf("file", "a.safetensors"));
+        TemporaryFolder.Copy(ReferenceData.PathOf("tiny-sd15"), start);
+        var scheduler = Path.Combine(start, "scheduler", "scheduler_config.json");
+        var json = JsonNode.Parse(File.ReadAllText(scheduler))!.AsObject();
+        (json["prediction_type"], json["rescale_betas_zero_snr"], json["timestep_spacing"]) = ("v_prediction", true, "trailing");
+        File.WriteAllText(scheduler, json.ToJsonString());
+        TemporaryFolder.CopyConfigs(ReferenceData.PathOf("tiny-sd15"), files.PathOf("file"));
+        Convert(new ModelOptions { Model = start }, file);
+        Convert(new ModelOptions { Model = file }, files.PathOf("again"));
+
+        using var expected = LoadedModel.Open(start);
+        Assert.Equal((PredictionType.V, 0), (expected.Schedule.Prediction, expected.Schedule.Alpha(999)));
+        foreach (var path in new[] { file, files.PathOf("again") })
+        {
+            using var model = LoadedModel.Open(path);
+            ScheduleCheck.AssertSame(expected.Schedule, model.Schedule);
+        }
+
+        using var named = LoadedModel.Open(new ModelOptions { Model = file, ConfigFolder = ReferenceData.PathOf("tiny-sd15") });
+        Assert.Equal(PredictionType.Epsilon, named.Schedule.Prediction);
+        using var written = SafetensorsFile.Open(file);
+        Assert.Equal("v", written.FindMetadata("modelspec.prediction_type"));
+    }
+
+    /// <summary>fp8 is read and never written: fp16 holds all its numbers.</summary>
+    [Theory]
+    [Trait("Kind", "Reference")]
+    [InlineData("F8_E4M3")]
+    [InlineData("F8_E5M2")]
+    public void Fp8_becomes_fp16(string name)
+    {
+        const string Stored = "model.diffusion_model.out.2.weight";
+        var model = SingleFileSample.Models.First();
+        var sample = new SingleFileSample(model);
+        var info = sample.Tensors[Stored];
+        sample.Add(info with { Type = Enum.Parse<TensorType>(name) }, [.. Enumerable.Range(0, (int)info.Count).Select(i => (byte)(i % 120))]);
+        var options = new ModelOptions { Model = sample.Write(files.PathOf("a.safetensors")), ConfigFolder = ReferenceData.PathOf(model) };
+        Convert(options, files.PathOf("folder"));
+        using var source = LoadedModel.Open(options);
+        using var written = LoadedModel.Open(files.PathOf("folder"));
+        using var before = source.OpenWeights(ModelPart.UNet);
+        using var after = written.OpenWeights(ModelPart.UNet);
+        Assert.Contains(name, source.Describe().Components.Single(c => c.Name == "unet").StoredAs, StringComparison.Ordinal);
+        Assert.Equal(TensorType.F16, after.Tensors["conv_out.weight"].Type);
+        var (x, y) = (new float[info.Count], new float[info.Count]);
+        before.Read("conv_out.weight", x);
+        after.Read("conv_out.weight", y);
+        Assert.Contains(x, v => v > 1);
+        Assert.Equal(x, y);
     }
 
     [Theory]

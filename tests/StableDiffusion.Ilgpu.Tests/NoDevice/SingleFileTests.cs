@@ -86,6 +86,8 @@ public sealed class SingleFileTests : IDisposable
     [InlineData("model.diffusion_model.input_blocks.1.0.out_layers.4.weight", "belong to no part", "out_layers.4")]
     [InlineData("model.diffusion_model.input_blocks.1.1.proj_up.weight", "belong to no part", "down_blocks.0.attentions.0.proj_up")]
     [InlineData("surprise", "1 tensor(s) belong to no part", "surprise")]
+    [InlineData("model.diffusion_model.scaled_fp8", "belong to no part", "scaled_fp8")]
+    [InlineData("model.diffusion_model.input_blocks.1.1.proj_in.scale_weight", "belong to no part", "proj_in.scale_weight")]
     [InlineData("conditioner.embedders.1.model.ln_final.weight", "Stable Diffusion XL", "1.x and 2.x")]
     public void A_tensor_too_many_is_an_error(string name, params string[] parts)
     {
@@ -173,6 +175,26 @@ public sealed class SingleFileTests : IDisposable
             }
 
             return alone.Write(files.PathOf($"bare-{part}.safetensors"));
+        }
+    }
+
+    /// <summary>The UNet decides what is predicted, so what its own file says goes before the model's scheduler.</summary>
+    [Fact]
+    public void A_UNet_of_its_own_says_what_it_predicts()
+    {
+        var model = SingleFileSample.Models.First();
+        var sample = new SingleFileSample(model);
+        sample.Add("v_pred", 0);
+        var options = new ModelOptions { Model = ReferenceData.PathOf(model), UNet = sample.Write(files.PathOf("v.safetensors")) };
+        Assert.Equal(PredictionType.V, Prediction(options));
+        Assert.Equal(PredictionType.Epsilon, Prediction(options with { Prediction = PredictionType.Epsilon }));
+        Assert.Equal(PredictionType.Epsilon, Prediction(options with { ConfigFolder = ReferenceData.PathOf(model) }));
+        Assert.Equal(PredictionType.Epsilon, Prediction(options with { UNet = null, Vae = options.UNet }));
+
+        static PredictionType Prediction(ModelOptions options)
+        {
+            using var opened = LoadedModel.Open(options);
+            return opened.Schedule.Prediction;
         }
     }
 

@@ -97,6 +97,7 @@ public sealed class WeightsHeaderTests : IDisposable
         foreach (var (name, size) in new[]
         {
             ("F64", 8), ("F32", 4), ("F16", 2), ("BF16", 2), ("I64", 8), ("I32", 4), ("I16", 2), ("I8", 1), ("U8", 1), ("BOOL", 1),
+            ("F8_E4M3", 1), ("F8_E5M2", 1),
         })
         {
             var path = files.WriteSafetensors(
@@ -202,7 +203,7 @@ public sealed class WeightsHeaderTests : IDisposable
     [InlineData("1")]
     [InlineData("null")]
     public void An_unknown_type_is_refused_with_the_valid_ones(string dtype) =>
-        RefusedHeader(Header(dtype: dtype), $"tensor a has dtype {dtype}", "F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL");
+        RefusedHeader(Header(dtype: dtype), $"tensor a has dtype {dtype}", "F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL, F8_E4M3, F8_E5M2");
 
     [Theory]
     [InlineData("[-2]")]

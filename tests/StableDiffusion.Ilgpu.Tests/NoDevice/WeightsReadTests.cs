@@ -31,6 +31,21 @@ public sealed class WeightsReadTests : IDisposable
     }
 
     [Fact]
+    public void Every_fp8_pattern_reads_exactly()
+    {
+        var bits = Enumerable.Range(0, 256).Select(i => (byte)i).ToArray();
+        var (single, half) = ReadBoth("F8_E4M3", bits);
+        Check(256, i => (float)Number(bits[i], fractionBits: 3, bias: 7, finiteOnly: true), i => single[i]);
+        CheckHalf(256, i => (Half)Number(bits[i], fractionBits: 3, bias: 7, finiteOnly: true), half);
+        Assert.Equal((448f, -448f, 0.001953125f), (single[0x7e], single[0xfe], single[1]));
+
+        (single, half) = ReadBoth("F8_E5M2", bits);
+        Check(256, i => (float)Number(bits[i], fractionBits: 2, bias: 15, finiteOnly: false), i => single[i]);
+        Assert.Equal(bits.Select(b => (ushort)(b << 8)), half);
+        Assert.Equal((57344f, float.PositiveInfinity, 1.52587890625e-5f), (single[0x7b], single[0x7c], single[1]));
+    }
+
+    [Fact]
     public void Fp32_reads_as_it_is_and_rounds_to_nearest_even()
     {
         var values = Neighbours().Select(d => (float)d).Concat(Neighbours().Select(d => MathF.BitIncrement((float)d)))
@@ -161,6 +176,17 @@ public sealed class WeightsReadTests : IDisposable
         var rounded = Math.Round(value / step, MidpointRounding.ToEven) * step;
         return Math.Abs(rounded) >= 65536 ? (value < 0 ? Half.NegativeInfinity : Half.PositiveInfinity)
             : rounded == 0 && value < 0 ? Half.NegativeZero : (Half)rounded;
+    }
+
+    /// <summary>An fp8 pattern by the definition (Micikevicius et al. 2022, arXiv:2209.05433).</summary>
+    private static double Number(byte bits, int fractionBits, int bias, bool finiteOnly)
+    {
+        var (ones, fraction) = ((1 << (7 - fractionBits)) - 1, bits & ((1 << fractionBits) - 1));
+        var (sign, exponent) = (bits < 0x80 ? 1.0 : -1.0, (bits >> fractionBits) & ones);
+        var part = fraction / Math.Pow(2, fractionBits);
+        return exponent == ones && !finiteOnly ? (fraction == 0 ? sign / 0 : double.NaN)
+            : (bits & 0x7f) == 0x7f ? double.NaN
+            : sign * (exponent == 0 ? part * Math.Pow(2, 1 - bias) : (1 + part) * Math.Pow(2, exponent - bias));
     }
 
     private static void Check(int count, Func<int, float> expected, Func<int, float> actual)

@@ -50,7 +50,7 @@ internal sealed record FileReader(
     /// <summary>Every reader of what users are given by others.</summary>
     public static IReadOnlyList<FileReader> All { get; } =
     [
-        new("safetensors", [SampleFiles.Safetensors(), SampleFiles.EmptySafetensors()], JsonTokens, (folder, bytes) => OfFile(folder, "x.safetensors", bytes, path =>
+        new("safetensors", [SampleFiles.Safetensors(), SampleFiles.EmptySafetensors(), SampleFiles.Float8Safetensors()], JsonTokens, (folder, bytes) => OfFile(folder, "x.safetensors", bytes, path =>
         {
             using var file = SafetensorsFile.Open(path);
             ReadAll(file);
@@ -81,6 +81,9 @@ internal sealed record FileReader(
         new("vocabulary", [SampleFiles.Vocabulary()], JsonTokens, (folder, bytes) => OfTokenizer(folder, bytes, SampleFiles.Merges())),
         new("merges", [SampleFiles.Merges()], [" "u8.ToArray(), "\n"u8.ToArray(), "\r\n"u8.ToArray(), "#version"u8.ToArray(), "</w>"u8.ToArray(), [0xff]],
             (folder, bytes) => OfTokenizer(folder, SampleFiles.Vocabulary(), bytes)),
+        new("added tokens", [SampleFiles.AddedTokens()], JsonTokens, (folder, bytes) => OfAddedTokens(folder, "added_tokens.json", bytes)),
+        new("tokenizer config", [SampleFiles.TokenizerConfig()], JsonTokens, (folder, bytes) =>
+            OfAddedTokens(folder, "tokenizer_config.json", bytes)),
         new("prompt", [.. PromptSamples.Examples.Select(Encoding.UTF8.GetBytes)], [.. PromptSamples.Tokens.Select(Encoding.UTF8.GetBytes)], (_, bytes) =>
             (bytes.Length, () => PromptSamples.Verify(Encoding.UTF8.GetString(bytes)))),
     ];
@@ -131,6 +134,16 @@ internal sealed record FileReader(
         File.WriteAllBytes(path, bytes);
         return (bytes.Length, () => read(path));
     }
+
+    private static (long Bytes, Action Read) OfAddedTokens(string folder, string name, byte[] bytes) =>
+        OfFile(Directory.CreateDirectory(Path.Combine(folder, name[..^".json".Length])).FullName, name, bytes, path =>
+        {
+            if (AddedTokens.In(Path.GetDirectoryName(path)!) is { } added)
+            {
+                var config = new ClipTextConfig(49410, 77, 768, 3072, 12, 12, "quick_gelu", 1e-5);
+                _ = ClipTokenizer.BuiltIn.With(StoredTokens.Of(added, ClipTokenizer.BuiltIn, config)).Encode("a <cat>", 77, 0);
+            }
+        });
 
     private static (long Bytes, Action Read) OfTokenizer(string folder, byte[] vocabulary, byte[] merges)
     {

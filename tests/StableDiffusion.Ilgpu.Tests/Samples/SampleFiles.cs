@@ -35,6 +35,9 @@ internal static class SampleFiles
 
     public static byte[] Safetensors() => Safetensors(Header, 30);
 
+    public static byte[] Float8Safetensors() => Safetensors(
+        """{"a":{"dtype":"F8_E4M3","shape":[3,5],"data_offsets":[0,15]},"b":{"dtype":"F8_E5M2","shape":[7],"data_offsets":[15,22]}}""", 22);
+
     public static byte[] EmptySafetensors() => Safetensors("{}", 0);
 
     /// <summary>An index of the shard a.safetensors, which is <see cref="Safetensors()"/>.</summary>
@@ -55,6 +58,14 @@ internal static class SampleFiles
         ];
         return JsonSerializer.SerializeToUtf8Bytes(tokens.Select((token, id) => (token, id)).ToDictionary(t => t.token, t => t.id));
     }
+
+    /// <summary>Of a tokenizer's folder: two tokens behind CLIP's vocabulary and one of it.</summary>
+    public static byte[] AddedTokens() => """{"<cat>":49408,"<cat>_1":49409,"<|endoftext|>":49407}"""u8.ToArray();
+
+    /// <summary>The same in a tokenizer's configuration.</summary>
+    public static byte[] TokenizerConfig() =>
+        """{"added_tokens_decoder":{"49407":{"content":"<|endoftext|>","special":true},"49408":{"content":"<cat>"},"49409":{"content":"<cat>_1"}},"pad_token":"!"}"""u8
+            .ToArray();
 
     public static byte[] Merges() => "#version: 0.2\nt h\nth e</w>\nc a\nca t</w>\n"u8.ToArray();
 }
