@@ -6,7 +6,7 @@ internal static class SchedulerNames
     /// <summary>The short name, the display name (of the metadata's "Schedule type") and other short names of each schedule.</summary>
     private static readonly (Scheduler Scheduler, string Name, string DisplayName, string[] Aliases)[] Schedules =
     [
-        (Scheduler.Discrete, "discrete", "Uniform", ["normal", "uniform"]),
+        (Scheduler.Discrete, "discrete", "Uniform", ["normal"]),
         (Scheduler.Karras, "karras", "Karras", []),
         (Scheduler.Exponential, "exponential", "Exponential", []),
         (Scheduler.SgmUniform, "sgm_uniform", "SGM Uniform", []),
