@@ -1,8 +1,6 @@
 using System.Diagnostics;
-using System.Globalization;
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
-using StableDiffusion.Ilgpu.Imaging;
 using StableDiffusion.Ilgpu.Kernels;
 using StableDiffusion.Ilgpu.Sampling;
 using StableDiffusion.Ilgpu.Sampling.Noise;
@@ -331,37 +329,8 @@ public sealed class StableDiffusionPipeline : IDisposable
                 var seed = request.Seed + first + i;
                 var scale = model.VaeConfig.PixelsPerLatent;
                 yield return new GeneratedImage(
-                    finalColumns * scale, finalRows * scale, pixels, seed, Describe(request, columns * scale, rows * scale, seed));
+                    finalColumns * scale, finalRows * scale, pixels, seed, SettingsText.Of(request, model, columns * scale, rows * scale, seed));
             }
         }
     }
-
-    private string Describe(GenerationRequest request, int width, int height, long seed) => InfoText.Format(
-        request.Prompt, request.NegativePrompt,
-        [
-            ("Steps", Number(request.Steps)),
-            ("Sampler", request.Sampler.DisplayName),
-            ("Schedule type", SchedulerNames.DisplayNameOf(request.Scheduler)),
-            ("CFG scale", Number(request.GuidanceScale)),
-            ("Seed", Number(seed)),
-            ("Size", $"{width}x{height}"),
-            ("Model hash", model.ShortHash),
-            ("Model", model.Name),
-            (request.Sampler.EtaKey, request.Eta is { } eta && eta != request.Sampler.DefaultEta ? Number(eta) : null),
-            ("Denoising strength", request.InitImage is null && request.Hires is { } hires ? Number(hires.DenoisingStrength) : null),
-            .. PictureSettingsText.Of(request),
-            ("Clip skip", request.ClipSkip > 1 ? Number(request.ClipSkip.Value) : null),
-            ("RNG", request.NoiseGenerator == NoiseGenerator.Cpu ? "CPU" : null),
-            ("Emphasis", PromptConditioning.NameOf(request.PromptWeighting)),
-            ("Tiling", request.Circular ? "True" : null),
-            .. HiresPass.Describe(request),
-            ("Lora hashes", LoraHashes()),
-            ("Version", $"sdilgpu {typeof(StableDiffusionPipeline).Assembly.GetName().Version?.ToString(3)}"),
-        ]);
-
-    /// <summary>As the web UI writes them; null without LoRAs.</summary>
-    private string? LoraHashes() => model.Loras.Count == 0 ? null : string.Join(", ", model.Loras.DistinctBy(l => l.Reference.Name).Select(
-        l => $"{l.Reference.Name.Replace(":", "", StringComparison.Ordinal).Replace(",", "", StringComparison.Ordinal)}: {l.ShortHash.Value}"));
-
-    private static string Number(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
 }
