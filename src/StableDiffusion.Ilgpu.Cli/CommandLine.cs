@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
+using System.CommandLine.Parsing;
 
 namespace StableDiffusion.Ilgpu.Cli;
 
@@ -23,6 +24,11 @@ internal static class CommandLine
             return Fail(context, UsageMessage(parsed), UsageError);
         }
 
+        if (EmptyOption(parsed) is { } empty)
+        {
+            return Fail(context, $"{empty} has an empty value; valid: the name of a file or folder, or no {empty}", UsageError);
+        }
+
         try
         {
             return parsed.Invoke(new InvocationConfiguration
@@ -35,8 +41,7 @@ internal static class CommandLine
         }
         catch (OperationCanceledException) when (context.Cancellation.IsCancellationRequested)
         {
-            context.Error.WriteLine("cancelled");
-            return Cancelled;
+            return Tell(context, "cancelled", Cancelled);
         }
         catch (StableDiffusionException e)
         {
@@ -86,9 +91,24 @@ internal static class CommandLine
 
     private static string Kind(string token, string otherwise) => token.StartsWith('-') ? "option" : otherwise;
 
-    private static int Fail(CommandContext context, string message, int exit = Failure)
+    /// <summary>Files and folders have names; of texts, prompts alone may be empty.</summary>
+    private static string? EmptyOption(ParseResult parsed) => parsed.CommandResult.Children.OfType<OptionResult>()
+        .FirstOrDefault(o => o.Option.Name is not ("--prompt" or "--negative-prompt") && o.Tokens.Any(t => t.Value.Length == 0))?.Option.Name;
+
+    private static int Fail(CommandContext context, string message, int exit = Failure) =>
+        Tell(context, $"error: {message.ReplaceLineEndings(" ")}", exit);
+
+    private static int Tell(CommandContext context, string line, int exit)
     {
-        context.Error.WriteLine($"error: {message.ReplaceLineEndings(" ")}");
+        try
+        {
+            context.Error.WriteLine(line);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Nobody can be told; the exit code still says it.
+        }
+
         return exit;
     }
 }

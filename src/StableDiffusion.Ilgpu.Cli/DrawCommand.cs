@@ -59,12 +59,8 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
         var prompts = requests.ReadPrompts(parsed, request);
         var count = (int)Math.Min((long)prompts.Count * request.BatchCount, Array.MaxLength);
         string[] files = [.. Enumerable.Range(0, count).Select(i => OutputNames.Of(parsed.GetValue(output)!, i, count))];
-        foreach (var file in files)
-        {
-            PngWriter.CheckWritable(file);
-        }
-
-        (request, var watch) = watching.Read(parsed, request, additions.HasTaesd(parsed), files);
+        PngWriter.CheckWritable(files, context.Cancellation);
+        (request, var watch) = watching.Read(parsed, request, additions.HasTaesd(parsed), files, pictures?.FilesOf(parsed) ?? []);
         var target = parsed.GetValue(device)!;
         ComputeDevice.Find(target);
         var jobs = ReadJobs(parsed, request, prompts, files);

@@ -38,6 +38,9 @@ internal sealed class PictureOptionSet
         maskBlur.DefaultValueFactory = _ => 0;
     }
 
+    /// <summary>The files that are read.</summary>
+    public IEnumerable<string> FilesOf(ParseResult parsed) => new[] { parsed.GetValue(image), parsed.GetValue(mask) }.OfType<string>();
+
     public void AddTo(Command command)
     {
         foreach (var option in new Option[] { image, strength, resizeMode, mask, maskBlur, invertMask, latent })

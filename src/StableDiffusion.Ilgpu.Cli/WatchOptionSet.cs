@@ -48,9 +48,14 @@ internal sealed class WatchOptionSet
     }
 
     /// <summary>The request with what is to be watched.</summary>
-    /// <exception cref="StableDiffusionException">The options contradict each other, or a file cannot be written.</exception>
+    /// <param name="parsed">The options.</param>
+    /// <param name="request">What is to be drawn.</param>
+    /// <param name="hasTaesd">Whether there is a TAESD.</param>
+    /// <param name="outputs">Files of the pictures.</param>
+    /// <param name="inputs">Files that are read.</param>
+    /// <exception cref="StableDiffusionException">The options contradict each other, or a file cannot be written or is another one of these.</exception>
     public (GenerationRequest Request, PictureWatch Watch) Read(
-        ParseResult parsed, GenerationRequest request, bool hasTaesd, string[] outputs)
+        ParseResult parsed, GenerationRequest request, bool hasTaesd, string[] outputs, IEnumerable<string> inputs)
     {
         var every = ReadInterval(parsed);
         var steps = parsed.GetValue(saveSteps);
@@ -72,7 +77,9 @@ internal sealed class WatchOptionSet
             PngWriter.CheckWritable(path);
         }
 
-        var watch = new PictureWatch(path, steps is null ? [] : [.. StepsFiles(steps, outputs.Length)]);
+        string[] strips = steps is null ? [] : [.. StepsFiles(steps, outputs.Length)];
+        RefuseTaken([.. outputs, .. inputs], path is null ? strips : [path, .. strips]);
+        var watch = new PictureWatch(path, strips);
         return (
             request with
             {
@@ -81,6 +88,17 @@ internal sealed class WatchOptionSet
                 NoisyPreviewInterval = steps is null ? 0 : AtLeastOne("--save-steps-every", parsed.GetValue(saveStepsEvery) ?? 1),
             },
             watch);
+    }
+
+    /// <summary>What shows the way to a picture must not take the place of it, of what it begins with, or of one another.</summary>
+    private static void RefuseTaken(IEnumerable<string> taken, IEnumerable<string> files)
+    {
+        var names = taken.Select(Path.GetFullPath).ToHashSet();
+        if (files.FirstOrDefault(f => !names.Add(Path.GetFullPath(f))) is { } twice)
+        {
+            throw new StableDiffusionException(
+                $"'{twice}' would be written over another file of this run; --preview-path, --save-steps, --output and the pictures that are read need names of their own");
+        }
     }
 
     private int ReadInterval(ParseResult parsed)

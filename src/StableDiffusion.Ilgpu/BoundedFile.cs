@@ -1,3 +1,5 @@
+using Microsoft.Win32.SafeHandles;
+
 namespace StableDiffusion.Ilgpu;
 
 /// <summary>Reads small files whole.</summary>
@@ -12,6 +14,11 @@ internal static class BoundedFile
     public static byte[] Read(string path, long most, string kind)
     {
         using var file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read);
+        if (!IsSeekable(file))
+        {
+            return ReadPipe(path, file, most, kind);
+        }
+
         var length = RandomAccess.GetLength(file);
         if (length > most)
         {
@@ -26,5 +33,35 @@ internal static class BoundedFile
         }
 
         return bytes;
+    }
+
+    /// <summary>A pipe ends when it ends.</summary>
+    private static byte[] ReadPipe(string path, SafeFileHandle pipe, long most, string kind)
+    {
+        using var stream = new FileStream(pipe, FileAccess.Read, bufferSize: 0);
+        using var bytes = new MemoryStream();
+        var part = new byte[1 << 16];
+        for (int read; (read = stream.Read(part)) > 0;)
+        {
+            bytes.Write(part, 0, read);
+            if (bytes.Length > most)
+            {
+                throw new StableDiffusionException($"{path}: has more than {most} bytes; {kind} has at most so many");
+            }
+        }
+
+        return bytes.ToArray();
+    }
+
+    private static bool IsSeekable(SafeFileHandle file)
+    {
+        try
+        {
+            return RandomAccess.GetLength(file) >= 0;
+        }
+        catch (NotSupportedException)
+        {
+            return false;
+        }
     }
 }

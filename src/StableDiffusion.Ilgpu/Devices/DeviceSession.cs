@@ -197,7 +197,10 @@ internal sealed class DeviceSession : IDisposable
             || (error is CudaException && said!.Replace('_', ' ').Contains("out of memory", StringComparison.OrdinalIgnoreCase));
         return said is null ? null
             : isMemory ? new StableDiffusionException(
-                $"{accelerator.Name}: out of memory: its driver says {said}, with {Mebibytes(Interlocked.Read(ref allocatedBytes))} in use", error) { IsOutOfMemory = true }
+                $"{accelerator.Name}: out of memory: its driver says {said}, with {Mebibytes(Interlocked.Read(ref allocatedBytes))} in use", error)
+            {
+                IsOutOfMemory = true,
+            }
             : new StableDiffusionException($"{accelerator.Name}: its driver says {said}; another device or driver is needed", error);
     }
 

@@ -49,5 +49,6 @@ internal sealed record PictureSettings(string Prompt, string NegativePrompt, IRe
         return ComfyUiGraph.Read(Graph("prompt"), Graph("workflow"));
     }
 
-    private static bool IsJson(string text) => text.AsSpan().TrimStart().StartsWith("{");
+    /// <summary>Other tools' data; prompts may begin with the same bracket, but a line of settings follows them.</summary>
+    private static bool IsJson(string text) => text.AsSpan().TrimStart().StartsWith("{") && !text.Contains("\nSteps: ", StringComparison.Ordinal);
 }

@@ -39,22 +39,35 @@ internal static class PngWriter
 
     /// <summary>Finds out, without changing anything, whether a picture can be written here later.</summary>
     /// <exception cref="StableDiffusionException">It cannot.</exception>
-    public static void CheckWritable(string path)
-    {
-        try
-        {
-            RefuseFolder(path);
-            if (File.Exists(path))
-            {
-                using var existing = new FileStream(path, FileMode.Open, FileAccess.Write);
-            }
+    public static void CheckWritable(string path) => CheckWritable([path], CancellationToken.None);
 
-            using var probe = new FileStream(
-                TemporaryBeside(path), FileMode.CreateNew, FileAccess.Write, FileShare.None, 1, FileOptions.DeleteOnClose);
-        }
-        catch (Exception e) when (IsFileError(e))
+    /// <summary>The same for many: what their folders take is tried once for each of those.</summary>
+    /// <exception cref="StableDiffusionException">One of them cannot be written.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public static void CheckWritable(IEnumerable<string> paths, CancellationToken cancellationToken)
+    {
+        var folders = new HashSet<string>();
+        foreach (var path in paths)
         {
-            throw CannotWrite(path, e);
+            cancellationToken.ThrowIfCancellationRequested();
+            try
+            {
+                RefuseFolder(path);
+                if (File.Exists(path))
+                {
+                    using var existing = new FileStream(path, FileMode.Open, FileAccess.Write);
+                }
+
+                if (folders.Add(FolderOf(path)))
+                {
+                    using var probe = new FileStream(
+                        TemporaryBeside(path), FileMode.CreateNew, FileAccess.Write, FileShare.None, 1, FileOptions.DeleteOnClose);
+                }
+            }
+            catch (Exception e) when (IsFileError(e))
+            {
+                throw CannotWrite(path, e);
+            }
         }
     }
 
@@ -87,6 +100,11 @@ internal static class PngWriter
         if (path.Length == 0 || Path.EndsInDirectorySeparator(path) || Directory.Exists(path))
         {
             throw new IOException(path.Length == 0 ? "the name is empty" : "it is a folder");
+        }
+
+        if (Path.GetFullPath(path).StartsWith("/dev/", StringComparison.Ordinal))
+        {
+            throw new IOException("a device's name cannot be given to a file");
         }
 
         if (!Directory.Exists(FolderOf(path)))

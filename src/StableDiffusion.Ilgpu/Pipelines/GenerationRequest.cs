@@ -8,13 +8,16 @@ public sealed record GenerationRequest
 {
     private const int MostMaskBlur = 256;
 
+    /// <summary>Of width and height: positions in pictures with three values a pixel still count in 32 bits.</summary>
+    private const int MostPixels = 16384;
+
     /// <summary>What the picture shows; may be empty.</summary>
     public required string Prompt { get; init; }
 
     /// <summary>What the picture should not show.</summary>
     public string NegativePrompt { get; init; } = "";
 
-    /// <summary>Width in pixels, a multiple of 8.</summary>
+    /// <summary>Width in pixels, a multiple of 8, up to 16384.</summary>
     public int? Width { get; init; }
 
     /// <summary>Height in pixels, a multiple of 8.</summary>
@@ -142,6 +145,11 @@ public sealed record GenerationRequest
         CheckAtLeastOne("steps", Steps);
         CheckAtLeastOne("batch count", BatchCount);
         CheckAtLeastOne("batch size", BatchSize ?? 1);
+        if (Seed > long.MaxValue - BatchCount + 1)
+        {
+            throw new StableDiffusionException($"seed {Seed} cannot be used for {BatchCount} pictures, each of which has the next one; valid: up to {long.MaxValue - BatchCount + 1}");
+        }
+
         CheckAtLeastOne("VAE tile width", VaeTileWidth);
         CheckAtLeastOne("VAE tile height", VaeTileHeight);
         if (!(VaeTileOverlap >= 0 && VaeTileOverlap <= 0.5))
@@ -203,9 +211,9 @@ public sealed record GenerationRequest
     /// <summary>Refuses a size that no model can draw; null stands for the model's own.</summary>
     internal static void CheckSize(string name, int? pixels)
     {
-        if (pixels is { } size && (size < 8 || size % 8 != 0))
+        if (pixels is { } size && (size < 8 || size % 8 != 0 || size > MostPixels))
         {
-            throw new StableDiffusionException($"{name} {pixels} cannot be used; valid: multiples of 8, from 8");
+            throw new StableDiffusionException($"{name} {pixels} cannot be used; valid: multiples of 8, from 8 to {MostPixels}");
         }
     }
 

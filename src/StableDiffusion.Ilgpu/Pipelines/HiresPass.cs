@@ -22,6 +22,8 @@ internal sealed class HiresPass
         (this.request, this.options) = (request, options);
         (channels, scale) = (model.VaeConfig.LatentChannels, model.VaeConfig.PixelsPerLatent);
         (Rows, Columns) = ((int)Math.Round(rows * options.Scale), (int)Math.Round(columns * options.Scale));
+        GenerationRequest.CheckSize("width of the second pass", Columns * scale);
+        GenerationRequest.CheckSize("height of the second pass", Rows * scale);
         Steps = options.Steps ?? request.Steps;
         Plan = MakePlan(model.Schedule);
     }

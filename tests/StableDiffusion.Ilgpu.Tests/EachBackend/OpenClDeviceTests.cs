@@ -108,14 +108,16 @@ public sealed class OpenClDeviceTests
     [MemberData(nameof(Devices))]
     public void A_pipeline_goes_on_after_a_request_that_was_too_large(string name)
     {
-        OpenClDevice.Open(name);
+        // What the larger picture's activations take.
+        const long Needed = 9L << 30;
+        Assert.SkipWhen(OpenClDevice.Open(name).LargestBuffer > Needed, $"{name} may have the memory for any size that can be asked for");
         var cancellation = TestContext.Current.CancellationToken;
         using var pipeline = StableDiffusionPipeline.Load(model: null, ComputeDevice.Find(name), cancellation);
         var request = new GenerationRequest { Prompt = "a red apple", Steps = 1 };
         byte[] Draw() => pipeline.Generate(request, cancellationToken: cancellation)[0].Pixels.ToArray();
         var before = Draw();
         var e = Assert.Throws<StableDiffusionException>(
-            () => pipeline.Generate(request with { Width = 1 << 15, Height = 1 << 15 }, cancellationToken: cancellation));
+            () => pipeline.Generate(request with { Width = 1 << 14, Height = 1 << 14 }, cancellationToken: cancellation));
         TestContext.Current.TestOutputHelper?.WriteLine(e.Message);
         Assert.Equal(before, Draw());
     }

@@ -1,3 +1,4 @@
+using System.IO.Pipes;
 using StableDiffusion.Ilgpu.Cli;
 using Xunit;
 
@@ -43,6 +44,10 @@ public sealed class CliTests
         { ["-p", "x", "--steps"], 2, ["--steps"] },
         { ["-p", "x", "--stepz", "20"], 2, ["--stepz"] },
         { ["-p", "x", "surplus"], 2, ["surplus"] },
+        { ["-p", "x", "--vae", ""], 2, ["--vae has an empty value"] },
+        { ["-p", "x", "-W", "2147483640"], 1, ["width 2147483640", "8 to 16384"] },
+        { ["-p", "x", "-W", "8192", "-H", "64", "--hires", "--hires-scale", "4"], 1, ["width of the second pass 32768"] },
+        { ["-p", "x", "-s", "9223372036854775807", "-b", "2"], 1, ["seed 9223372036854775807", "up to 9223372036854775806"] },
         { [], 2, ["--prompt"] },
     };
 
@@ -108,6 +113,43 @@ public sealed class CliTests
             Assert.Contains($" {device.ComputeUnits} ", line, StringComparison.Ordinal);
             Assert.Equal(device.IsDefault, line.Contains("yes", StringComparison.Ordinal));
         }
+    }
+
+    [Theory]
+    [InlineData("p.png", "--save-steps", "p.png")]
+    [InlineData("preview.png", "--preview", "1")]
+    [InlineData("p.png", "--preview", "1", "--preview-path", "s.png", "--save-steps", "./s.png")]
+    public void What_shows_the_way_does_not_take_the_pictures_place(string output, params string[] options)
+    {
+        using var folder = new TemporaryFolder();
+        string[] placed = [.. options.Select(o => o.EndsWith(".png", StringComparison.Ordinal) ? folder[o] : o)];
+        CliRun.InProcess(["txt2img", "-p", "x", "--steps", "1", "-o", folder[output], .. placed]).AssertFailed(1, ["would be written over"]);
+        Assert.Empty(folder.Entries);
+    }
+
+    [Fact]
+    public void Prompts_may_come_through_a_pipe()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "pipes have names like this on Linux");
+        using var folder = new TemporaryFolder();
+        using var writer = new AnonymousPipeServerStream(PipeDirection.Out);
+        using var reader = new AnonymousPipeClientStream(PipeDirection.In, writer.GetClientHandleAsString());
+        writer.Write("a cat\na dog\n"u8);
+        var pipe = $"/dev/fd/{reader.SafePipeHandle.DangerousGetHandle()}";
+        writer.Dispose();
+        var run = CliRun.InProcess("txt2img", "--steps", "1", "--prompt-file", pipe, "-o", folder["a.png"]);
+        Assert.Equal((0, ""), (run.Exit, run.Error));
+        Assert.Equal(["a_0.png", "a_1.png"], folder.Entries);
+    }
+
+    /// <summary>As other tools' data do.</summary>
+    [Fact]
+    public void A_prompt_may_begin_with_a_bracket()
+    {
+        using var folder = new TemporaryFolder();
+        Assert.Equal(0, CliRun.InProcess("txt2img", "-p", "{a|b}, c", "--steps", "1", "-o", folder["a.png"]).Exit);
+        Assert.Equal(0, CliRun.InProcess("txt2img", "--from", folder["a.png"], "-o", folder["b.png"]).Exit);
+        Assert.Equal(File.ReadAllBytes(folder["a.png"]), File.ReadAllBytes(folder["b.png"]));
     }
 
     [Fact]
