@@ -153,7 +153,7 @@ internal sealed class WatchOptionSet
         }
 
         throw new StableDiffusionException(
-            $"unknown preview \"{name}\": give a number of steps, or choose one of {string.Join(", ", Methods.Select(m => m.Name))}");
+            $"unknown preview \"{name}\": give a number of steps, or choose one of {string.Join(", ", Methods.Select(m => m.Name).Append(Off))}");
     }
 
     private static int AtLeastOne(string name, int value) =>

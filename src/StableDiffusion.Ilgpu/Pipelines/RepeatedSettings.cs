@@ -14,7 +14,7 @@ namespace StableDiffusion.Ilgpu;
 internal sealed class RepeatedSettings(string source, PictureSettings settings)
 {
     /// <summary>Keys that tell about a picture and do not change it, or that are compared with the model.</summary>
-    private static readonly string[] Informative = ["Model", "Model hash", "VAE", "VAE hash", "Lora hashes", "Version", "User", "SDCPP"];
+    private static readonly string[] Informative = ["Model", "Model hash", "VAE", "VAE hash", "Version", "User", "SDCPP"];
 
     private static readonly string[] Repeated =
         ["Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "RNG", "Eta", "Eta DDIM", "Clip skip", "Emphasis", "Tiling"];
@@ -123,14 +123,19 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     /// <summary>Keys of the picture that a request has nothing for.</summary>
     /// <param name="hasPicture">The request begins with a picture.</param>
     /// <param name="hasMask">It has a mask.</param>
-    public IEnumerable<string> NotRepeated(bool hasPicture, bool hasMask) => settings.Settings.Select(s => s.Key).Except(
+    /// <param name="loras">Names of the LoRAs that the model was loaded with.</param>
+    public IEnumerable<string> NotRepeated(bool hasPicture, bool hasMask, params IEnumerable<string> loras) => settings.Settings.Select(s => s.Key).Except(
         [
             .. Informative, .. Repeated, .. Hires is null ? [] : HiresKeys.Append(HiresDenoisingKey),
             .. hasPicture && Strength is not null ? [DenoisingKey] : Array.Empty<string>(),
             .. hasPicture && ResizeMode is not null ? [ResizeKey] : Array.Empty<string>(), .. hasPicture ? [LatentKey] : Array.Empty<string>(),
-            .. hasMask ? [BlurKey, ModeKey] : Array.Empty<string>(),
+            .. hasMask ? [BlurKey, ModeKey] : Array.Empty<string>(), .. HasAllLoras(loras) ? [SettingsText.LoraKey] : Array.Empty<string>(),
         ],
         StringComparer.OrdinalIgnoreCase);
+
+    /// <summary>Prompts that name LoRAs bring them along; others have to be given.</summary>
+    private bool HasAllLoras(IEnumerable<string> names) => settings[SettingsText.LoraKey] is not { } hashes
+        || !hashes.Split(", ").Select(h => h.Split(": ")[0]).Except(names.Select(SettingsText.LoraName), StringComparer.OrdinalIgnoreCase).Any();
 
     /// <summary>Where the second pass' strength stands.</summary>
     private string HiresDenoisingKey => settings[HiresPass.DenoisingKey] is null ? DenoisingKey : HiresPass.DenoisingKey;

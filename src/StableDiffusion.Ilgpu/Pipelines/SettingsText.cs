@@ -7,6 +7,9 @@ namespace StableDiffusion.Ilgpu;
 /// <summary>The parameters text of a picture, in AUTOMATIC1111's keys and order: what <see cref="RepeatedSettings"/> reads again.</summary>
 internal static class SettingsText
 {
+    /// <summary>The key of the LoRAs' names and hashes.</summary>
+    public const string LoraKey = "Lora hashes";
+
     /// <param name="request">What was drawn.</param>
     /// <param name="model">With which model.</param>
     /// <param name="width">Of the first pass, in pixels.</param>
@@ -33,13 +36,16 @@ internal static class SettingsText
             ("Emphasis", PromptConditioning.NameOf(request.PromptWeighting)),
             ("Tiling", request.Circular ? "True" : null),
             .. HiresPass.Describe(request),
-            ("Lora hashes", LoraHashes(model)),
+            (LoraKey, LoraHashes(model)),
             ("Version", $"sdilgpu {typeof(StableDiffusionPipeline).Assembly.GetName().Version?.ToString(3)}"),
         ]);
 
+    /// <summary>Without what separates names and hashes.</summary>
+    public static string LoraName(string name) => name.Replace(":", "", StringComparison.Ordinal).Replace(",", "", StringComparison.Ordinal);
+
     /// <summary>As the web UI writes them; null without LoRAs.</summary>
-    private static string? LoraHashes(LoadedModel model) => model.Loras.Count == 0 ? null : string.Join(", ", model.Loras.DistinctBy(l => l.Reference.Name).Select(
-        l => $"{l.Reference.Name.Replace(":", "", StringComparison.Ordinal).Replace(",", "", StringComparison.Ordinal)}: {l.ShortHash.Value}"));
+    private static string? LoraHashes(LoadedModel model) => model.Loras.Count == 0 ? null : string.Join(
+        ", ", model.Loras.DistinctBy(l => l.Reference.Name).Select(l => $"{LoraName(l.Reference.Name)}: {l.ShortHash.Value}"));
 
     private static string Number(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
 }

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 using System.Text;
 
@@ -13,7 +14,9 @@ internal sealed record PromptLoras(string Text, IReadOnlyList<(string Name, Lora
 {
     private const string TextEncoderKey = "te", UNetKey = "unet";
 
-    private static readonly string[] Starts = ["<lora:", "<lyco:"];
+    private const int StartLength = 6;
+
+    private static readonly SearchValues<string> Starts = SearchValues.Create(["<lora:", "<lyco:"], StringComparison.Ordinal);
 
     /// <exception cref="StableDiffusionException">A tag cannot be read.</exception>
     public static PromptLoras Parse(string prompt)
@@ -34,12 +37,12 @@ internal sealed record PromptLoras(string Text, IReadOnlyList<(string Name, Lora
     }
 
     private static int Find(string prompt, int position) =>
-        Starts.Select(s => prompt.IndexOf(s, position, StringComparison.Ordinal)).Where(i => i >= 0).DefaultIfEmpty(-1).Min();
+        prompt.AsSpan(position).IndexOfAny(Starts) is >= 0 and var distance ? position + distance : -1;
 
     /// <summary>As in the web UI, named scales count before those by place, and what is not said of the UNet is the text encoder's.</summary>
     private static (string Name, LoraScale Scale) Read(string tag)
     {
-        var parts = tag[Starts[0].Length..^1].Split(':');
+        var parts = tag[StartLength..^1].Split(':');
         var (placed, named) = (new List<double>(), new Dictionary<string, double>());
         foreach (var part in parts[1..])
         {

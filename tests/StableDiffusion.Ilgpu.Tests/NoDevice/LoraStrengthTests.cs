@@ -39,6 +39,19 @@ public sealed class LoraStrengthTests : IDisposable
     }
 
     [Theory]
+    [InlineData(float.NaN)]
+    [InlineData(float.PositiveInfinity)]
+    public void Values_that_are_no_finite_numbers_are_refused(float value)
+    {
+        var (up, down) = (Base([5, 3]), Base([3, 7]));
+        down[20] = value;
+        var path = new TensorFiles().Add($"{LoraCase.Module}.lora_up.weight", [5, 3], up).Add($"{LoraCase.Module}.lora_down.weight", [3, 7], down)
+            .Write(folder["a.safetensors"]);
+        WeightsTestFiles.Refused(
+            () => Merge([5, 7], Base([5, 7]), new LoraReference(path, new(1))), path, $"{LoraCase.Module}.lora_down.weight", "no finite numbers");
+    }
+
+    [Theory]
     [InlineData("I64", 2)]
     [InlineData("Bool", 1)]
     public void An_alpha_that_is_not_one_number_is_refused(string type, int count)

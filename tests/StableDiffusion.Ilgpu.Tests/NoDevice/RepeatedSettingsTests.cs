@@ -117,6 +117,15 @@ public sealed class RepeatedSettingsTests
     }
 
     [Fact]
+    public void LoRAs_that_are_not_given_are_told()
+    {
+        var settings = Settings(("Steps", "1"), ("Lora hashes", "good one: 0123456789ab, other: ba9876543210"));
+        Assert.Equal(["Lora hashes"], settings.NotRepeated(hasPicture: false, hasMask: false));
+        Assert.Equal(["Lora hashes"], settings.NotRepeated(hasPicture: false, hasMask: false, "good one"));
+        Assert.Empty(settings.NotRepeated(hasPicture: false, hasMask: false, "other", "good: one"));
+    }
+
+    [Fact]
     public void The_rest_is_told()
     {
         var settings = Settings(

@@ -60,6 +60,7 @@ internal sealed class LoraFactor
     }
 
     /// <summary>Reads the values; the result gives the matrix row by row.</summary>
+    /// <exception cref="StableDiffusionException">One of them is not finite: no picture could be told from it.</exception>
     public LoraRows Load()
     {
         var a = Read(left);
@@ -99,7 +100,8 @@ internal sealed class LoraFactor
     {
         var values = new float[tensor.Count];
         source.Read(tensor.Name, values);
-        return values;
+        return TensorPrimitives.IsFiniteAll<float>(values) ? values
+            : throw new StableDiffusionException($"{source.Description}: tensor {tensor.Name} has values that are no finite numbers");
     }
 
     private static float[] Transpose(float[] values, int rows)
