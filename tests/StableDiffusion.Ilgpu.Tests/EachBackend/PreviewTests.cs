@@ -98,7 +98,7 @@ public sealed class PreviewTests(DeviceFixture fixture)
             PreviewInterval = 2,
             NoisyPreviewInterval = 3,
             PreviewMethod = PreviewMethod.Autoencoder,
-            Hires = new() { Scale = 1.5, DenoisingStrength = 0.5 },
+            Hires = new() { Scale = 1.5, DenoisingStrength = 0.5, Steps = 3 },
         };
         var (together, alone) = (new Collector(), new Collector());
         var pictures = pipeline.Generate(request with { BatchCount = 2 }, together, TestContext.Current.CancellationToken);
