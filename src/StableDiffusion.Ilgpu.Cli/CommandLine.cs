@@ -26,7 +26,7 @@ internal static class CommandLine
 
         if (EmptyOption(parsed) is { } empty)
         {
-            return Fail(context, $"{empty} has an empty value; valid: the name of a file or folder, or no {empty}", UsageError);
+            return Fail(context, $"{empty} has an empty value; give it one, or leave it out", UsageError);
         }
 
         try
@@ -91,7 +91,7 @@ internal static class CommandLine
 
     private static string Kind(string token, string otherwise) => token.StartsWith('-') ? "option" : otherwise;
 
-    /// <summary>Files and folders have names; of texts, prompts alone may be empty.</summary>
+    /// <summary>Prompts alone may be empty.</summary>
     private static string? EmptyOption(ParseResult parsed) => parsed.CommandResult.Children.OfType<OptionResult>()
         .FirstOrDefault(o => o.Option.Name is not ("--prompt" or "--negative-prompt") && o.Tokens.Any(t => t.Value.Length == 0))?.Option.Name;
 

@@ -9,6 +9,9 @@ internal sealed class PictureWatch(string? previewPath, IReadOnlyList<string> st
 {
     private readonly Dictionary<int, List<GeneratedImage>> frames = [];
 
+    /// <summary>All that it writes.</summary>
+    public IEnumerable<string> Files => previewPath is null ? stepsFiles : stepsFiles.Prepend(previewPath);
+
     /// <summary>A progress that passes everything on.</summary>
     /// <param name="progress">Gets everything.</param>
     /// <param name="display">Gets previews.</param>

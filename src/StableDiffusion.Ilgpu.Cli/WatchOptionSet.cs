@@ -53,7 +53,7 @@ internal sealed class WatchOptionSet
     /// <param name="hasTaesd">Whether there is a TAESD.</param>
     /// <param name="outputs">Files of the pictures.</param>
     /// <param name="inputs">Files that are read.</param>
-    /// <exception cref="StableDiffusionException">The options contradict each other, or a file cannot be written or is another one of these.</exception>
+    /// <exception cref="StableDiffusionException">The options contradict each other, or a file is another one of these.</exception>
     public (GenerationRequest Request, PictureWatch Watch) Read(
         ParseResult parsed, GenerationRequest request, bool hasTaesd, string[] outputs, IEnumerable<string> inputs)
     {
@@ -72,14 +72,8 @@ internal sealed class WatchOptionSet
             throw new StableDiffusionException("previews by tae need a file: --taesd FILE, with --taesd-preview-only if it is for previews alone");
         }
 
-        if (path is not null)
-        {
-            PngWriter.CheckWritable(path);
-        }
-
-        string[] strips = steps is null ? [] : [.. StepsFiles(steps, outputs.Length)];
-        RefuseTaken([.. outputs, .. inputs], path is null ? strips : [path, .. strips]);
-        var watch = new PictureWatch(path, strips);
+        var watch = new PictureWatch(path, steps is null ? [] : [.. StepsFiles(steps, outputs.Length)]);
+        RefuseTaken([.. outputs, .. inputs], watch.Files);
         return (
             request with
             {
@@ -131,9 +125,7 @@ internal sealed class WatchOptionSet
         for (var i = 0; i < count; i++)
         {
             // The names of a batch are numbered as those of its pictures.
-            var file = Path.ChangeExtension(OutputNames.Of(Path.ChangeExtension(output, ".png"), i, count), extension);
-            PngWriter.CheckWritable(file);
-            yield return file;
+            yield return Path.ChangeExtension(OutputNames.Of(Path.ChangeExtension(output, ".png"), i, count), extension);
         }
     }
 

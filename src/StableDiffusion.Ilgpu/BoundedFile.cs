@@ -1,5 +1,3 @@
-using Microsoft.Win32.SafeHandles;
-
 namespace StableDiffusion.Ilgpu;
 
 /// <summary>Reads small files whole.</summary>
@@ -13,13 +11,13 @@ internal static class BoundedFile
     /// <exception cref="UnauthorizedAccessException">The same; a folder, for example.</exception>
     public static byte[] Read(string path, long most, string kind)
     {
-        using var file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read);
-        if (!IsSeekable(file))
+        using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
+        if (!file.CanSeek)
         {
             return ReadPipe(path, file, most, kind);
         }
 
-        var length = RandomAccess.GetLength(file);
+        var length = file.Length;
         if (length > most)
         {
             throw new StableDiffusionException($"{path}: has {length} bytes; {kind} has at most {most}");
@@ -28,7 +26,7 @@ internal static class BoundedFile
         var bytes = new byte[length];
         for (var done = 0; done < bytes.Length;)
         {
-            var read = RandomAccess.Read(file, bytes.AsSpan(done), done);
+            var read = file.Read(bytes, done, bytes.Length - done);
             done += read > 0 ? read : throw new EndOfStreamException("the file ended while it was read");
         }
 
@@ -36,12 +34,11 @@ internal static class BoundedFile
     }
 
     /// <summary>A pipe ends when it ends.</summary>
-    private static byte[] ReadPipe(string path, SafeFileHandle pipe, long most, string kind)
+    private static byte[] ReadPipe(string path, FileStream pipe, long most, string kind)
     {
-        using var stream = new FileStream(pipe, FileAccess.Read, bufferSize: 0);
         using var bytes = new MemoryStream();
         var part = new byte[1 << 16];
-        for (int read; (read = stream.Read(part)) > 0;)
+        for (int read; (read = pipe.Read(part)) > 0;)
         {
             bytes.Write(part, 0, read);
             if (bytes.Length > most)
@@ -51,17 +48,5 @@ internal static class BoundedFile
         }
 
         return bytes.ToArray();
-    }
-
-    private static bool IsSeekable(SafeFileHandle file)
-    {
-        try
-        {
-            return RandomAccess.GetLength(file) >= 0;
-        }
-        catch (NotSupportedException)
-        {
-            return false;
-        }
     }
 }

@@ -24,7 +24,6 @@ internal sealed class DeviceSession : IDisposable
         this.context = context;
         this.accelerator = accelerator;
         this.hardware = hardware;
-        IsProcessor = hardware == Hardware.Processor;
         LargestBuffer = accelerator is CLAccelerator { Device: CLDevice device } ? OpenClDevices.LargestBuffer(device) : long.MaxValue;
         CpuLaunches = cpuLaunches;
         Recorder = accelerator is CudaAccelerator cuda ? new CudaGraphs(cuda) : cpuLaunches;
@@ -55,7 +54,7 @@ internal sealed class DeviceSession : IDisposable
     public bool IsHost => Accelerator.AcceleratorType == AcceleratorType.CPU;
 
     /// <summary>Whether a processor computes: the CPU accelerator, or an OpenCL driver for processors.</summary>
-    public bool IsProcessor { get; }
+    public bool IsProcessor => hardware == Hardware.Processor;
 
     /// <summary>Bytes that one buffer may have.</summary>
     public long LargestBuffer { get; }
@@ -78,11 +77,20 @@ internal sealed class DeviceSession : IDisposable
     /// </summary>
     public long FreeBytesAfter(long freed)
     {
-        var left = Accelerator.MemorySize - Interlocked.Read(ref allocatedBytes);
-        var free = hardware is Hardware.Processor or Hardware.IntegratedGpu ? (SystemMemory.Available + freed) / 2
-            : Accelerator is CudaAccelerator cuda ? Math.Min(left, cuda.GetFreeMemory() - DriversBytes) + freed
-            : left + freed;
-        return Math.Max(0, hardware == Hardware.IntegratedGpu ? Math.Min(free, left + freed) : free);
+        return Math.Max(0, hardware switch
+        {
+            Hardware.Processor => OfMachine(),
+            Hardware.IntegratedGpu => Math.Min(OfMachine(), OfDevice()),
+            _ => OfDevice(),
+        });
+
+        long OfMachine() => (SystemMemory.Available + freed) / 2;
+
+        long OfDevice()
+        {
+            var left = Accelerator.MemorySize - Interlocked.Read(ref allocatedBytes);
+            return freed + (Accelerator is CudaAccelerator cuda ? Math.Min(left, cuda.GetFreeMemory() - DriversBytes) : left);
+        }
     }
 
     /// <summary>Opens a device.</summary>

@@ -25,7 +25,7 @@ internal static class PngWriter
         string? temporary = null;
         try
         {
-            RefuseFolder(path);
+            RequireFileName(path);
             temporary = TemporaryBeside(path);
             File.WriteAllBytes(temporary, file);
             File.Move(temporary, path, overwrite: true);
@@ -52,7 +52,7 @@ internal static class PngWriter
             cancellationToken.ThrowIfCancellationRequested();
             try
             {
-                RefuseFolder(path);
+                RequireFileName(path);
                 if (File.Exists(path))
                 {
                     using var existing = new FileStream(path, FileMode.Open, FileAccess.Write);
@@ -95,7 +95,7 @@ internal static class PngWriter
 
     private static string FolderOf(string path) => Path.GetDirectoryName(Path.GetFullPath(path)) ?? path;
 
-    private static void RefuseFolder(string path)
+    private static void RequireFileName(string path)
     {
         if (path.Length == 0 || Path.EndsInDirectorySeparator(path) || Directory.Exists(path))
         {

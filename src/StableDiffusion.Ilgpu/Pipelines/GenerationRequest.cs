@@ -20,7 +20,7 @@ public sealed record GenerationRequest
     /// <summary>Width in pixels, a multiple of 8, up to 16384.</summary>
     public int? Width { get; init; }
 
-    /// <summary>Height in pixels, a multiple of 8.</summary>
+    /// <summary>Height in pixels, a multiple of 8, up to 16384.</summary>
     public int? Height { get; init; }
 
     /// <summary>Number of sampling steps, at least 1.</summary>

@@ -27,9 +27,6 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     /// <summary>The web UI's name for the schedule that its sampler has where none is chosen.</summary>
     private const string Automatic = "Automatic";
 
-    /// <summary>Another name for the levels of training.</summary>
-    private const string Normal = "Normal";
-
     public static RepeatedSettings Read(string path) => new(path, PictureSettings.Read(path));
 
     public string Prompt => settings.Prompt;
@@ -52,10 +49,12 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
         ?? throw Unknown("sampler", name, Samplers.All.Select(s => s.Name));
 
     /// <exception cref="StableDiffusionException">There is no such schedule here; the message lists those that there are.</exception>
-    public Scheduler? Scheduler =>
-        settings["Schedule type"] is { } name ? Same(name, Automatic) ? AutomaticOf(Sampler) : FindSchedule(name) ?? throw Unknown("schedule", name, SchedulerNames.Choices)
-        : settings["Sampler"] is { } sampler && FindSampler(sampler) is null && SplitSchedule(sampler) is { } split ? split.Schedule
-        : null;
+    public Scheduler? Scheduler => settings["Schedule type"] switch
+    {
+        null => settings["Sampler"] is { } sampler && FindSampler(sampler) is null && SplitSchedule(sampler) is { } split ? split.Schedule : null,
+        var name when Same(name, Automatic) => AutomaticOf(Sampler),
+        var name => FindSchedule(name) ?? throw Unknown("schedule", name, SchedulerNames.Choices),
+    };
 
     /// <summary>Null stands for noise of a GPU, which tools do not write down.</summary>
     public NoiseGenerator? NoiseGenerator => settings["RNG"] switch
@@ -176,9 +175,7 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
         Samplers.All.FirstOrDefault(s => s.Aliases.Append(s.Name).Append(s.DisplayName).Any(n => Bare(n) == Bare(name)));
 
     private static Scheduler? FindSchedule(string name) =>
-        Same(name, Normal) ? Ilgpu.Scheduler.Discrete
-        : SchedulerNames.All.Cast<Scheduler?>().FirstOrDefault(s =>
-            Bare(SchedulerNames.NameOf(s!.Value)) == Bare(name) || Bare(SchedulerNames.DisplayNameOf(s.Value)) == Bare(name));
+        SchedulerNames.All.Cast<Scheduler?>().FirstOrDefault(s => SchedulerNames.NamesOf(s!.Value).Any(n => Bare(n) == Bare(name)));
 
     /// <summary>By the table of the web UI's samplers (its version 1.9).</summary>
     private static Scheduler AutomaticOf(Sampler? sampler) =>

@@ -25,15 +25,19 @@ internal static class SchedulerNames
 
     public static string DisplayNameOf(Scheduler scheduler) => Schedules.First(s => s.Scheduler == scheduler).DisplayName;
 
+    /// <summary>All that it is called: the display name, the short name and aliases.</summary>
+    public static IEnumerable<string> NamesOf(Scheduler scheduler) =>
+        Schedules.Where(s => s.Scheduler == scheduler).SelectMany(s => s.Aliases.Prepend(s.Name).Prepend(s.DisplayName));
+
     /// <summary>The schedule of a short name, an alias or a display name, in any case.</summary>
     /// <exception cref="StableDiffusionException">There is none; the message lists the short names and aliases.</exception>
     public static Scheduler Find(string name)
     {
-        foreach (var known in Schedules)
+        foreach (var known in All)
         {
-            if (known.Aliases.Append(known.Name).Append(known.DisplayName).Contains(name, StringComparer.OrdinalIgnoreCase))
+            if (NamesOf(known).Contains(name, StringComparer.OrdinalIgnoreCase))
             {
-                return known.Scheduler;
+                return known;
             }
         }
 
