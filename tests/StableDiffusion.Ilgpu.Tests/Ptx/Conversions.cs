@@ -104,6 +104,11 @@ internal static unsafe class Conversions
     {
         d.Allow("rn", "rni", "rzi", "rmi", "rpi", "ftz", "sat", TargetType(d));
         var (round, saturate) = (Rounding<TFrom>(d), d.Has("sat"));
+        if (round is null && !saturate)
+        {
+            return Convert<TFrom, TTo>(d, TTo.CreateTruncating);
+        }
+
         return Convert<TFrom, TTo>(d, a =>
         {
             var result = TTo.CreateTruncating(round is null ? a : round(a));

@@ -59,10 +59,7 @@ internal static unsafe class Copies
             {
                 warp.Require(source.Base, 1u << lane, "the source");
                 var at = warp.Block.Global.At(Memory.Address(warp, source, lane), read, bytes);
-                for (var i = 0; i < read; i++)
-                {
-                    data = data.WithElement(i, at[i]);
-                }
+                new ReadOnlySpan<byte>(at, read).CopyTo(new Span<byte>(&data, sizeof(Vector128<byte>)));
             }
 
             addresses[lane] = Memory.SharedAddress(warp, target, lane);

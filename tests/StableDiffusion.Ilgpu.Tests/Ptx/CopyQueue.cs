@@ -70,13 +70,7 @@ internal sealed unsafe class CopyQueue(SharedMemory shared, int warp)
         pending.RemoveRange(kept, pending.Count - kept);
     }
 
-    private static void Write(byte* target, int bytes, Vector128<byte> data)
-    {
-        for (var i = 0; i < bytes; i++)
-        {
-            target[i] = data[i];
-        }
-    }
+    private static void Write(byte* target, int bytes, Vector128<byte> data) => new ReadOnlySpan<byte>(&data, bytes).CopyTo(new Span<byte>(target, bytes));
 
     private readonly record struct Pending(int Lane, int Group, ulong Target, int Bytes, Vector128<byte> Data);
 }

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.Intrinsics;
 
 namespace StableDiffusion.Ilgpu.Tests.Ptx;
 
@@ -22,6 +23,11 @@ internal static unsafe class Floats
             d.Allow("rn", "ftz", "sat");
             d.Expect(4);
             var finish = Finish<T>(d);
+            if (typeof(T) == typeof(float) && finish is null)
+            {
+                return Lanes.Map<float>(d.Target(0, bits), d.Source(1, bits), d.Source(2, bits), d.Source(3, bits), Vector256.FusedMultiplyAdd);
+            }
+
             return Lanes.Map<T, T, T, T>(d.Target(0, bits), d.Source(1, bits), d.Source(2, bits), d.Source(3, bits), finish is null ? fma : (a, b, c) => finish(fma(a, b, c)));
         }
 
@@ -30,6 +36,11 @@ internal static unsafe class Floats
             d.Allow("rn", "ftz", "sat", "full", "approx", "NaN");
             d.Expect(3);
             var finish = Finish<T>(d);
+            if (typeof(T) == typeof(float) && finish is null && VectorOf(d.Name) is { } vector)
+            {
+                return Lanes.Map(d.Target(0, bits), d.Source(1, bits), d.Source(2, bits), vector);
+            }
+
             return Lanes.Map(d.Target(0, bits), d.Source(1, bits), d.Source(2, bits), finish is null ? binary : (a, b) => finish(binary(a, b)));
         }
 
@@ -63,6 +74,14 @@ internal static unsafe class Floats
         "min" => d.Has("NaN") ? T.Min : T.MinNumber,
         "max" => d.Has("NaN") ? T.Max : T.MaxNumber,
         "copysign" => static (a, b) => T.CopySign(b, a),
+        _ => null,
+    };
+
+    private static Func<Vector256<float>, Vector256<float>, Vector256<float>>? VectorOf(string name) => name switch
+    {
+        "add" => static (a, b) => a + b,
+        "sub" => static (a, b) => a - b,
+        "mul" => static (a, b) => a * b,
         _ => null,
     };
 

@@ -5,22 +5,48 @@ internal sealed unsafe class GlobalMemory
 {
     private readonly (ulong Start, ulong End)[] buffers;
 
+    /// <summary>The buffer that was touched last: threads that run side by side may take it from each other.</summary>
+    private int last;
+
     /// <param name="buffers">Where each begins, and its bytes.</param>
     public GlobalMemory(IEnumerable<(nint Start, long Bytes)> buffers) =>
         this.buffers = [.. buffers.Where(b => b.Bytes > 0).Select(b => ((ulong)b.Start, (ulong)b.Start + (ulong)b.Bytes)).Distinct()];
 
     public byte* At(ulong address, int bytes, int alignment)
     {
-        foreach (var (start, end) in buffers)
+        if (!Holds(address, address + (ulong)bytes))
         {
-            if (address >= start && address < end && end - address >= (ulong)bytes)
+            throw new PtxException($"{bytes} bytes at global address {Offset(address)} lie outside of the buffers");
+        }
+
+        return address % (ulong)alignment == 0 ? (byte*)address
+            : throw new PtxException($"global address {Offset(address)} is not aligned to {alignment} bytes");
+    }
+
+    /// <summary>Whether all bytes from one address to another lie in one buffer.</summary>
+    public bool Holds(ulong start, ulong end)
+    {
+        if (start >= end)
+        {
+            return false;
+        }
+
+        var known = last;
+        if (known < buffers.Length && start >= buffers[known].Start && end <= buffers[known].End)
+        {
+            return true;
+        }
+
+        for (var i = 0; i < buffers.Length; i++)
+        {
+            if (start >= buffers[i].Start && end <= buffers[i].End)
             {
-                return address % (ulong)alignment == 0 ? (byte*)address
-                    : throw new PtxException($"global address {Offset(address)} is not aligned to {alignment} bytes");
+                last = i;
+                return true;
             }
         }
 
-        throw new PtxException($"{bytes} bytes at global address {Offset(address)} lie outside of the buffers");
+        return false;
     }
 
     /// <summary>Beside the nearest buffer: the numbers themselves differ between runs.</summary>

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.Intrinsics;
 
 namespace StableDiffusion.Ilgpu.Tests.Ptx;
 
@@ -32,7 +33,9 @@ internal static unsafe class Integers
             case "mad":
                 d.Allow("lo");
                 d.Expect(4);
-                return Lanes.Map<T, T, T, T>(d.Target(0, bits), d.Source(1, bits), d.Source(2, bits), d.Source(3, bits), static (a, b, c) => (a * b) + c);
+                return bits >= 32
+                    ? Lanes.Map<T>(d.Target(0, bits), d.Source(1, bits), d.Source(2, bits), d.Source(3, bits), static (a, b, c) => (a * b) + c)
+                    : Lanes.Map<T, T, T, T>(d.Target(0, bits), d.Source(1, bits), d.Source(2, bits), d.Source(3, bits), static (a, b, c) => (a * b) + c);
             case "shl":
                 return Shift<T>(d, static (a, n) => n >= Size<T>() ? T.Zero : a << (int)n);
             case "shr":
@@ -81,8 +84,27 @@ internal static unsafe class Integers
         }
 
         d.Allow(d.Name == "mul" ? "lo" : "");
+        if (bits >= 32 && VectorOf<T>(d.Name) is { } vector)
+        {
+            d.Expect(3);
+            return Lanes.Map(d.Target(0, bits), d.Source(1, bits), d.Source(2, bits), vector);
+        }
+
         return Binary(d, f);
     }
+
+    private static Func<Vector256<T>, Vector256<T>, Vector256<T>>? VectorOf<T>(string name) => name switch
+    {
+        "add" => static (a, b) => a + b,
+        "sub" => static (a, b) => a - b,
+        "mul" => static (a, b) => a * b,
+        "and" => static (a, b) => a & b,
+        "or" => static (a, b) => a | b,
+        "xor" => static (a, b) => a ^ b,
+        "min" => Vector256.Min,
+        "max" => Vector256.Max,
+        _ => null,
+    };
 
     private static Execute? Bits32(PtxDecoder d)
     {
@@ -195,7 +217,7 @@ internal static unsafe class Integers
     private static uint Size<T>() where T : unmanaged => (uint)sizeof(T) * 8;
 
     private static T High<T>(T a, T b) where T : unmanaged, IBinaryInteger<T> =>
-        T.CreateTruncating((BigInteger.CreateChecked(a) * BigInteger.CreateChecked(b)) >> (sizeof(T) * 8));
+        sizeof(T) == sizeof(int) ? T.CreateTruncating((long.CreateTruncating(a) * long.CreateTruncating(b)) >> 32) : T.CreateTruncating((BigInteger.CreateChecked(a) * BigInteger.CreateChecked(b)) >> (sizeof(T) * 8));
 
     /// <summary>Bits from a position on; beyond the highest one, and with a sign for signed types, the field's highest bit again.</summary>
     private static T Extract<T>(T value, uint position, uint length) where T : unmanaged, IBinaryInteger<T>, IMinMaxValue<T>

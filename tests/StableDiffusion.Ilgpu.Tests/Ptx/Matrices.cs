@@ -5,6 +5,9 @@ namespace StableDiffusion.Ilgpu.Tests.Ptx;
 /// <summary>What a whole warp computes on small matrices: <c>ldmatrix</c> and <c>mma</c>. The layouts are those of the PTX manual.</summary>
 internal static unsafe class Matrices
 {
+    /// <summary>Each fp16 value in fp32.</summary>
+    private static readonly float[] Singles = [.. Enumerable.Range(0, 1 << 16).Select(bits => (float)BitConverter.UInt16BitsToHalf((ushort)bits))];
+
     public static Execute Decode(PtxDecoder d) => d.Name == "mma" ? Multiply(d) : Load(d);
 
     /// <summary>
@@ -136,7 +139,7 @@ internal static unsafe class Matrices
         }
     }
 
-    private static float Low(uint pair) => (float)BitConverter.UInt16BitsToHalf((ushort)pair);
+    private static float Low(uint pair) => Singles[pair & 0xFFFF];
 
-    private static float High(uint pair) => (float)BitConverter.UInt16BitsToHalf((ushort)(pair >> 16));
+    private static float High(uint pair) => Singles[pair >> 16];
 }

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 
 namespace StableDiffusion.Ilgpu.Tests.Ptx;
 
@@ -53,7 +54,7 @@ internal static unsafe class Memory
 
     /// <summary>A lane's address.</summary>
     public static ulong Address(Warp warp, (Slot Base, long Offset) address, int lane) =>
-        warp.Unsigned(address.Base, lane) + (ulong)address.Offset;
+        (address.Base.IsWide ? warp.Get<ulong>(address.Base, lane) : warp.Get<uint>(address.Base, lane)) + (ulong)address.Offset;
 
     /// <summary>A lane's address in shared memory, of which 32 bits count.</summary>
     public static ulong SharedAddress(Warp warp, (Slot Base, long Offset) address, int lane) => (uint)Address(warp, address, lane);
@@ -88,10 +89,11 @@ internal static unsafe class Memory
         return (warp, mask) =>
         {
             warp.Require(address.Base, mask, "the address");
+            var isChecked = IsOneBuffer(warp, address, mask, all);
             for (var lanes = mask; lanes != 0; lanes &= lanes - 1)
             {
                 var lane = BitOperations.TrailingZeroCount(lanes);
-                var at = warp.Block.Global.At(Address(warp, address, lane), all, all);
+                var at = isChecked ? (byte*)Address(warp, address, lane) : warp.Block.Global.At(Address(warp, address, lane), all, all);
                 for (var i = 0; i < targets.Length; i++)
                 {
                     Put(warp, targets[i], lane, at + (i * bytes), bytes, signed);
@@ -109,11 +111,18 @@ internal static unsafe class Memory
         {
             warp.Require(address.Base, mask, "the address");
             Span<ulong> addresses = stackalloc ulong[Warp.Size];
+            var last = ulong.MaxValue;
+            byte* at = null;
             for (var lanes = mask; lanes != 0; lanes &= lanes - 1)
             {
                 var lane = BitOperations.TrailingZeroCount(lanes);
                 addresses[lane] = SharedAddress(warp, address, lane);
-                var at = warp.Block.Shared.Read(addresses[lane], all, all, warp.Number);
+                if (addresses[lane] != last)
+                {
+                    last = addresses[lane];
+                    at = warp.Block.Shared.Read(last, all, all, warp.Number);
+                }
+
                 for (var i = 0; i < targets.Length; i++)
                 {
                     Put(warp, targets[i], lane, at + (i * bytes), bytes, signed);
@@ -131,10 +140,11 @@ internal static unsafe class Memory
         return (warp, mask) =>
         {
             RequireStored(warp, sources, address, mask);
+            var isChecked = IsOneBuffer(warp, address, mask, all);
             for (var lanes = mask; lanes != 0; lanes &= lanes - 1)
             {
                 var lane = BitOperations.TrailingZeroCount(lanes);
-                var at = warp.Block.Global.At(Address(warp, address, lane), all, all);
+                var at = isChecked ? (byte*)Address(warp, address, lane) : warp.Block.Global.At(Address(warp, address, lane), all, all);
                 for (var i = 0; i < sources.Length; i++)
                 {
                     Take(warp, sources[i], lane, at + (i * bytes), bytes);
@@ -165,6 +175,19 @@ internal static unsafe class Memory
         };
     }
 
+    /// <summary>Whether all lanes' bytes lie in one buffer, each aligned to its size.</summary>
+    private static bool IsOneBuffer(Warp warp, (Slot Base, long Offset) address, uint mask, int bytes)
+    {
+        var (least, most, bits) = (ulong.MaxValue, 0UL, 0UL);
+        for (var lanes = mask; lanes != 0; lanes &= lanes - 1)
+        {
+            var at = Address(warp, address, BitOperations.TrailingZeroCount(lanes));
+            (least, most, bits) = (Math.Min(least, at), Math.Max(most, at), bits | at);
+        }
+
+        return (bits & (ulong)(bytes - 1)) == 0 && warp.Block.Global.Holds(least, most + (ulong)bytes);
+    }
+
     private static void RequireStored(Warp warp, Slot[] sources, (Slot Base, long Offset) address, uint mask)
     {
         warp.Require(address.Base, mask, "the address");
@@ -182,6 +205,7 @@ internal static unsafe class Memory
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Put(Warp warp, Slot target, int lane, byte* source, int bytes, bool signed)
     {
         var register = warp.Registers + target.Offset;
@@ -202,6 +226,7 @@ internal static unsafe class Memory
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Take(Warp warp, Slot source, int lane, byte* target, int bytes)
     {
         switch (bytes)

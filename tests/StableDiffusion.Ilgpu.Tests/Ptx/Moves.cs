@@ -39,7 +39,7 @@ internal static unsafe class Moves
     }
 
     private static Execute Move(Slot target, Slot source) => target.IsWide
-        ? Lanes.Map<ulong, ulong>(target, source, static a => a) : Lanes.Map<uint, uint>(target, source, static a => a);
+        ? Lanes.Map<ulong>(target, source, static a => a) : Lanes.Map<uint>(target, source, static a => a);
 
     private static Execute MovePredicate(Slot target, Slot source) => (warp, mask) =>
     {

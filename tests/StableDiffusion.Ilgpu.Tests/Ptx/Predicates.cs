@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.Intrinsics;
 
 namespace StableDiffusion.Ilgpu.Tests.Ptx;
 
@@ -28,7 +29,17 @@ internal static unsafe class Predicates
         "gt" or "hi" => static (a, b) => a > b,
         "ge" or "hs" => static (a, b) => a >= b,
         var other => throw d.Fail($"the comparison .{other} is not interpreted"),
-    });
+    }, sizeof(T) < sizeof(int) ? null : VectorOf<T>(d.Statement.Parts[1]));
+
+    private static Func<Vector256<T>, Vector256<T>, Vector256<T>> VectorOf<T>(string comparison) => comparison switch
+    {
+        "eq" => Vector256.Equals,
+        "ne" => static (a, b) => ~Vector256.Equals(a, b),
+        "lt" or "lo" => Vector256.LessThan,
+        "le" or "ls" => Vector256.LessThanOrEqual,
+        "gt" or "hi" => Vector256.GreaterThan,
+        _ => Vector256.GreaterThanOrEqual,
+    };
 
     /// <summary>With a <c>u</c>, comparisons are true where an operand is no number; without, false.</summary>
     private static Execute Real<T>(PtxDecoder d) where T : unmanaged, IFloatingPointIeee754<T> => Compare<T>(d, d.Statement.Parts[1] switch
@@ -50,7 +61,7 @@ internal static unsafe class Predicates
         var other => throw d.Fail($"the comparison .{other} is not interpreted"),
     });
 
-    private static Execute Compare<T>(PtxDecoder d, Func<T, T, bool> compare) where T : unmanaged
+    private static Execute Compare<T>(PtxDecoder d, Func<T, T, bool> compare, Func<Vector256<T>, Vector256<T>, Vector256<T>>? vector = null) where T : unmanaged
     {
         d.Allow(d.Statement.Parts[1], "and", "or", "xor");
         var combined = d.Has("and") || d.Has("or") || d.Has("xor");
@@ -64,7 +75,12 @@ internal static unsafe class Predicates
         {
             var result = 0u;
             byte* first = warp.Registers + a.Offset, second = warp.Registers + b.Offset;
-            for (var lane = 0; lane < Warp.Size; lane++)
+            if (vector is not null)
+            {
+                result = Lanes.Compare(first, second, vector);
+            }
+
+            for (var lane = 0; vector is null && lane < Warp.Size; lane++)
             {
                 if ((mask >> lane & 1) != 0 && compare(Warp.Get<T>(first, lane), Warp.Get<T>(second, lane)))
                 {

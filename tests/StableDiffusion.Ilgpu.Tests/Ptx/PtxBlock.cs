@@ -1,19 +1,34 @@
 namespace StableDiffusion.Ilgpu.Tests.Ptx;
 
-/// <summary>One thread block after the other: warps run in turn until each waits at a barrier.</summary>
+/// <summary>One thread block after the other: warps run in turn until each waits at a barrier. Its memory is large, so launches of a kernel hand it on.</summary>
 internal sealed class PtxBlock
 {
     private readonly Warp[] warps;
     private readonly Warpgroup[] warpgroups;
-    private readonly PtxLaunch launch;
+    private PtxLaunch launch;
 
-    public PtxBlock(PtxLaunch launch)
+    private PtxBlock(PtxLaunch launch)
     {
         this.launch = launch;
-        Shared = new SharedMemory(launch.DynamicSharedBytes + launch.Program.DynamicSharedOffset, Statistics);
+        Shared = new SharedMemory(launch.DynamicSharedBytes + launch.Program.DynamicSharedOffset);
         warps = [.. Enumerable.Range(0, (launch.Threads + Warp.Size - 1) / Warp.Size)
             .Select(w => new Warp(this, w, Math.Min(Warp.Size, launch.Threads - (w * Warp.Size))))];
         warpgroups = [.. Enumerable.Range(0, warps.Length / Warpgroup.Warps).Select(_ => new Warpgroup())];
+    }
+
+    /// <summary>A block of an earlier launch of the same kernel with the same threads and memory, or a new one. Ends with <see cref="Finish"/>.</summary>
+    public static PtxBlock For(PtxLaunch launch)
+    {
+        while (launch.Program.IdleBlocks.TryTake(out var block))
+        {
+            if (block.launch.Threads == launch.Threads && block.launch.DynamicSharedBytes == launch.DynamicSharedBytes)
+            {
+                block.launch = launch;
+                return block;
+            }
+        }
+
+        return new PtxBlock(launch);
     }
 
     public PtxProgram Program => launch.Program;
@@ -26,7 +41,7 @@ internal sealed class PtxBlock
 
     public SharedMemory Shared { get; }
 
-    public PtxStatistics Statistics { get; } = new();
+    public PtxStatistics Statistics { get; private set; } = new();
 
     public (int X, int Y, int Z) Index { get; private set; }
 
@@ -34,7 +49,7 @@ internal sealed class PtxBlock
     {
         var (x, y, _) = launch.Grid;
         Index = (index % x, index / x % y, index / x / y);
-        Shared.Reset();
+        Shared.Reset(Statistics);
         foreach (var warp in warps)
         {
             warp.Reset();
@@ -69,11 +84,14 @@ internal sealed class PtxBlock
     public Warpgroup WarpgroupOf(Warp warp) => warp.Number / Warpgroup.Warps < warpgroups.Length
         ? warpgroups[warp.Number / Warpgroup.Warps] : throw new PtxException($"four warps multiply together, and the block has {warps.Length}");
 
-    /// <summary>What all blocks that ran here executed.</summary>
+    /// <summary>What the launch's blocks executed that ran here.</summary>
     public PtxStatistics Finish()
     {
-        Statistics.Instructions = warps.Sum(w => w.Executed);
-        return Statistics;
+        var statistics = Statistics;
+        statistics.Instructions = warps.Sum(w => w.TakeExecuted());
+        Statistics = new PtxStatistics();
+        Program.IdleBlocks.Add(this);
+        return statistics;
     }
 
     /// <summary>The value of a special register in one thread.</summary>

@@ -41,7 +41,7 @@ internal sealed class PtxLaunch
             Parallel.For(
                 0, Grid.X * Grid.Y * Grid.Z,
                 new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount },
-                () => new PtxBlock(this),
+                () => PtxBlock.For(this),
                 (index, _, block) =>
                 {
                     block.Run(index);

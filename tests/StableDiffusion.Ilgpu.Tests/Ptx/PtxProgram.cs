@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+
 namespace StableDiffusion.Ilgpu.Tests.Ptx;
 
 /// <summary>A kernel, parsed.</summary>
@@ -28,6 +30,9 @@ internal sealed class PtxProgram
 
     /// <summary>Where dynamic shared memory begins: aligned to 16 bytes.</summary>
     public int DynamicSharedOffset => (StaticSharedBytes + 15) & ~15;
+
+    /// <summary>What earlier launches ran in.</summary>
+    public ConcurrentBag<PtxBlock> IdleBlocks { get; } = [];
 
     public static PtxProgram Parse(string text) => new PtxParser(text).Parse();
 }

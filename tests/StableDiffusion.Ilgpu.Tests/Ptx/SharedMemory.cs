@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
@@ -12,40 +13,54 @@ internal sealed unsafe class SharedMemory
     private const uint Poison = 0x7FC57FC5;
 
     /// <summary>In a stamp, more than one warp.</summary>
-    private const long Many = 63;
+    private const int Many = 63;
+
+    /// <summary>Stamps and fences that are counted before all begin anew.</summary>
+    private const int MostCounted = 1 << 24;
 
     private readonly byte[] memory;
     private readonly byte* bytes;
 
     // For each two bytes, (interval between barriers) * 64 + warp of the last write and read.
-    private readonly long[] writers;
-    private readonly long[] readers;
-    private readonly PtxStatistics statistics;
-    private long interval = 1;
-    private long firstInterval;
+    private readonly int[] writers;
+    private readonly int[] readers;
+    private PtxStatistics statistics = new();
+    private int interval = 1;
+    private int firstInterval;
 
     // Fences, counted: at the last write of each two bytes, and at each warp's last fence.
-    private readonly long[] written;
-    private readonly long[] published = new long[64];
-    private long fences;
+    private readonly int[] written;
+    private readonly int[] published = new int[64];
+    private int fences;
 
-    public SharedMemory(int size, PtxStatistics statistics)
+    public SharedMemory(int size)
     {
-        this.statistics = statistics;
         Size = size;
         memory = GC.AllocateArray<byte>(size + 16, pinned: true);
         bytes = (byte*)Unsafe.AsPointer(ref memory[0]);
-        writers = new long[(size / 2) + 1];
-        readers = new long[(size / 2) + 1];
-        written = new long[(size / 2) + 1];
+        writers = new int[(size / 2) + 1];
+        readers = new int[(size / 2) + 1];
+        written = new int[(size / 2) + 1];
     }
 
     public int Size { get; }
 
     /// <summary>Before a block's first instruction.</summary>
-    public void Reset()
+    /// <param name="counted">Where the block's accesses are counted.</param>
+    public void Reset(PtxStatistics counted)
     {
+        statistics = counted;
         new Span<uint>(bytes, (Size + 3) / 4).Fill(Poison);
+        if (Math.Max(interval, fences) > MostCounted)
+        {
+            foreach (var counts in (ReadOnlySpan<int[]>)[writers, readers, written, published])
+            {
+                Array.Clear(counts);
+            }
+
+            (interval, fences) = (1, 0);
+        }
+
         firstInterval = ++interval;
     }
 
@@ -56,7 +71,7 @@ internal sealed unsafe class SharedMemory
     {
         var at = Locate(address, count, alignment);
         var stamp = (interval * 64) + warp;
-        if (count == 2 * Vector512<long>.Count && MarkRead(at / 2, stamp))
+        if (count == 2 * Vector256<int>.Count && MarkRead(at / 2, stamp))
         {
             return bytes + at;
         }
@@ -85,8 +100,8 @@ internal sealed unsafe class SharedMemory
         const int Count = 16;
         var first = Locate(address, Count, Count) / 2;
         var (writer, fence) = (writers[first], written[first]);
-        if (Vector512.EqualsAll(Vector512.Create(writers, first), Vector512.Create(writer))
-            && Vector512.EqualsAll(Vector512.Create(written, first), Vector512.Create(fence)))
+        if (Vector256.EqualsAll(Vector256.Create(writers, first), Vector256.Create(writer))
+            && Vector256.EqualsAll(Vector256.Create(written, first), Vector256.Create(fence)))
         {
             CheckPublished(address, writer, fence);
         }
@@ -105,6 +120,11 @@ internal sealed unsafe class SharedMemory
     {
         var at = Locate(address, count, alignment);
         var stamp = (interval * 64) + warp;
+        if (count == 2 * Vector256<int>.Count && MarkWritten(at / 2, stamp))
+        {
+            return bytes + at;
+        }
+
         for (var i = at / 2; i <= (at + count - 1) / 2; i++)
         {
             var (writer, reader) = (writers[i], readers[i]);
@@ -139,45 +159,55 @@ internal sealed unsafe class SharedMemory
     /// Counts the passes of one access: of a warp's lanes, in the order of their numbers, as many as move 128 bytes go together, and each 4 bytes
     /// (or each lane's larger word) belong to one bank.
     /// </summary>
+    [SkipLocalsInit]
     public void CountBanks(SharedAccess kind, ReadOnlySpan<ulong> addresses, uint mask, int count)
     {
         var unit = Math.Max(4, count);
         var (together, banks) = (Math.Min(32, 128 / unit), (ulong)(128 / unit));
+        var shift = BitOperations.Log2((uint)unit);
         var (passes, extra) = (0, 0);
-        Span<int> lanes = stackalloc int[32];
-        Span<ulong> words = stackalloc ulong[32 * 32];
+        Span<ulong> words = stackalloc ulong[32];
         for (var first = 0; first < addresses.Length; first += together)
         {
-            lanes.Clear();
-            var most = 0;
+            var (used, conflicts) = (0u, false);
             for (var lane = first; lane < first + together && lane < addresses.Length; lane++)
             {
-                if ((mask >> lane & 1) == 0)
+                if ((mask >> lane & 1) != 0)
                 {
-                    continue;
-                }
-
-                var word = addresses[lane] / (ulong)unit;
-                var bank = (int)(word % banks);
-                var known = words.Slice(bank * 32, lanes[bank]);
-                if (!known.Contains(word))
-                {
-                    words[(bank * 32) + lanes[bank]++] = word;
-                    most = Math.Max(most, lanes[bank]);
+                    var word = addresses[lane] >> shift;
+                    var bank = (int)(word & (banks - 1));
+                    conflicts |= (used >> bank & 1) != 0 && words[bank] != word;
+                    used |= 1u << bank;
+                    words[bank] = word;
                 }
             }
 
-            if (most > 0)
+            if (used != 0)
             {
                 passes++;
-                extra += most - 1;
+                extra += conflicts ? ExtraPasses(addresses.Slice(first, together), mask >> first, shift, banks) : 0;
             }
         }
 
         statistics.Count(kind, passes, extra);
     }
 
-    private void CheckPublished(ulong address, long writer, long fence)
+    /// <summary>The most different words of one bank, without the first.</summary>
+    private static int ExtraPasses(ReadOnlySpan<ulong> addresses, uint mask, int shift, ulong banks)
+    {
+        var words = new HashSet<ulong>();
+        for (var lane = 0; lane < addresses.Length; lane++)
+        {
+            if ((mask >> lane & 1) != 0)
+            {
+                words.Add(addresses[lane] >> shift);
+            }
+        }
+
+        return words.CountBy(word => word & (banks - 1)).Max(bank => bank.Value) - 1;
+    }
+
+    private void CheckPublished(ulong address, int writer, int fence)
     {
         if (writer / 64 >= firstInterval && published[writer % 64] <= fence)
         {
@@ -186,16 +216,32 @@ internal sealed unsafe class SharedMemory
     }
 
     /// <summary>What <see cref="Read"/> does for 16 bytes, unless some of them must not be read.</summary>
-    private bool MarkRead(int first, long stamp)
+    private bool MarkRead(int first, int stamp)
     {
-        var (writer, reader, now) = (Vector512.Create(writers, first), Vector512.Create(readers, first), Vector512.Create(interval * 64));
-        var stamps = Vector512.Create(stamp);
-        if (!Vector512.EqualsAll(Vector512.LessThan(writer, now) | Vector512.Equals(writer, stamps), Vector512<long>.AllBitsSet))
+        var (writer, reader, now) = (Vector256.Create(writers, first), Vector256.Create(readers, first), Vector256.Create(interval * 64));
+        var stamps = Vector256.Create(stamp);
+        if (!Vector256.EqualsAll(Vector256.LessThan(writer, now) | Vector256.Equals(writer, stamps), Vector256<int>.AllBitsSet))
         {
             return false;
         }
 
-        Vector512.ConditionalSelect(Vector512.LessThan(reader, now) | Vector512.Equals(reader, stamps), stamps, now + Vector512.Create(Many)).CopyTo(readers, first);
+        Vector256.ConditionalSelect(Vector256.LessThan(reader, now) | Vector256.Equals(reader, stamps), stamps, now + Vector256.Create(Many)).CopyTo(readers, first);
+        return true;
+    }
+
+    /// <summary>What <see cref="Write"/> does for 16 bytes, unless some of them must not be written.</summary>
+    private bool MarkWritten(int first, int stamp)
+    {
+        var (writer, reader, now, stamps) = (Vector256.Create(writers, first), Vector256.Create(readers, first), Vector256.Create(interval * 64), Vector256.Create(stamp));
+        var byOthers = (Vector256.GreaterThanOrEqual(writer, now) & ~Vector256.Equals(writer, stamps))
+            | (Vector256.GreaterThanOrEqual(reader, now) & ~Vector256.Equals(reader, stamps));
+        if (byOthers != Vector256<int>.Zero)
+        {
+            return false;
+        }
+
+        stamps.CopyTo(writers, first);
+        Vector256.Create(fences).CopyTo(written, first);
         return true;
     }
 

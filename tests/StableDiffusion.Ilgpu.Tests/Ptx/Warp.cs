@@ -55,6 +55,15 @@ internal sealed unsafe class Warp
 
     public long Executed { get; private set; }
 
+    /// <summary>Begins to count anew; nothing of what ran before is used any more.</summary>
+    public long TakeExecuted()
+    {
+        var count = Executed;
+        Executed = 0;
+        Array.Clear(Written);
+        return count;
+    }
+
     public bool IsWaiting => waiting != 0;
 
     /// <summary>Before a block's first instruction.</summary>
