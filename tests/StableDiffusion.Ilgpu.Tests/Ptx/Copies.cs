@@ -59,6 +59,7 @@ internal static unsafe class Copies
             {
                 warp.Require(source.Base, 1u << lane, "the source");
                 var at = warp.Block.Global.At(Memory.Address(warp, source, lane), read, bytes);
+                warp.Block.Accesses.Read((ulong)at, read);
                 new ReadOnlySpan<byte>(at, read).CopyTo(new Span<byte>(&data, sizeof(Vector128<byte>)));
             }
 

@@ -152,4 +152,26 @@ public sealed class FlowTests
         Assert.Contains(message, Assert.Throws<PtxException>(() => PtxText.Run(Setup + body, new uint[1], threads: 64)).Message, StringComparison.Ordinal);
         PtxText.Run(Setup + "st.shared.b32 [s],tid; bar.sync 0; ld.shared.b32 v,[other]; bar.sync 0; st.shared.b32 [s],v;", new uint[1], threads: 64);
     }
+
+    /// <summary>Each thread has a word of its own, or reads one that another block writes, or writes one that another block writes or reads.</summary>
+    [Theory]
+    [InlineData("st.global.b32 [own],tid;", null)]
+    [InlineData("ld.global.b32 v,[base]; st.global.b32 [own+4],v;", null)]
+    [InlineData("st.global.b16 [half],low;", null)]
+    [InlineData("st.global.b32 [base],tid;", "block 0 writes|block 1 writes")]
+    [InlineData("st.global.b32 [own],tid; ld.global.b32 v,[base+4];", "block 0 reads|another block reads")]
+    public void Blocks_must_not_depend_on_each_other(string body, string? message)
+    {
+        void Run() => PtxText.Run(
+            ".reg .b32 v,c; .reg .b64 own,half; .reg .b16 low; cvt.u16.u32 low,tid; mov.u32 c,%ctaid.x; mul.wide.u32 own,c,4; add.s64 own,own,base; mul.wide.u32 half,c,2; add.s64 half,half,base; "
+            + body, new uint[4], threads: 1, blocks: 2);
+        if (message is null)
+        {
+            Run();
+        }
+        else
+        {
+            Assert.Contains(message.Split('|'), Assert.Throws<PtxException>(Run).Message.Contains);
+        }
+    }
 }

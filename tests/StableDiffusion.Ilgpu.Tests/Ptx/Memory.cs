@@ -94,6 +94,7 @@ internal static unsafe class Memory
             {
                 var lane = BitOperations.TrailingZeroCount(lanes);
                 var at = isChecked ? (byte*)Address(warp, address, lane) : warp.Block.Global.At(Address(warp, address, lane), all, all);
+                warp.Block.Accesses.Read((ulong)at, all);
                 for (var i = 0; i < targets.Length; i++)
                 {
                     Put(warp, targets[i], lane, at + (i * bytes), bytes, signed);
@@ -145,6 +146,7 @@ internal static unsafe class Memory
             {
                 var lane = BitOperations.TrailingZeroCount(lanes);
                 var at = isChecked ? (byte*)Address(warp, address, lane) : warp.Block.Global.At(Address(warp, address, lane), all, all);
+                warp.Block.Accesses.Write((ulong)at, all);
                 for (var i = 0; i < sources.Length; i++)
                 {
                     Take(warp, sources[i], lane, at + (i * bytes), bytes);

@@ -39,6 +39,9 @@ internal sealed class PtxBlock
 
     public CopyLanding Landing => launch.Landing;
 
+    /// <summary>Of global memory.</summary>
+    public GlobalAccesses.OfBlock Accesses { get; } = new();
+
     public SharedMemory Shared { get; }
 
     public PtxStatistics Statistics { get; private set; } = new();
@@ -50,6 +53,7 @@ internal sealed class PtxBlock
         var (x, y, _) = launch.Grid;
         Index = (index % x, index / x % y, index / x / y);
         Shared.Reset(Statistics);
+        Accesses.Begin(launch.Accesses, index);
         foreach (var warp in warps)
         {
             warp.Reset();

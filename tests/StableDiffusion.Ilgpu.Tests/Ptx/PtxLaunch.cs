@@ -19,6 +19,8 @@ internal sealed class PtxLaunch
 
     public CopyLanding Landing { get; init; }
 
+    public GlobalAccesses Accesses { get; } = new();
+
     public int Threads => Group.X * Group.Y * Group.Z;
 
     /// <summary>Runs all blocks, on as many threads as there are cores.</summary>

@@ -205,16 +205,10 @@ internal static unsafe class DriverCalls
     private static int StreamEndCapture(nint stream, nint* graph) => Bound(() => *graph = Driver.Add(InterpretedDriver.EndRecording(Driver.StreamOf(stream))));
 
     [UnmanagedCallersOnly(EntryPoint = "cuGraphInstantiateWithFlags")]
-    private static int GraphInstantiate(nint* executable, nint graph, ulong flags) => Bound(() => *executable = Driver.Add(Driver.Get<DriverGraph>(graph) with { }));
+    private static int GraphInstantiate(nint* executable, nint graph, ulong flags) => Bound(() => *executable = Driver.Add(Driver.Get<DriverGraph>(graph)));
 
     [UnmanagedCallersOnly(EntryPoint = "cuGraphLaunch")]
-    private static int GraphLaunch(nint executable, nint stream) => Bound(() =>
-    {
-        foreach (var work in Driver.Get<DriverGraph>(executable).Work)
-        {
-            Driver.StreamOf(stream).Add(work);
-        }
-    });
+    private static int GraphLaunch(nint executable, nint stream) => Bound(() => Driver.Get<DriverGraph>(executable).Launch(Driver.StreamOf(stream)));
 
     [UnmanagedCallersOnly(EntryPoint = "cuGraphDestroy")]
     private static int GraphDestroy(nint graph) => Bound(() => Driver.Remove(graph));

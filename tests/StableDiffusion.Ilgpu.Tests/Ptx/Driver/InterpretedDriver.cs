@@ -12,6 +12,9 @@ namespace StableDiffusion.Ilgpu.Tests.Ptx.Driver;
 /// <param name="architecture">Of the device: 90 for compute capability 9.0.</param>
 internal sealed unsafe class InterpretedDriver(int architecture)
 {
+    /// <summary>In the environment, the device that a process of tests is to find: <c>sm_90</c>.</summary>
+    public const string Variable = "SD_TEST_CUDA";
+
     /// <summary>So few that small models have tiles of all sizes.</summary>
     private const int Multiprocessors = 4;
 
@@ -28,8 +31,13 @@ internal sealed unsafe class InterpretedDriver(int architecture)
     [ThreadStatic]
     private static DriverStream? recordedHere;
 
-    /// <summary>Set where SD_TEST_CUDA asks for it, for as long as the process lives.</summary>
+    /// <summary>Where <see cref="Variable"/> asks for it, for as long as the process lives.</summary>
     public static InterpretedDriver? Installed { get; private set; }
+
+    /// <summary>Linux's loader, and code for this processor.</summary>
+    public static bool CanInstall => OperatingSystem.IsLinux() && RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.X64;
+
+    public const string CannotInstall = "the interpreted driver is a library for Linux on x86-64";
 
     public int Architecture => architecture;
 
@@ -48,18 +56,18 @@ internal sealed unsafe class InterpretedDriver(int architecture)
     /// <summary>Why the last call that failed did.</summary>
     public string LastMessage { get; set; } = "";
 
-    /// <summary>SD_TEST_CUDA=sm_90 gives this process such a device. Must run before anything looks for one.</summary>
+    /// <summary>Before anything looks for a device.</summary>
     [ModuleInitializer]
     internal static void Install()
     {
-        if (Environment.GetEnvironmentVariable("SD_TEST_CUDA") is not { } wanted)
+        if (Environment.GetEnvironmentVariable(Variable) is not { } wanted)
         {
             return;
         }
 
         if (!wanted.StartsWith("sm_", StringComparison.Ordinal) || !int.TryParse(wanted[3..], out var architecture))
         {
-            throw new InvalidOperationException($"SD_TEST_CUDA: '{wanted}' is no architecture; for example sm_90");
+            throw new InvalidOperationException($"{Variable}: '{wanted}' is no architecture; for example sm_90");
         }
 
         Installed = new InterpretedDriver(architecture);
@@ -255,4 +263,13 @@ internal sealed unsafe class InterpretedDriver(int architecture)
 internal sealed class DriverContext;
 
 /// <summary>What was recorded.</summary>
-internal sealed record DriverGraph(IReadOnlyList<Action> Work);
+internal sealed class DriverGraph(IReadOnlyList<Action> work)
+{
+    public void Launch(DriverStream stream)
+    {
+        foreach (var one in work)
+        {
+            stream.Add(one);
+        }
+    }
+}
