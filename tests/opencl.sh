@@ -58,17 +58,4 @@ grep -q '^ *opencl:0 ' <<< "$devices" || fail "there is no OpenCL device in $roo
 grep -A 4 '(opencl:0):$' <<< "$devices"
 
 (run_in_root "$root" "$folders" dotnet "$programs/StableDiffusion.Ilgpu.Tests.dll" -noColor -noLogo -showLiveOutput "${filters[@]}") |
-awk '
-    { print; fflush() }
-    / Total: / {
-        count = $0
-        gsub(/[^0-9,]/, "", count)
-        split(count, n, ",")
-        # Total, Errors, Failed, Skipped, Not Run
-        finished = 1; failed = n[2] + n[3]; skipped = n[4]; passed = n[1] - n[3] - n[4] - n[5]
-    }
-    END {
-        if (!finished) { failed++; print "FAILED: the tests did not run to their end" }
-        printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
-        exit failed > 0
-    }'
+awk -f "$folder/tests/count.awk"

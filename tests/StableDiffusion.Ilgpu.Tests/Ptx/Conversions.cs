@@ -77,7 +77,7 @@ internal static unsafe class Conversions
         where TTo : unmanaged, IBinaryInteger<TTo>
     {
         d.Allow("sat", TargetType(d));
-        return d.Has("sat") ? Convert<TFrom, TTo>(d, TTo.CreateSaturating) : Convert<TFrom, TTo>(d, TTo.CreateTruncating);
+        return d.Has("sat") ? Convert<TFrom, TTo>(d, static a => TTo.CreateSaturating(a)) : Convert<TFrom, TTo>(d, static a => TTo.CreateTruncating(a));
     }
 
     private static Execute ToReal<TFrom, TTo>(PtxDecoder d)
@@ -85,7 +85,7 @@ internal static unsafe class Conversions
         where TTo : unmanaged, IFloatingPointIeee754<TTo>
     {
         d.Allow("rn", TargetType(d));
-        return Convert<TFrom, TTo>(d, TTo.CreateTruncating);
+        return Convert<TFrom, TTo>(d, static a => TTo.CreateTruncating(a));
     }
 
     /// <summary>What does not fit becomes the nearest value that does; what is no number, 0.</summary>
@@ -106,7 +106,8 @@ internal static unsafe class Conversions
         var (round, saturate) = (Rounding<TFrom>(d), d.Has("sat"));
         if (round is null && !saturate)
         {
-            return Convert<TFrom, TTo>(d, TTo.CreateTruncating);
+            return typeof(TFrom) == typeof(Half) && typeof(TTo) == typeof(float)
+                ? Convert<ushort, float>(d, static a => Matrices.Singles[a]) : Convert<TFrom, TTo>(d, static a => TTo.CreateTruncating(a));
         }
 
         return Convert<TFrom, TTo>(d, a =>

@@ -25,7 +25,7 @@ internal static unsafe class Floats
             var finish = Finish<T>(d);
             if (typeof(T) == typeof(float) && finish is null)
             {
-                return Lanes.Map<float>(d.Target(0, bits), d.Source(1, bits), d.Source(2, bits), d.Source(3, bits), Vector256.FusedMultiplyAdd);
+                return Lanes.Map<float>(d.Target(0, bits), d.Source(1, bits), d.Source(2, bits), d.Source(3, bits), static (a, b, c) => Vector256.FusedMultiplyAdd(a, b, c));
             }
 
             return Lanes.Map<T, T, T, T>(d.Target(0, bits), d.Source(1, bits), d.Source(2, bits), d.Source(3, bits), finish is null ? fma : (a, b, c) => finish(fma(a, b, c)));

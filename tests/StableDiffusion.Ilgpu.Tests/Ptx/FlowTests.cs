@@ -153,6 +153,28 @@ public sealed class FlowTests
         PtxText.Run(Setup + "st.shared.b32 [s],tid; bar.sync 0; ld.shared.b32 v,[other]; bar.sync 0; st.shared.b32 [s],v;", new uint[1], threads: 64);
     }
 
+    /// <summary>Every third lane: of 32-bit and of 64-bit registers, sums, products, comparisons and copies.</summary>
+    [Fact]
+    public void Lanes_that_take_no_part_keep_their_registers()
+    {
+        var words = new uint[64];
+        PtxText.Run(
+            """
+            .reg .b32 v,r,u; .reg .b64 w,x; .reg .pred p,q;
+            rem.u32 r,tid,3; setp.eq.u32 p,r,0; setp.lt.u32 q,tid,0;
+            mov.b32 v,7; cvt.u64.u32 w,tid;
+            @p mov.b32 v,tid; @p mad.lo.s32 v,v,2,1; @p add.s64 w,w,100; @p setp.ge.u32 q,tid,15;
+            @q add.s32 v,v,1000;
+            cvt.u32.u64 u,w; add.s64 x,at,128; st.global.b32 [at],v; st.global.b32 [x],u;
+            """, words);
+        for (var lane = 0u; lane < 32; lane++)
+        {
+            var takesPart = lane % 3 == 0;
+            Assert.Equal(takesPart ? (2 * lane) + 1 + (lane >= 15 ? 1000u : 0) : 7, words[lane]);
+            Assert.Equal(lane + (takesPart ? 100u : 0), words[32 + lane]);
+        }
+    }
+
     /// <summary>Each thread has a word of its own, or reads one that another block writes, or writes one that another block writes or reads.</summary>
     [Theory]
     [InlineData("st.global.b32 [own],tid;", null)]

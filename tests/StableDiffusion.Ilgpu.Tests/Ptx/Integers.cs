@@ -101,8 +101,8 @@ internal static unsafe class Integers
         "and" => static (a, b) => a & b,
         "or" => static (a, b) => a | b,
         "xor" => static (a, b) => a ^ b,
-        "min" => Vector256.Min,
-        "max" => Vector256.Max,
+        "min" => static (a, b) => Vector256.Min(a, b),
+        "max" => static (a, b) => Vector256.Max(a, b),
         _ => null,
     };
 
@@ -155,11 +155,26 @@ internal static unsafe class Integers
 
         d.Allow("wide");
         var (bits, wide) = (sizeof(T) * 8, sizeof(TWide) * 8);
-        return d.Name == "mul"
-            ? Lanes.Map<T, T, TWide>(d.Target(0, wide), d.Source(1, bits), d.Source(2, bits), static (a, b) => TWide.CreateTruncating(a) * TWide.CreateTruncating(b))
-            : Lanes.Map<T, T, TWide, TWide>(d.Target(0, wide), d.Source(1, bits), d.Source(2, bits), d.Source(3, wide),
-                static (a, b, c) => (TWide.CreateTruncating(a) * TWide.CreateTruncating(b)) + c);
+        var (target, a, b) = (d.Target(0, wide), d.Source(1, bits), d.Source(2, bits));
+        return d.Name == "mul" ? WideProduct<T, TWide>(target, a, b)
+            : Lanes.Map<T, T, TWide, TWide>(target, a, b, d.Source(3, wide), static (x, y, z) => (TWide.CreateTruncating(x) * TWide.CreateTruncating(y)) + z);
     }
+
+    private static Execute WideProduct<T, TWide>(Slot target, Slot a, Slot b)
+        where T : unmanaged, IBinaryInteger<T>
+        where TWide : unmanaged, IBinaryInteger<TWide> => (warp, mask) =>
+        {
+            byte* pointer = warp.Registers + target.Offset, first = warp.Registers + a.Offset, second = warp.Registers + b.Offset;
+            for (var lane = 0; lane < Warp.Size; lane++)
+            {
+                if ((mask >> lane & 1) != 0)
+                {
+                    Lanes.Set(pointer, lane, TWide.CreateTruncating(Warp.Get<T>(first, lane)) * TWide.CreateTruncating(Warp.Get<T>(second, lane)));
+                }
+            }
+
+            warp.Define(target, mask, warp.Defined[a.Index] & warp.Defined[b.Index]);
+        };
 
     private static Execute? Predicates(PtxDecoder d)
     {
@@ -211,13 +226,19 @@ internal static unsafe class Integers
     {
         d.Allow();
         d.Expect(3);
+        if (sizeof(T) >= sizeof(int) && int.TryParse(d.Statement.Operands[2], out var n) && n >= 0 && n < Size<T>())
+        {
+            return Lanes.Map<T>(d.Target(0, sizeof(T) * 8), d.Source(1, sizeof(T) * 8), d.Name == "shl" ? a => a << n : a => a >> n);
+        }
+
         return Lanes.Map(d.Target(0, sizeof(T) * 8), d.Source(1, sizeof(T) * 8), d.Source(2, 32), f);
     }
 
     private static uint Size<T>() where T : unmanaged => (uint)sizeof(T) * 8;
 
     private static T High<T>(T a, T b) where T : unmanaged, IBinaryInteger<T> =>
-        sizeof(T) == sizeof(int) ? T.CreateTruncating((long.CreateTruncating(a) * long.CreateTruncating(b)) >> 32) : T.CreateTruncating((BigInteger.CreateChecked(a) * BigInteger.CreateChecked(b)) >> (sizeof(T) * 8));
+        sizeof(T) == sizeof(int) ? T.CreateTruncating((long.CreateTruncating(a) * long.CreateTruncating(b)) >> 32)
+            : T.CreateTruncating((BigInteger.CreateChecked(a) * BigInteger.CreateChecked(b)) >> (sizeof(T) * 8));
 
     /// <summary>Bits from a position on; beyond the highest one, and with a sign for signed types, the field's highest bit again.</summary>
     private static T Extract<T>(T value, uint position, uint length) where T : unmanaged, IBinaryInteger<T>, IMinMaxValue<T>

@@ -6,7 +6,7 @@ namespace StableDiffusion.Ilgpu.Tests.Ptx;
 internal static unsafe class Matrices
 {
     /// <summary>Each fp16 value in fp32.</summary>
-    private static readonly float[] Singles = [.. Enumerable.Range(0, 1 << 16).Select(bits => (float)BitConverter.UInt16BitsToHalf((ushort)bits))];
+    public static readonly float[] Singles = [.. Enumerable.Range(0, 1 << 16).Select(bits => (float)BitConverter.UInt16BitsToHalf((ushort)bits))];
 
     public static Execute Decode(PtxDecoder d) => d.Name == "mma" ? Multiply(d) : Load(d);
 

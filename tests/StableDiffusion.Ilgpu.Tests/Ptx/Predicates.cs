@@ -33,12 +33,12 @@ internal static unsafe class Predicates
 
     private static Func<Vector256<T>, Vector256<T>, Vector256<T>> VectorOf<T>(string comparison) => comparison switch
     {
-        "eq" => Vector256.Equals,
+        "eq" => static (a, b) => Vector256.Equals(a, b),
         "ne" => static (a, b) => ~Vector256.Equals(a, b),
-        "lt" or "lo" => Vector256.LessThan,
-        "le" or "ls" => Vector256.LessThanOrEqual,
-        "gt" or "hi" => Vector256.GreaterThan,
-        _ => Vector256.GreaterThanOrEqual,
+        "lt" or "lo" => static (a, b) => Vector256.LessThan(a, b),
+        "le" or "ls" => static (a, b) => Vector256.LessThanOrEqual(a, b),
+        "gt" or "hi" => static (a, b) => Vector256.GreaterThan(a, b),
+        _ => static (a, b) => Vector256.GreaterThanOrEqual(a, b),
     };
 
     /// <summary>With a <c>u</c>, comparisons are true where an operand is no number; without, false.</summary>
