@@ -19,7 +19,7 @@ namespace StableDiffusion.Ilgpu.Tests;
 internal static class OpenClDevice
 {
     /// <summary>The one theory row of a machine without a device.</summary>
-    private const string None = "none";
+    public const string None = "none";
 
     public static IReadOnlyList<ComputeDevice> All { get; } = [.. ComputeDevice.All.Where(d => d.Kind == DeviceKind.OpenCl)];
 

@@ -16,6 +16,7 @@ public sealed partial class InterpretedDeviceTests
     [Theory]
     [InlineData("sm_90", "cuda:0 Tensor fp16", "*.RecordedLaunchesTests", 3)]
     [InlineData("sm_90", "cuda", "*.DeviceSessionTests", 1)]
+    [InlineData("sm_90", "cuda", "*.CliCompareTests", 6)]
     [InlineData("sm_80", "cuda:0 Tensor fp16", "*.KernelCacheTests", 1)]
     [InlineData("sm_61", "cuda", "*.HalfConversionTests", 1)]
     public async Task Tests_pass_on_it(string architecture, string backends, string tests, int least)
