@@ -63,6 +63,29 @@ public sealed class DeviceSessionTests(DeviceFixture fixture)
         Assert.Null(fixture.Device.Explain(new InvalidOperationException()));
     }
 
+    /// <summary>What others took of a device its own count cannot know: the driver says so.</summary>
+    [Fact]
+    public void Memory_that_a_driver_refuses_leaves_the_device_in_order()
+    {
+        var device = ComputeDevice.All.FirstOrDefault(d => d.Kind == DeviceKind.Cuda);
+        Assert.SkipWhen(device is null, "no CUDA device");
+        using var others = DeviceSession.Open(device);
+        var largest = device.MemoryBytes / 2;
+        using (others.Allocate<byte>(largest))
+        {
+            var session = DeviceSession.Open(device);
+            _ = session.Allocate<byte>(largest / 4);
+            var told = Assert.Throws<StableDiffusionException>(() => session.Allocate<byte>(largest));
+            Assert.True(told.IsOutOfMemory);
+            Assert.Contains($"{largest >> 20} MiB more were needed beside the {largest >> 22} MiB in use", told.Message, StringComparison.Ordinal);
+            _ = session.Allocate<byte>(largest / 4);
+            session.Dispose();
+        }
+
+        // Nothing of it is left.
+        others.Allocate<byte>(others.FreeBytesAfter(0)).Dispose();
+    }
+
     [Theory]
     [InlineData(100)]
     [InlineData(60)]

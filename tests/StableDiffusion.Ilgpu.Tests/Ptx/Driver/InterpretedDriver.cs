@@ -18,7 +18,7 @@ internal sealed unsafe class InterpretedDriver(int architecture)
     /// <summary>So few that small models have tiles of all sizes.</summary>
     private const int Multiprocessors = 4;
 
-    private const long DeviceBytes = 6L << 30;
+    private const long DeviceBytes = 1L << 30;
 
     private readonly Dictionary<nint, object> handles = [];
     private readonly DriverStream ordered = new();
