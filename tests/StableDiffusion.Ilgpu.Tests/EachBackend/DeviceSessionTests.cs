@@ -70,7 +70,7 @@ public sealed class DeviceSessionTests(DeviceFixture fixture)
         var device = ComputeDevice.All.FirstOrDefault(d => d.Kind == DeviceKind.Cuda);
         Assert.SkipWhen(device is null, "no CUDA device");
         using var others = DeviceSession.Open(device);
-        var largest = device.MemoryBytes / 2;
+        var largest = device.MemoryBytes / 2 >> 22 << 22;
         using (others.Allocate<byte>(largest))
         {
             var session = DeviceSession.Open(device);

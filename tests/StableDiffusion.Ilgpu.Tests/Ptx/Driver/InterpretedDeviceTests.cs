@@ -15,10 +15,10 @@ public sealed partial class InterpretedDeviceTests
 
     [Theory]
     [InlineData("sm_90", "cuda:0 Tensor fp16", "-class *.RecordedLaunchesTests", 3)]
-    [InlineData("sm_90", "cuda", "-class *.DeviceSessionTests", 10)]
-    [InlineData("sm_90", "cuda", "-method *.CliCompareTests.Other_devices_agree_with_the_processor", 2)]
-    [InlineData("sm_80", "cuda:0 Tensor fp16", "-class *.KernelCacheTests", 1)]
-    [InlineData("sm_61", "cuda", "-method *.CliCompareTests.Other_devices_agree_with_the_processor", 2)]
+    [InlineData("sm_90", "cuda", "-class *.DeviceSessionTests", 11)]
+    [InlineData("sm_90", "cuda", "-method *.CliCompareTests.Other_devices_agree_with_the_processor", 1)]
+    [InlineData("sm_80", "cuda:0 Tensor fp16", "-class *.KernelCacheTests", 4)]
+    [InlineData("sm_61", "cuda", "-method *.CliCompareTests.Other_devices_agree_with_the_processor", 1)]
     public async Task Tests_pass_on_it(string architecture, string backends, string tests, int least)
     {
         Assert.SkipUnless(InterpretedDriver.CanInstall, InterpretedDriver.CannotInstall);
@@ -30,6 +30,10 @@ public sealed partial class InterpretedDeviceTests
         };
         start.Environment[InterpretedDriver.Variable] = architecture;
         start.Environment["SD_TEST_BACKENDS"] = backends;
+
+        // What OpenCL's devices would run again is skipped.
+        start.Environment["OCL_ICD_VENDORS"] = AppContext.BaseDirectory;
+        start.Environment["OCL_ICD_FILENAMES"] = "";
         using var process = Process.Start(start)!;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
         limit.CancelAfter(Limit);
@@ -39,7 +43,7 @@ public sealed partial class InterpretedDeviceTests
             await process.WaitForExitAsync(limit.Token);
             Assert.True(process.ExitCode == 0, output);
             var summary = Summary().Match(output);
-            Assert.True(summary.Success && int.Parse(summary.Groups["total"].Value) >= least && summary.Groups["skipped"].Value == "0", output);
+            Assert.True(summary.Success && int.Parse(summary.Groups["total"].Value) - int.Parse(summary.Groups["skipped"].Value) >= least, output);
         }
         finally
         {

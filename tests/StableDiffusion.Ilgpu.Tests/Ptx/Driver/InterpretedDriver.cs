@@ -6,8 +6,8 @@ namespace StableDiffusion.Ilgpu.Tests.Ptx.Driver;
 
 /// <summary>
 /// CUDA's driver with one device, whose kernels are interpreted: the whole library runs on it as on an NVIDIA GPU, down to the calls of the driver. It is
-/// stricter than a real one: work is done as late as it may be, memory begins as NaN, and nothing lies beside a block. What it cannot show is which of
-/// two streams, or of two blocks of a kernel, comes first.
+/// stricter than a real one: work is done as late as it may be, memory begins as NaN, and nothing lies beside an allocation. What it cannot show is which
+/// of two streams comes first.
 /// </summary>
 /// <param name="architecture">Of the device: 90 for compute capability 9.0.</param>
 internal sealed unsafe class InterpretedDriver(int architecture)
@@ -68,6 +68,11 @@ internal sealed unsafe class InterpretedDriver(int architecture)
         if (!wanted.StartsWith("sm_", StringComparison.Ordinal) || !int.TryParse(wanted[3..], out var architecture))
         {
             throw new InvalidOperationException($"{Variable}: '{wanted}' is no architecture; for example sm_90");
+        }
+
+        if (!CanInstall)
+        {
+            throw new InvalidOperationException($"{Variable}: {CannotInstall}");
         }
 
         Installed = new InterpretedDriver(architecture);
