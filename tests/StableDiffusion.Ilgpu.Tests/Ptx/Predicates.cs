@@ -79,12 +79,14 @@ internal static unsafe class Predicates
             {
                 result = Lanes.Compare(first, second, vector);
             }
-
-            for (var lane = 0; vector is null && lane < Warp.Size; lane++)
+            else
             {
-                if ((mask >> lane & 1) != 0 && compare(Warp.Get<T>(first, lane), Warp.Get<T>(second, lane)))
+                for (var lane = 0; lane < Warp.Size; lane++)
                 {
-                    result |= 1u << lane;
+                    if ((mask >> lane & 1) != 0 && compare(Warp.Get<T>(first, lane), Warp.Get<T>(second, lane)))
+                    {
+                        result |= 1u << lane;
+                    }
                 }
             }
 

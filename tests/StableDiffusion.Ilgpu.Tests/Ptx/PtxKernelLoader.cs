@@ -11,8 +11,7 @@ namespace StableDiffusion.Ilgpu.Tests.Ptx;
 /// <param name="landing">When copies from global to shared memory are there.</param>
 internal sealed class PtxKernelLoader(string architecture = "SM_80", CopyLanding landing = CopyLanding.Late) : IKernelLoader, IDisposable
 {
-    /// <summary>Shared memory of a block: what any kernel has, and what compute capability 8.0 has at most.</summary>
-    private const int OrdinarySharedBytes = 48 * 1024;
+    /// <summary>Shared memory of a block that compute capability 8.0 has at most.</summary>
     private const int MostSharedBytes = 163 * 1024;
 
     private readonly PtxCompiler compiler = new(architecture);
@@ -43,7 +42,7 @@ internal sealed class PtxKernelLoader(string architecture = "SM_80", CopyLanding
         {
             var dynamic = config.SharedMemoryConfig.NumElements * config.SharedMemoryConfig.ElementSize;
             var shared = program.DynamicSharedOffset + dynamic;
-            if (shared > MostSharedBytes || (shared > OrdinarySharedBytes && dynamic > dynamicBytes) || program.StaticSharedBytes > OrdinarySharedBytes)
+            if (shared > MostSharedBytes || (shared > PtxLaunch.OrdinarySharedBytes && dynamic > dynamicBytes) || program.StaticSharedBytes > PtxLaunch.OrdinarySharedBytes)
             {
                 throw new PtxException($"{name}: {program.StaticSharedBytes} and {dynamic} bytes of static and dynamic shared memory, {dynamicBytes} announced");
             }

@@ -5,6 +5,9 @@ namespace StableDiffusion.Ilgpu.Tests.Ptx;
 /// <summary>A launch of a kernel: its blocks, its arguments, and the memory that it may touch.</summary>
 internal sealed class PtxLaunch
 {
+    /// <summary>Shared memory that any block may have; more must be asked for.</summary>
+    public const int OrdinarySharedBytes = 48 * 1024;
+
     public required PtxProgram Program { get; init; }
 
     public required (int X, int Y, int Z) Grid { get; init; }

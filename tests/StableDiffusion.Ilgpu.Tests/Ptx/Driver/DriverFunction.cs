@@ -5,9 +5,6 @@ namespace StableDiffusion.Ilgpu.Tests.Ptx.Driver;
 /// <summary>A kernel of a module that a driver has loaded.</summary>
 internal sealed partial class DriverFunction
 {
-    /// <summary>Shared memory that a block has without being asked for, and with it.</summary>
-    private const int OrdinarySharedBytes = 48 * 1024;
-
     private readonly InterpretedDriver driver;
     private int dynamicSharedLimit;
 
@@ -31,7 +28,7 @@ internal sealed partial class DriverFunction
             throw new DriverError(DriverStatus.InvalidPtx, e.Message);
         }
 
-        dynamicSharedLimit = OrdinarySharedBytes - Program.DynamicSharedOffset;
+        dynamicSharedLimit = PtxLaunch.OrdinarySharedBytes - Program.DynamicSharedOffset;
     }
 
     public PtxProgram Program { get; }

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text.RegularExpressions;
 using Xunit;
 
@@ -11,9 +10,7 @@ namespace StableDiffusion.Ilgpu.Tests.Ptx.Driver;
 [Collection(SharedDevice.Name)]
 public sealed partial class InterpretedDeviceTests
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(20);
-
-    [Theory]
+    [Theory(Timeout = 20 * 60 * 1000)]
     [InlineData("sm_90", "cuda:0 Tensor fp16", "-class *.RecordedLaunchesTests", 3)]
     [InlineData("sm_90", "cuda", "-class *.DeviceSessionTests", 11)]
     [InlineData("sm_90", "cuda", "-method *.CliCompareTests.Other_devices_agree_with_the_processor", 1)]
@@ -24,35 +21,12 @@ public sealed partial class InterpretedDeviceTests
     {
         Assert.SkipUnless(InterpretedDriver.CanInstall, InterpretedDriver.CannotInstall);
         Assert.SkipWhen(InterpretedDriver.Installed is not null, "this is such a process");
-        var start = new ProcessStartInfo(
-            "dotnet", [Path.Combine(AppContext.BaseDirectory, "StableDiffusion.Ilgpu.Tests.dll"), .. tests.Split(' '), "-noColor", "-noLogo"])
-        {
-            RedirectStandardOutput = true,
-        };
-        start.Environment[InterpretedDriver.Variable] = architecture;
-        start.Environment["SD_TEST_BACKENDS"] = backends;
-
-        // What OpenCL's devices would run again is skipped.
-        start.Environment["OCL_ICD_VENDORS"] = AppContext.BaseDirectory;
-        start.Environment["OCL_ICD_FILENAMES"] = "";
-        using var process = Process.Start(start)!;
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        limit.CancelAfter(Limit);
-        try
-        {
-            var output = await process.StandardOutput.ReadToEndAsync(limit.Token);
-            await process.WaitForExitAsync(limit.Token);
-            Assert.True(process.ExitCode == 0, output);
-            var summary = Summary().Match(output);
-            Assert.True(summary.Success && int.Parse(summary.Groups["total"].Value) - int.Parse(summary.Groups["skipped"].Value) >= least, output);
-        }
-        finally
-        {
-            if (!process.HasExited)
-            {
-                process.Kill(entireProcessTree: true);
-            }
-        }
+        var run = await TestProcess.Run(
+            tests.Split(' '), new Dictionary<string, string> { [InterpretedDriver.Variable] = architecture, ["SD_TEST_BACKENDS"] = backends },
+            TestContext.Current.CancellationToken);
+        Assert.True(run.Exit == 0, run.Output + run.Error);
+        var summary = Summary().Match(run.Output);
+        Assert.True(summary.Success && int.Parse(summary.Groups["total"].Value) - int.Parse(summary.Groups["skipped"].Value) >= least, run.Output);
     }
 
     [GeneratedRegex(@"Total: (?<total>\d+), Errors: 0, Failed: 0, Skipped: (?<skipped>\d+),")]

@@ -50,7 +50,7 @@ internal sealed unsafe class InterpretedDriver(int architecture)
         80 => 163 * 1024,
         86 or 89 => 99 * 1024,
         75 => 64 * 1024,
-        _ => 48 * 1024,
+        _ => PtxLaunch.OrdinarySharedBytes,
     };
 
     /// <summary>Why the last call that failed did.</summary>
@@ -249,7 +249,7 @@ internal sealed unsafe class InterpretedDriver(int architecture)
         4 => 64,
         5 => int.MaxValue, // blocks
         6 or 7 => 65535,
-        8 => 48 * 1024, // shared memory of a block, without being asked for
+        8 => PtxLaunch.OrdinarySharedBytes,
         9 or 12 or 82 => 65536, // constant memory; registers of a block, of a multiprocessor
         10 => Warp.Size,
         13 or 36 => 1_000_000, // clock rates
