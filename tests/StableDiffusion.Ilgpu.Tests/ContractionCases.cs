@@ -20,6 +20,9 @@ internal static class ContractionCases
         Case("conv 1x1 of 10x12x48 with stride 2", g => (Root(g) / "c").Conv(X(g, 2, 10, 12, 48), 40, new Window(1, 2, 0, 0, 0, 0))),
         Case("conv 10x9x64 to 4", g => (Root(g) / "c").Conv(X(g, 1, 10, 9, 64), 4)),
         Case("conv 8x8x384 to 32, a long sum", g => (Root(g) / "c").Conv(X(g, 1, 8, 8, 384), 32)),
+        Case("linear 64x3456 to 40 with residual, a long sum", g => (Root(g) / "l").Linear(X(g, 1, 1, 64, 3456), 40) + X(g, 1, 1, 64, 40, "r")),
+        Case("geglu 64x3456 to 24, a long sum", g => (Root(g) / "l").Linear(X(g, 1, 1, 64, 3456), 48).Geglu()),
+        Case("conv 7x9x24 to 40 with item bias", g => (Root(g) / "c").Conv(X(g, 2, 7, 9, 24), 40) + (Root(g) / "t").Linear(X(g, 2, 1, 1, 12, "t"), 40)),
         Case("conv with item bias, silu and residual", g =>
         {
             var x = X(g, 2, 6, 5, 32);

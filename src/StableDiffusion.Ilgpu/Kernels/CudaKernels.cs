@@ -12,20 +12,18 @@ namespace StableDiffusion.Ilgpu.Kernels;
 /// </summary>
 /// <param name="loader">Compiles them.</param>
 /// <param name="multiprocessors">The device's.</param>
-/// <param name="warpgroups">Whether contractions multiply with <c>wgmma</c>, which compute capability 9.0 has, and no other.</param>
+/// <param name="warpgroups">Whether contractions and attention multiply with <c>wgmma</c>, which compute capability 9.0 has, and no other.</param>
 internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpgroups = false) : GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(loader, multiprocessors)
 {
     private readonly int multiprocessors = multiprocessors;
 
     public override string Leaf => "tensor";
 
-    private int BlockDepth => warpgroups ? default(WarpgroupLoop).Depth : default(WarpLoop).Depth;
-
     public override void Cut(ref GemmArguments<ushort> contraction)
     {
         if (TensorGemmTiling.Fits(contraction))
         {
-            TensorGemmTiling.Choose(ref contraction, multiprocessors, BlockDepth);
+            TensorGemmTiling.Choose(ref contraction, multiprocessors, warpgroups);
         }
         else
         {
@@ -34,7 +32,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
     }
 
     public override long Scratch(in GemmArguments<ushort> contraction) => TensorGemmTiling.Fits(contraction)
-        ? TensorGemmTiling.Scratch(TensorGemmTiling.Complete(contraction, multiprocessors, BlockDepth)) : base.Scratch(contraction);
+        ? TensorGemmTiling.Scratch(TensorGemmTiling.Complete(contraction, multiprocessors, warpgroups)) : base.Scratch(contraction);
 
     /// <summary>Tensor cores have their own.</summary>
     protected override IReadOnlyList<Action> Chosen => [];
@@ -50,34 +48,82 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
             return base.GemmFor(contraction);
         }
 
-        var complete = TensorGemmTiling.Complete(contraction, multiprocessors, BlockDepth);
-        var multiply = warpgroups ? Multiply<WarpgroupLoop>(contraction) : Multiply<WarpLoop>(contraction);
-        var finish = complete.Splits == 1 ? null : Get<TensorGemmArguments>("tensor splits", TensorSplitKernel.Run, TensorSplitKernel.Shape);
+        var complete = TensorGemmTiling.Complete(contraction, multiprocessors, warpgroups);
+        var epilogue = contraction.Epilogue;
+        var eights = complete.Vectors != 0 && contraction.Columns % Float8.Length == 0 && epilogue.Activation == (int)StableDiffusion.Ilgpu.Activation.None;
+        return (eights, epilogue.Geglu, epilogue.HasItemBias, epilogue.HasResidual) switch
+        {
+            (true, 0, 0, 0) => Contraction<PlainEnd>(complete, ""),
+            (true, 0, _, 0) => Contraction<ItemBiasEnd>(complete, " item bias"),
+            (true, 0, 0, _) => Contraction<ResidualEnd>(complete, " residual"),
+            (true, _, 0, 0) => Contraction<GegluEnd>(complete, " geglu"),
+            _ => Contraction<GeneralEnd>(complete, " general"),
+        };
+    }
+
+    /// <param name="complete">The contraction, without memory.</param>
+    /// <param name="end">The end's name, for people to read.</param>
+    private Launcher<GemmArguments<ushort>> Contraction<TEnd>(TensorGemmArguments complete, string end) where TEnd : struct, ITensorEnd
+    {
+        if (complete.Splits == 1)
+        {
+            var whole = Multiply<TEnd>(complete, end);
+            return (stream, arguments, scratch, counter) => whole(stream, complete with { Gemm = arguments, Partial = scratch }, scratch, counter);
+        }
+
+        var multiply = Multiply<SplitEnd>(complete, " split");
+        var finish = Get<TensorGemmArguments>($"tensor splits{end}", TensorSplitKernel<TEnd>.Run, TensorSplitKernel<TEnd>.Shape);
         return (stream, arguments, scratch, counter) =>
         {
             var bound = complete with { Gemm = arguments, Partial = scratch };
             multiply(stream, bound, scratch, counter);
-            finish?.Invoke(stream, bound, scratch, counter);
+            finish(stream, bound, scratch, counter);
         };
     }
 
-    private Launcher<TensorGemmArguments> Multiply<TLoop>(in GemmArguments<ushort> contraction) where TLoop : struct, ITensorLoop =>
+    private Launcher<TensorGemmArguments> Multiply<TEnd>(TensorGemmArguments complete, string end) where TEnd : struct, ITensorEnd
+    {
+        if (!warpgroups)
+        {
+            return Multiply<WarpLoop, TEnd>(complete.Gemm, end);
+        }
+
+        if (complete.Gemm.Tiles * complete.Splits > multiprocessors)
+        {
+            return Multiply<WarpgroupLoop, TEnd>(complete.Gemm, end);
+        }
+
+        return new TensorTileShape(complete.Gemm.TileRows, complete.Gemm.TilePanels) switch
+        {
+            var shape when shape == TensorTileShape.Of<SquareTile>() => Multiply<SquareTile, DeepWarpgroupLoop, TEnd>(end + " deep"),
+            var shape when shape == TensorTileShape.Of<WideTile>() => Multiply<WideTile, DeepWarpgroupLoop, TEnd>(end + " deep"),
+            var shape when shape == TensorTileShape.Of<TallTile>() => Multiply<TallTile, DeepWarpgroupLoop, TEnd>(end + " deep"),
+            _ => Multiply<WarpgroupLoop, TEnd>(complete.Gemm, end),
+        };
+    }
+
+    private Launcher<TensorGemmArguments> Multiply<TLoop, TEnd>(in GemmArguments<ushort> contraction, string end)
+        where TLoop : struct, ITensorLoop
+        where TEnd : struct, ITensorEnd =>
         new TensorTileShape(contraction.TileRows, contraction.TilePanels) switch
         {
-            var shape when shape == TensorTileShape.Of<SquareTile>() => Multiply<SquareTile, TLoop>(),
-            var shape when shape == TensorTileShape.Of<WideTile>() => Multiply<WideTile, TLoop>(),
-            var shape when shape == TensorTileShape.Of<LowTile>() => Multiply<LowTile, TLoop>(),
-            _ => Multiply<SmallTile, TLoop>(),
+            var shape when shape == TensorTileShape.Of<SquareTile>() => Multiply<SquareTile, TLoop, TEnd>(end),
+            var shape when shape == TensorTileShape.Of<WideTile>() => Multiply<WideTile, TLoop, TEnd>(end),
+            var shape when shape == TensorTileShape.Of<LowTile>() => Multiply<LowTile, WarpLoop, TEnd>(end),
+            var shape when shape == TensorTileShape.Of<TallTile>() => Multiply<TallTile, WarpgroupLoop, TEnd>(end),
+            var shape when shape == TensorTileShape.Of<NarrowTile>() => Multiply<NarrowTile, WarpgroupLoop, TEnd>(end),
+            _ => Multiply<SmallTile, TLoop, TEnd>(end),
         };
 
-    private Launcher<TensorGemmArguments> Multiply<TTile, TLoop>()
+    private Launcher<TensorGemmArguments> Multiply<TTile, TLoop, TEnd>(string end)
         where TTile : struct, ITensorTile
         where TLoop : struct, ITensorLoop
+        where TEnd : struct, ITensorEnd
     {
         var shape = TensorTileShape.Of<TTile>();
         return Get<TensorGemmArguments>(
-            $"tensor gemm {shape.Rows}x{shape.Columns}", TensorGemmKernel<TTile, TLoop>.Run, TensorGemmKernel<TTile, TLoop>.Shape,
-            new KernelSpecialization(TensorTileShape.Threads, TensorTileShape.GroupsPerMultiprocessor), TensorGemmKernel<TTile, TLoop>.SharedBytes);
+            $"tensor gemm {shape.Rows}x{shape.Columns}{end}", TensorGemmKernel<TTile, TLoop, TEnd>.Run, TensorGemmKernel<TTile, TLoop, TEnd>.Shape,
+            new KernelSpecialization(default(TLoop).Threads, default(TLoop).GroupsPerMultiprocessor(shape)), TensorGemmKernel<TTile, TLoop, TEnd>.SharedBytes);
     }
 
     public override bool HasOneAttention => false;
@@ -111,9 +157,28 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
     /// </summary>
     private Launcher<AttentionArguments<ushort>> Tensor<THead>(in AttentionArguments<ushort> attention)
         where THead : struct, ITensorHead =>
-        attention.Causal == 0 && attention.Items * attention.Heads * TensorAttentionKernel.Blocks(attention, TensorAttention<THead, TwoRowTiles>.Shape.Queries) >= multiprocessors
+        warpgroups && PrefersWarpgroups(attention) ? Warpgroups<THead>()
+        : attention.Causal == 0 && attention.Items * attention.Heads * TensorAttentionKernel.Blocks(attention, TensorAttention<THead, TwoRowTiles>.Shape.Queries) >= multiprocessors
             ? Tensor<THead, TwoRowTiles>()
             : Tensor<THead, OneRowTile>();
+
+    /// <summary>
+    /// Whether <c>wgmma</c> takes it: not where queries see different keys, where a last tile that is almost empty would cost much, or where its large
+    /// groups leave many multiprocessors without one. Its results are not the other kernels' to the last bit; so that an item gets the same in any
+    /// batch, groups are counted as for the two items of a step with guidance, however many there are.
+    /// </summary>
+    protected virtual bool PrefersWarpgroups(in AttentionArguments<ushort> attention) =>
+        attention.Causal == 0 && attention.Keys >= 2 * WarpgroupAttentionShape.TileKeys
+        && 2 * attention.Heads * TensorAttentionKernel.Blocks(attention, WarpgroupAttentionShape.Queries) >= multiprocessors * 3 / 4;
+
+    private Launcher<AttentionArguments<ushort>> Warpgroups<THead>()
+        where THead : struct, ITensorHead
+    {
+        var shape = WarpgroupAttention<THead>.Shape;
+        return Get<AttentionArguments<ushort>>(
+            $"warpgroup attention {shape.HeadSize}", WarpgroupAttentionKernel<THead>.Run, WarpgroupAttentionKernel<THead>.Shape,
+            new KernelSpecialization(WarpgroupAttentionShape.Threads, shape.GroupsPerMultiprocessor), shape.SharedBytes);
+    }
 
     private Launcher<AttentionArguments<ushort>> Tensor<THead, TRows>()
         where THead : struct, ITensorHead

@@ -1,6 +1,9 @@
 using ILGPU.Runtime;
+using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Kernels.Attention;
+using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 using StableDiffusion.Ilgpu.Tests.Ptx;
 using Xunit;
 
@@ -18,6 +21,10 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
     private static readonly int[] Sizes = [8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 256, 384, 512];
 
     public static TheoryData<int> HeadSizes => [.. Sizes];
+
+    public static TheoryData<int> WarpgroupHeadSizes => [.. WarpgroupSizes];
+
+    private static int[] WarpgroupSizes => [.. Sizes.Where(s => s <= WarpgroupAttentionShape.MostChannels)];
 
     [Theory]
     [MemberData(nameof(HeadSizes))]
@@ -43,6 +50,30 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
         comparisons.Verify();
     }
 
+    /// <summary>Hopper's kernel, whatever it is chosen for.</summary>
+    [Theory]
+    [MemberData(nameof(WarpgroupHeadSizes))]
+    public void Agrees_with_fp64_on_warpgroups(int headSize)
+    {
+        var comparisons = new Comparisons();
+        using PtxKernelLoader early = new("SM_90", CopyLanding.Early), late = new("SM_90", CopyLanding.Late);
+        foreach (var run in WarpgroupRuns(headSize))
+        {
+            var result = run.Run(fixture.Device.Accelerator, new WarpgroupKernels(late));
+            comparisons.Report(run.ToString(), run.Error(result), AttentionRuns.HalfLimit);
+            Assert.True(run.Run(fixture.Device.Accelerator, new WarpgroupKernels(early)).AsSpan().SequenceEqual(result), $"{run}: the result depends on when copies land");
+        }
+
+        foreach (var (name, executed) in late.TakeStatistics())
+        {
+            TestContext.Current.TestOutputHelper?.WriteLine($"{name}: {executed}");
+            Assert.True(name.Contains("warpgroup attention", StringComparison.Ordinal) && executed.Products > 0, $"{name} is another kernel");
+            Assert.All(Enum.GetValues<SharedAccess>(), kind => Assert.Equal(0, executed.ExtraPasses(kind)));
+        }
+
+        comparisons.Verify();
+    }
+
     [Theory]
     [InlineData(40)]
     [InlineData(160)]
@@ -54,6 +85,31 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
         var together = three.Run(fixture.Device.Accelerator, new CudaKernels(loader, 2));
         var alone = (three with { Items = 1 }).Run(fixture.Device.Accelerator, new CudaKernels(loader, 2));
         Assert.True(together.AsSpan(0, alone.Length).SequenceEqual(alone));
+    }
+
+    /// <summary>So many multiprocessors that two items' groups just suffice for them, and one item's do not.</summary>
+    [Fact]
+    public void An_item_gets_the_same_bits_in_any_batch_on_warpgroups()
+    {
+        using var loader = new PtxKernelLoader("SM_90");
+        var kernels = new CudaKernels(loader, 5, warpgroups: true);
+        var three = new AttentionRun(3, 2, 16, 70, 150);
+        var together = three.Run(fixture.Device.Accelerator, kernels);
+        var alone = (three with { Items = 1 }).Run(fixture.Device.Accelerator, kernels);
+        Assert.True(together.AsSpan(0, alone.Length).SequenceEqual(alone));
+        Assert.Contains("warpgroup", Assert.Single(loader.TakeStatistics().Keys), StringComparison.Ordinal);
+    }
+
+    /// <summary>Queries that see different keys, few keys, few groups.</summary>
+    [Theory]
+    [InlineData(150, 150, 1, true)]
+    [InlineData(70, 77, 1, false)]
+    [InlineData(70, 150, 8, false)]
+    public void Other_attentions_on_Hopper_go_to_the_other_kernel(int queries, int keys, int multiprocessors, bool causal)
+    {
+        using var loader = new PtxKernelLoader("SM_90");
+        new AttentionRun(3, 2, 16, queries, keys) { Causal = causal }.Run(fixture.Device.Accelerator, new CudaKernels(loader, multiprocessors, warpgroups: true));
+        Assert.DoesNotContain("warpgroup", Assert.Single(loader.TakeStatistics().Keys), StringComparison.Ordinal);
     }
 
     [Theory]
@@ -85,7 +141,8 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
         var comparisons = new Comparisons();
         foreach (var device in devices)
         {
-            var accelerator = OpenDevices.Get(device).Accelerator;
+            var session = OpenDevices.Get(device);
+            var accelerator = session.Accelerator;
             var loader = new DeviceKernelLoader(accelerator);
             CudaKernels[] sets = [.. Multiprocessors.Select(m => new CudaKernels(loader, m))];
             foreach (var run in Sizes.SelectMany(AttentionRuns.Of))
@@ -94,8 +151,29 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
                 comparisons.Report($"{device.Id} {run}", run.Error(results[0]), AttentionRuns.HalfLimit);
                 Assert.True(results[0].AsSpan().SequenceEqual(results[1]), $"{run}: the result depends on the group's size");
             }
+
+            if (BackendProfile.HasWarpgroups(session))
+            {
+                foreach (var run in WarpgroupSizes.SelectMany(WarpgroupRuns))
+                {
+                    comparisons.Report($"{device.Id} warpgroups {run}", run.Error(run.Run(accelerator, new WarpgroupKernels(loader))), AttentionRuns.HalfLimit);
+                }
+            }
         }
 
         comparisons.Verify();
+    }
+
+    /// <summary>Besides those of any kernel, so many keys that stages are filled again.</summary>
+    private static IEnumerable<AttentionRun> WarpgroupRuns(int headSize) =>
+    [
+        .. AttentionRuns.Of(headSize).Where(run => !run.Causal),
+        new(1, 2, headSize, 140, 450), new(1, 1, headSize, 128, 512), new(1, 1, headSize, 40, 650) { LargeLogits = true },
+    ];
+
+    /// <summary>What Hopper runs, with its attention wherever that gives the right result.</summary>
+    private sealed class WarpgroupKernels(IKernelLoader loader) : CudaKernels(loader, 0, warpgroups: true)
+    {
+        protected override bool PrefersWarpgroups(in AttentionArguments<ushort> attention) => attention.Causal == 0;
     }
 }

@@ -270,7 +270,8 @@ public sealed class TinyModelTests(DeviceFixture fixture)
     {
         if (backend.Half)
         {
-            return module.StartsWith("encoder.", StringComparison.Ordinal) || module == "quant_conv" ? Limits.Encoder(half: true) : usual;
+            return module == "encoder.conv_out" ? Limits.HalfEncoderEnd
+                : module.StartsWith("encoder.", StringComparison.Ordinal) || module == "quant_conv" ? Limits.Encoder(half: true) : usual;
         }
 
         return module is "time_proj" or "time_embedding" || module.EndsWith(".time_emb_proj", StringComparison.Ordinal) ? Limits.TimeTensor

@@ -6,7 +6,8 @@ namespace StableDiffusion.Ilgpu.Tests.Ptx;
 
 /// <summary>
 /// A warp's part of its warpgroup's products that were not waited for. A device may take the factors at any time between the instruction and the
-/// wait. Here they are taken at once, and it is an error if they are others at the wait; until then the sums' registers are undefined.
+/// wait. Here they are taken at once, and it is an error if they are others at the wait, or were written in registers; until then the sums' registers are
+/// undefined.
 /// </summary>
 internal sealed unsafe class ProductQueue(Warp warp)
 {
@@ -17,6 +18,7 @@ internal sealed unsafe class ProductQueue(Warp warp)
 
     private readonly List<Sums> sums = [];
     private readonly List<Factor> factors = [];
+    private readonly List<RegisterFactor> registerFactors = [];
     private int group;
     private long fence;
 
@@ -30,10 +32,11 @@ internal sealed unsafe class ProductQueue(Warp warp)
     {
         sums.Clear();
         factors.Clear();
+        registerFactors.Clear();
         (group, fence, Issued) = (0, -1, 0);
     }
 
-    /// <summary>Makes sums that were written so far ready for products.</summary>
+    /// <summary>Makes sums and factors in registers that were written so far ready for products.</summary>
     public void Fence() => fence = warp.Executed;
 
     /// <summary>Ends a group of products.</summary>
@@ -43,9 +46,26 @@ internal sealed unsafe class ProductQueue(Warp warp)
     /// <param name="targets">D, 64 rows of eight columns for each four registers.</param>
     public void Multiply(Slot[] targets, MatrixDescriptor a, MatrixDescriptor b, bool adds)
     {
-        var block = warp.Block;
-        block.WarpgroupOf(warp).Check(Issued++, a, b, adds);
-        block.Statistics.Products++;
+        Begin(a, b, adds);
+        var left = Read(a, warp.Number % 4 * Rows, Rows);
+        Add(targets, a.IsTransposed ? Transpose(left, Rows) : left, b, adds);
+    }
+
+    /// <summary>The same with the warp's 16 rows of A in registers, as those of <c>mma</c> with a depth of 16.</summary>
+    public void Multiply(Slot[] targets, Slot[] a, MatrixDescriptor b, bool adds)
+    {
+        Begin(null, b, adds);
+        Add(targets, Read(a), b, adds);
+    }
+
+    private void Begin(MatrixDescriptor? a, MatrixDescriptor b, bool adds)
+    {
+        warp.Block.WarpgroupOf(warp).Check(Issued++, a, b, adds);
+        warp.Block.Statistics.Products++;
+    }
+
+    private void Add(Slot[] targets, float[] left, MatrixDescriptor b, bool adds)
+    {
         var columns = targets.Length * 2;
         var target = Find(targets, adds);
         if (!adds)
@@ -53,9 +73,8 @@ internal sealed unsafe class ProductQueue(Warp warp)
             Array.Clear(target.Values);
         }
 
-        var left = Read(a, warp.Number % 4 * Rows, Rows);
         var right = Read(b, 0, columns);
-        Multiply(a.IsTransposed ? Transpose(left, Rows) : left, b.IsTransposed ? right : Transpose(right, Depth), target.Values, columns);
+        Multiply(left, b.IsTransposed ? right : Transpose(right, Depth), target.Values, columns);
         target.Group = group;
     }
 
@@ -69,6 +88,12 @@ internal sealed unsafe class ProductQueue(Warp warp)
         }
 
         factors.RemoveAll(f => f.Group < ended);
+        foreach (var factor in registerFactors.Where(f => f.Group < ended))
+        {
+            Verify(factor);
+        }
+
+        registerFactors.RemoveAll(f => f.Group < ended);
         foreach (var sum in sums.Where(s => s.Group < ended))
         {
             Land(sum);
@@ -90,15 +115,16 @@ internal sealed unsafe class ProductQueue(Warp warp)
             throw new PtxException("a product of another form that is in flight writes some of the registers");
         }
 
+        if (registerFactors.Exists(f => f.Registers.Intersect(targets).Any()))
+        {
+            throw new PtxException("a product that is in flight reads some of the registers");
+        }
+
         var added = new Sums(targets, new float[Rows * targets.Length * 2]);
         for (var i = 0; i < targets.Length; i++)
         {
             var register = targets[i];
-            if (warp.Written[register.Index] > fence)
-            {
-                throw new PtxException($"register {i} of the sums was written without a wgmma.fence behind it, or there was none at all");
-            }
-
+            RequireFence(register, i, "sums");
             if (adds)
             {
                 warp.Require(register, uint.MaxValue, "a summand");
@@ -152,6 +178,43 @@ internal sealed unsafe class ProductQueue(Warp warp)
         var result = new float[values.Length];
         TensorPrimitives.ConvertToSingle(values, result);
         return result;
+    }
+
+    /// <summary>A lane's registers: rows l / 4 and eight below, of two depths from (l % 4) * 2 on, then the same eight depths further.</summary>
+    private float[] Read(Slot[] registers)
+    {
+        var result = new float[Rows * Depth];
+        for (var i = 0; i < registers.Length; i++)
+        {
+            var register = registers[i];
+            RequireFence(register, i, "factor");
+            warp.Require(register, uint.MaxValue, "a factor");
+            for (var lane = 0; lane < Warp.Size; lane++)
+            {
+                var (pair, at) = (warp.Get<uint>(register, lane), (((lane / 4) + (i % 2 * 8)) * Depth) + (i / 2 * 8) + (lane % 4 * 2));
+                (result[at], result[at + 1]) = (Matrices.Singles[pair & 0xFFFF], Matrices.Singles[pair >> 16]);
+            }
+        }
+
+        registerFactors.Add(new RegisterFactor(group, registers, warp.Executed));
+        return result;
+    }
+
+    private void RequireFence(Slot register, int number, string among)
+    {
+        if (warp.Written[register.Index] > fence)
+        {
+            throw new PtxException($"register {number} of the {among} was written without a wgmma.fence behind it, or there was none at all");
+        }
+    }
+
+    private void Verify(RegisterFactor factor)
+    {
+        var written = Array.FindIndex(factor.Registers, r => warp.Written[r.Index] > factor.Executed);
+        if (written >= 0)
+        {
+            throw new PtxException($"register {written} of the factor was written before the product was waited for");
+        }
     }
 
     /// <summary>What was read early must be there still.</summary>
@@ -231,4 +294,9 @@ internal sealed unsafe class ProductQueue(Warp warp)
     }
 
     private readonly record struct Factor(int Group, ulong[] Addresses, Half[] Values);
+
+    /// <param name="Group">Of the product.</param>
+    /// <param name="Registers">The warp's.</param>
+    /// <param name="Executed">Instructions until the product.</param>
+    private readonly record struct RegisterFactor(int Group, Slot[] Registers, long Executed);
 }

@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Reflection;
 using ILGPU;
 using ILGPU.Runtime;
 using StableDiffusion.Ilgpu.Kernels;
@@ -11,8 +13,11 @@ namespace StableDiffusion.Ilgpu.Tests.Ptx;
 /// <param name="landing">When copies from global to shared memory are there.</param>
 internal sealed class PtxKernelLoader(string architecture = "SM_80", CopyLanding landing = CopyLanding.Late) : IKernelLoader, IDisposable
 {
-    /// <summary>Shared memory of a block that compute capability 8.0 has at most.</summary>
-    private const int MostSharedBytes = 163 * 1024;
+    /// <summary>Shared memory of a block that compute capability 9.0 or 8.0 has at most.</summary>
+    private readonly int mostSharedBytes = (architecture == "SM_90" ? 227 : 163) * 1024;
+
+    /// <summary>What was compiled before, for an architecture, with the work-items of groups: most tests take the same kernels.</summary>
+    private static readonly ConcurrentDictionary<(string, MethodInfo, KernelSpecialization), PtxProgram> Compiled = [];
 
     private readonly PtxCompiler compiler = new(architecture);
     private Dictionary<string, PtxStatistics> statistics = [];
@@ -29,7 +34,8 @@ internal sealed class PtxKernelLoader(string architecture = "SM_80", CopyLanding
         {
             try
             {
-                program = PtxProgram.Parse(compiler.Compile(kernel.Method, specialization));
+                program = Compiled.GetOrAdd(
+                    (architecture, kernel.Method, specialization), _ => PtxProgram.Parse(compiler.Compile(kernel.Method, specialization)));
             }
             catch (PtxException e)
             {
@@ -42,7 +48,7 @@ internal sealed class PtxKernelLoader(string architecture = "SM_80", CopyLanding
         {
             var dynamic = config.SharedMemoryConfig.NumElements * config.SharedMemoryConfig.ElementSize;
             var shared = program.DynamicSharedOffset + dynamic;
-            if (shared > MostSharedBytes || (shared > PtxLaunch.OrdinarySharedBytes && dynamic > dynamicBytes) || program.StaticSharedBytes > PtxLaunch.OrdinarySharedBytes)
+            if (shared > mostSharedBytes || (shared > PtxLaunch.OrdinarySharedBytes && dynamic > dynamicBytes) || program.StaticSharedBytes > PtxLaunch.OrdinarySharedBytes)
             {
                 throw new PtxException($"{name}: {program.StaticSharedBytes} and {dynamic} bytes of static and dynamic shared memory, {dynamicBytes} announced");
             }

@@ -5,13 +5,13 @@ internal sealed class Warpgroup
 {
     public const int Warps = 4;
 
-    private readonly List<(MatrixDescriptor A, MatrixDescriptor B, bool Adds)> products = [];
+    private readonly List<(MatrixDescriptor? A, MatrixDescriptor B, bool Adds)> products = [];
 
     /// <summary>Before a block's first instruction.</summary>
     public void Clear() => products.Clear();
 
-    /// <summary>For a warp's product with a number, counted from 0.</summary>
-    public void Check(int number, MatrixDescriptor a, MatrixDescriptor b, bool adds)
+    /// <summary>For a warp's product with a number, counted from 0. There is no <paramref name="a"/> where each warp has its own in registers.</summary>
+    public void Check(int number, MatrixDescriptor? a, MatrixDescriptor b, bool adds)
     {
         if (number == products.Count)
         {

@@ -5,6 +5,9 @@ namespace StableDiffusion.Ilgpu.Tests.Ptx;
 /// <summary>What four warps compute together on matrices in shared memory: <c>wgmma</c>, and <c>fence.proxy.async</c> that makes memory ready for it.</summary>
 internal static class WarpgroupMatrices
 {
+    /// <summary>Of A, two values each.</summary>
+    private const int FactorRegisters = 4;
+
     public static Execute Decode(PtxDecoder d)
     {
         string[] form = [.. d.Statement.Parts.Skip(1)];
@@ -33,40 +36,52 @@ internal static class WarpgroupMatrices
         ? static (warp, _) => warp.Block.Shared.Publish(warp.Number)
         : throw d.Fail("this form is not interpreted");
 
-    /// <summary>D = A · B + D, or A · B: A of 64 x 16, B of 16 x columns.</summary>
+    /// <summary>D = A · B + D, or A · B: A of 64 x 16, in shared memory or in four registers, B of 16 x columns.</summary>
     private static Execute Multiply(PtxDecoder d, int columns)
     {
-        d.Expect(8);
-        var targets = d.Vector(0).Select(name => d.Target(name, 32)).ToArray();
-        if (targets.Length != columns / 2)
-        {
-            throw d.Fail($"{targets.Length} registers, {columns / 2} expected");
-        }
-
+        var inRegisters = d.Count > 1 && d.Statement.Operands[1].StartsWith('{');
+        d.Expect(inRegisters ? 7 : 8);
+        var targets = Registers(d, 0, columns / 2);
         if (targets.Distinct().Count() != targets.Length)
         {
             throw d.Fail("a register stands twice among the sums");
         }
 
-        // A may be in registers, and both factors may be negated; no kernel does so.
-        if (d.Statement.Operands[1].StartsWith('{') || d.Immediate(4) != 1 || d.Immediate(5) != 1
-            || d.Immediate(6) is not (0 or 1) || d.Immediate(7) is not (0 or 1))
+        // Both factors may be negated; no kernel does so. A is transposed in shared memory only.
+        var last = d.Count - 1;
+        if (d.Immediate(4) != 1 || d.Immediate(5) != 1 || d.Immediate(6) is not (0 or 1) || d.Immediate(last) is not (0 or 1))
         {
             throw d.Fail("this form is not interpreted");
         }
 
-        var (a, b, adds) = (d.Source(1, 64), d.Source(2, 64), d.PredicateSource(3));
-        var (transposedA, transposedB) = (d.Immediate(6) == 1, d.Immediate(7) == 1);
-        return Whole(warp =>
+        var (b, adds, transposedB) = (d.Source(2, 64), d.PredicateSource(3), d.Immediate(last) == 1);
+        if (inRegisters)
         {
-            warp.Require(adds, uint.MaxValue, "the predicate");
-            if (warp.Predicate(adds) is not (0 or uint.MaxValue))
+            var factors = Registers(d, 1, FactorRegisters);
+            if (factors.Intersect(targets).Any())
             {
-                throw new PtxException("some lanes add, others do not");
+                throw d.Fail("a register stands among the sums and among the factors");
             }
 
-            warp.Products.Multiply(targets, Descriptor(warp, a, transposedA), Descriptor(warp, b, transposedB), warp.Predicate(adds) != 0);
-        });
+            return Whole(warp => warp.Products.Multiply(targets, factors, Descriptor(warp, b, transposedB), Adds(warp, adds)));
+        }
+
+        var (a, transposedA) = (d.Source(1, 64), d.Immediate(6) == 1);
+        return Whole(warp => warp.Products.Multiply(targets, Descriptor(warp, a, transposedA), Descriptor(warp, b, transposedB), Adds(warp, adds)));
+    }
+
+    private static Slot[] Registers(PtxDecoder d, int operand, int count)
+    {
+        Slot[] registers = [.. d.Vector(operand).Select(name => d.Target(name, 32))];
+        return registers.Length == count ? registers : throw d.Fail($"{registers.Length} registers, {count} expected");
+    }
+
+    private static bool Adds(Warp warp, Slot predicate)
+    {
+        warp.Require(predicate, uint.MaxValue, "the predicate");
+        return warp.Predicate(predicate) is 0 or uint.MaxValue
+            ? warp.Predicate(predicate) != 0
+            : throw new PtxException("some lanes add, others do not");
     }
 
     private static MatrixDescriptor Descriptor(Warp warp, Slot slot, bool transposed)

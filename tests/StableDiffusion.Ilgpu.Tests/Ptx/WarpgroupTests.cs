@@ -43,6 +43,9 @@ public sealed class WarpgroupTests
     private static string Product(int columns, string registers, string adds, bool transposedA, bool transposedB) =>
         $"wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.f16.f16 {{{Registers(columns, registers)}}},w0,w1,{adds},1,1,{(transposedA ? 1 : 0)},{(transposedB ? 1 : 0)}; ";
 
+    private static string InRegisters(int columns, string registers, string factors, string descriptor, string adds, bool transposedB) =>
+        $"wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.f16.f16 {{{Registers(columns, registers)}}},{{{factors}}},{descriptor},{adds},1,1,{(transposedB ? 1 : 0)}; ";
+
     private static string Wait(int left) => $"wgmma.wait_group.sync.aligned {left}; ";
 
     private static string Registers(int columns, string name) => string.Join(',', Enumerable.Range(0, columns / 2).Select(i => $"{name}{i}"));
@@ -85,6 +88,49 @@ public sealed class WarpgroupTests
                 }
 
                 Assert.Equal(expected, BitConverter.UInt32BitsToSingle(words[(image.Length / 2) + (i * Threads) + thread]));
+            }
+        }
+    }
+
+    /// <summary>The first factor in registers: lanes read it from global memory, as rows of the depth without gaps behind the second factor.</summary>
+    [Theory]
+    [InlineData(8, 64, true)]
+    [InlineData(40, 64, true)]
+    [InlineData(64, 64, false)]
+    [InlineData(72, 128, true)]
+    public void Products_with_registers_are_right(int columns, int line, bool transposedB)
+    {
+        Layout b = new(line, columns, transposedB);
+        var random = new Random(9);
+        var (left, right) = (Integers(random, 64), Integers(random, columns));
+        var image = Image((b, right));
+        var copied = (image.Length * 2 + 2047) / 2048 * 2048;
+        var (at, words) = (copied, new uint[((copied + (64 * Depth * 2)) / 4) + (Threads * columns / 2)]);
+        PtxText.Words<Half>(image).CopyTo(words, 0);
+        PtxText.Words<Half>(left).CopyTo(words, copied / 4);
+        var results = (copied / 4) + (64 * Depth / 2);
+        string Factor(int step) => string.Concat(Enumerable.Range(0, 4).Select(i =>
+            $"ld.global.b32 a{(step * 4) + i},[w1+{at + (i % 2 * 8 * Depth * 2) + (i / 2 * 16) + (step * 32)}]; "));
+        string Product(int step) => InRegisters(columns, "d", $"a{step * 4},a{(step * 4) + 1},a{(step * 4) + 2},a{(step * 4) + 3}", "w0", step == 0 ? "0" : "1", transposedB);
+        var statistics = PtxText.Run(
+            $$"""
+            .reg .b32 s,b,a<8>; .reg .b64 w0,w1; .reg .f32 d<{{columns / 2}}>;
+            {{Copy(copied)}} cp.async.wait_all; fence.proxy.async; bar.sync 0;
+            shr.u32 s,tid,2; and.b32 b,s,7; shr.u32 s,s,3; shl.b32 s,s,4; add.s32 s,s,b; mul.wide.u32 w1,s,{{Depth * 2}}; add.s64 w1,w1,base;
+            and.b32 b,tid,3; mul.wide.u32 w0,b,4; add.s64 w1,w1,w0; {{Factor(0)}} {{Factor(1)}}
+            mov.u32 s,dynamic; shr.u32 s,s,4; cvt.u64.u32 w0,s; or.b64 w0,w0,{{b.Offsets}}; {{Fence}}
+            {{Product(0)}} add.s64 w0,w0,{{b.Step}}; {{Product(1)}} {{Commit}} {{Wait(0)}}
+            {{string.Concat(Enumerable.Range(0, columns / 2).Select(i => $"st.global.f32 [at+{(results * 4) + (i * Threads * 4)}],d{i}; "))}}
+            """, words, Threads, dynamicBytes: copied, target: "sm_90a");
+        Assert.Equal(8, statistics.Products);
+        for (var thread = 0; thread < Threads; thread++)
+        {
+            for (var i = 0; i < columns / 2; i++)
+            {
+                var row = (thread / 32 * 16) + (thread % 32 / 4) + ((i & 2) != 0 ? 8 : 0);
+                var column = (i / 4 * 8) + (thread % 4 * 2) + (i & 1);
+                var expected = Enumerable.Range(0, Depth).Sum(k => (float)left[(row * Depth) + k] * (float)right[(column * Depth) + k]);
+                Assert.Equal(expected, BitConverter.UInt32BitsToSingle(words[results + (i * Threads) + thread]));
             }
         }
     }
@@ -154,6 +200,15 @@ public sealed class WarpgroupTests
     [InlineData("FENCE PRODUCT COMMIT st.shared.b32 [s],tid; WAIT", "shared address 1024 was written before the product that reads it was waited for")]
     [InlineData("FENCE PRODUCT COMMIT WAIT st.shared.b32 [s],tid; FENCE PRODUCT", "shared address 1024 is read without a fence.proxy.async after warp 0 wrote it")]
     [InlineData("FENCE PRODUCT COMMIT WAIT st.shared.b32 [s],tid; fence.proxy.async; FENCE PRODUCT", "")]
+    [InlineData("LOADED FENCE OWN COMMIT WAIT LOADED FENCE OWN COMMIT WAIT st.global.f32 [at],d0;", "")]
+    [InlineData("LOADED OWN", "register 0 of the factor was written without a wgmma.fence behind it")]
+    [InlineData("FENCE OWN", "a factor comes from a register that was not written")]
+    [InlineData("LOADED FENCE mov.b32 a2,0; OWN", "register 2 of the factor was written without a wgmma.fence behind it")]
+    [InlineData("LOADED FENCE OWN COMMIT mov.b32 a2,0; WAIT", "register 2 of the factor was written before the product was waited for")]
+    [InlineData("LOADED FENCE OWN COMMIT OTHER COMMIT WAIT1 LOADED WAIT", "")]
+    [InlineData("LOADED FENCE OWN COMMIT BACK", "a product that is in flight reads some of the registers")]
+    [InlineData("LOADED FENCE BACK COMMIT OWN", "a factor comes from a register that was not written, in lane 0 (products are not waited for)")]
+    [InlineData("LOADED setp.lt.u32 p,tid,64; FENCE PRODUCT COMMIT @p add.s64 w1,w1,2; OWN", "the warps of the warpgroup multiply different matrices")]
     [InlineData("setp.lt.u32 p,tid,64; FENCE @p bra NEXT; PRODUCT NEXT:", "the warps of a warpgroup multiply 0 and 1 times")]
     [InlineData("setp.lt.u32 p,tid,64; FENCE PRODUCT COMMIT @p add.s64 w0,w0,2; PRODUCT", "the warps of the warpgroup multiply different matrices")]
     [InlineData("setp.lt.u32 p,tid,60; @p add.s64 w0,w0,2; FENCE PRODUCT", "lane 28 has another descriptor than lane 0")]
@@ -167,10 +222,12 @@ public sealed class WarpgroupTests
         const string Other = "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {e0,e1,e2,e3},w0,w1,0,1,1,0,1; ";
         var body =
             $"""
-            .reg .b32 s,b; .reg .b64 w0,w1; .reg .pred p; .reg .f32 d<4>,e<4>;
+            .reg .b32 s,b,a<4>; .reg .b64 w0,w1; .reg .pred p; .reg .f32 d<4>,e<4>;
             {Copy(8192)} cp.async.wait_all; fence.proxy.async; bar.sync 0; {Descriptors(a, b)} mov.u32 s,dynamic; setp.ge.u32 p,tid,32;
             """ + instructions.Replace("FENCE", Fence).Replace("PRODUCT", Product(8, "d", "0", false, true)).Replace("SUM", Product(8, "d", "1", false, true))
-                .Replace("OTHER", Other).Replace("MIXED", Other.Replace("e1", "d1")).Replace("COMMIT", Commit).Replace("WAIT1", Wait(1)).Replace("WAIT", Wait(0))
+                .Replace("OTHER", Other).Replace("LOADED", string.Concat(Enumerable.Range(0, 4).Select(i => $"mov.b32 a{i},0; ")))
+                .Replace("OWN", InRegisters(8, "d", "a0,a1,a2,a3", "w1", "0", true)).Replace("BACK", Product(8, "a", "0", false, true))
+                .Replace("MIXED", Other.Replace("e1", "d1")).Replace("COMMIT", Commit).Replace("WAIT1", Wait(1)).Replace("WAIT", Wait(0))
                 .Replace("st.shared", "@!p st.shared").Replace("[s],tid", "[s],b");
         void Run() => PtxText.Run(body, new uint[2048 + Threads], Threads, dynamicBytes: 8192, target: "sm_90a");
         if (message == "")
@@ -188,7 +245,9 @@ public sealed class WarpgroupTests
     [InlineData("wgmma.mma_async.sync.aligned.m64n264k16.f32.f16.f16 {d0,d1,d2,d3},w,w,p,1,1,0,0;", "this form is not interpreted")]
     [InlineData("wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {d0,d1,d2,d3},w,w,p,1,1,0,0;", "this form is not interpreted")]
     [InlineData("wgmma.mma_async.sync.aligned.m64n8k8.f32.tf32.tf32 {d0,d1,d2,d3},w,w,p,1,1;", "this form is not interpreted")]
-    [InlineData("wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {d0,d1,d2,d3},{d0,d1,d2,d3},w,p,1,1,0,0;", "this form is not interpreted")]
+    [InlineData("wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {d0,d1,d2,d3},{d4,d5,d6,d7},w,p,1,1,0,0;", "8 operands, 7 expected")]
+    [InlineData("wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {d0,d1,d2,d3},{d4,d5},w,p,1,1,0;", "2 registers, 4 expected")]
+    [InlineData("wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {d0,d1,d2,d3},{d4,d5,d6,d3},w,p,1,1,0;", "a register stands among the sums and among the factors")]
     [InlineData("wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {d0,d1,d2,d3},w,w,p,-1,1,0,0;", "this form is not interpreted")]
     [InlineData("wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {d0,d1,d2,d3},w,w,p,1,1,0;", "7 operands, 8 expected")]
     [InlineData("wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 {d0,d1,d2,d3},w,w,p,1,1,0,0;", "4 registers, 8 expected")]

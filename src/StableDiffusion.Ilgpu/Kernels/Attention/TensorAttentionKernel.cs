@@ -32,6 +32,28 @@ internal static class TensorAttentionKernel<THead, TRows>
     }
 }
 
+/// <summary>
+/// The same on Hopper, where every query sees every key: what <see cref="WarpgroupAttentionText"/> is called with. A group computes 128 queries of one head.
+/// </summary>
+internal static class WarpgroupAttentionKernel<THead>
+    where THead : struct, ITensorHead
+{
+    public static int SharedBytes => WarpgroupAttention<THead>.Shape.SharedBytes;
+
+    public static KernelConfig Shape(AttentionArguments<ushort> a) => new(
+        a.Items * a.Heads * TensorAttentionKernel.Blocks(a, WarpgroupAttentionShape.Queries), WarpgroupAttentionShape.Threads,
+        SharedMemoryConfig.RequestDynamic<Float4>(SharedBytes / 16));
+
+    public static void Run(AttentionArguments<ushort> a)
+    {
+        var shared = SharedMemory.GetDynamic<Float4>();
+        var firstQuery = TensorAttentionKernel.Begin(a, Grid.IdxX, WarpgroupAttentionShape.Queries, 0);
+        var stages = ((uint)PtxCode.AddressOf(ref shared[0]) + TensorTileShape.StageAlignment - 1) & ~(TensorTileShape.StageAlignment - 1u);
+        WarpgroupAttention<THead>.Run(
+            0, IntrinsicMath.Min(WarpgroupAttentionShape.Queries, a.Queries - firstQuery), a.Keys, a.Scale, stages);
+    }
+}
+
 /// <summary>The same for heads of 256, 384 or 512 channels, in parts of 128 columns: what <see cref="DeepAttentionText"/> is called with.</summary>
 internal static class DeepAttentionKernel
 {

@@ -1,6 +1,7 @@
 using ILGPU;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
+using StableDiffusion.Ilgpu.Kernels.Pointwise;
 
 namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 
@@ -8,7 +9,7 @@ namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 /// Eight neighbouring columns of a contraction's result, and how their sums are finished: what <see cref="PortableRows{T, TFormat}.FinishValue"/> does with
 /// one value.
 /// </summary>
-internal struct TensorColumns
+internal struct TensorColumns<TEnd> where TEnd : struct, ITensorEnd
 {
     /// <summary>The first one, of the result.</summary>
     private readonly int column;
@@ -23,14 +24,14 @@ internal struct TensorColumns
     public TensorColumns(TensorGemmArguments t, int packed)
     {
         var a = t.Gemm;
-        column = a.Epilogue.Geglu != 0 ? (packed / Tile.Columns * 16) + (packed % 16) : packed;
+        column = IsGeglu(t) ? (packed / Tile.Columns * 16) + (packed % 16) : packed;
         Count = packed < t.PackedColumns ? IntrinsicMath.Min(8, a.Columns - column) : 0;
         bias = default;
         gateBias = default;
         if (Count > 0)
         {
             bias = default(FloatFormat).LoadChunk(a.Bias, packed);
-            if (a.Epilogue.Geglu != 0)
+            if (IsGeglu(t))
             {
                 gateBias = default(FloatFormat).LoadChunk(a.Bias, packed + 16);
             }
@@ -46,7 +47,7 @@ internal struct TensorColumns
     public readonly HalfChunk ReadResidual(TensorGemmArguments t, int row)
     {
         HalfChunk residual = default;
-        if (t.Gemm.Epilogue.HasResidual != 0 && IsVector(t))
+        if (default(TEnd).IsGeneral ? t.Gemm.Epilogue.HasResidual != 0 && IsVector(t) : default(TEnd).HasResidual)
         {
             residual = GpuHalfFormat<CudaHalfConversion>.Read(t.Gemm.Arena, Residual(t.Gemm, row));
         }
@@ -63,14 +64,37 @@ internal struct TensorColumns
     {
         var a = t.Gemm;
         values = Float8.Add(values, bias);
-        gates = Float8.Add(gates, gateBias);
         var target = a.Target + ((long)row * a.TargetPitch) + column;
+        if (!default(TEnd).IsGeneral)
+        {
+            if (default(TEnd).HasItemBias)
+            {
+                values = Float8.Add(values, Format.LoadChunk(a.Arena, ItemBias(t, row)));
+            }
+
+            if (default(TEnd).HasResidual)
+            {
+                values = Float8.Add(values, GpuHalfFormat<CudaHalfConversion>.Widen(residual));
+            }
+
+            if (default(TEnd).IsGeglu)
+            {
+                values = Float8.Multiply(
+                    values,
+                    Activations<GpuHalfFormat<CudaHalfConversion>>.Of<Activations<GpuHalfFormat<CudaHalfConversion>>.Gelu>(Float8.Add(gates, gateBias)));
+            }
+
+            Format.StoreChunk(a.Arena, target, values);
+            return;
+        }
+
+        gates = Float8.Add(gates, gateBias);
         if (IsVector(t))
         {
             Float8 itemBias = default;
             if (a.Epilogue.HasItemBias != 0)
             {
-                itemBias = Format.LoadChunk(a.Arena, ItemBias(a, row));
+                itemBias = Format.LoadChunk(a.Arena, ItemBias(t, row));
             }
 
             values = GpuRows.Finish<ushort, GpuHalfFormat<CudaHalfConversion>>(
@@ -83,14 +107,17 @@ internal struct TensorColumns
         for (var i = 0; i < Count; i++)
         {
             var value = PortableRows<ushort, GpuHalfFormat<CudaHalfConversion>>.FinishValue(
-                a.Epilogue, Float8.Get(values, i), Float8.Get(gates, i), a.Arena, ItemBias(a, row) + i, a.Arena, Residual(a, row) + i);
+                a.Epilogue, Float8.Get(values, i), Float8.Get(gates, i), a.Arena, ItemBias(t, row) + i, a.Arena, Residual(a, row) + i);
             Format.Store(a.Arena, target + i, value);
         }
     }
 
     private readonly bool IsVector(TensorGemmArguments t) => t.Vectors != 0 && Count == 8;
 
-    private readonly long ItemBias(GemmArguments<ushort> a, int row) => a.ItemBias + ((long)(row / a.OutputPixels) * a.ItemBiasPitch) + column;
+    private static bool IsGeglu(TensorGemmArguments t) => default(TEnd).IsGeglu || (default(TEnd).IsGeneral && t.Gemm.Epilogue.Geglu != 0);
+
+    private readonly long ItemBias(TensorGemmArguments t, int row) =>
+        t.Gemm.ItemBias + ((long)t.OutputPixels.Divide(row) * t.Gemm.ItemBiasPitch) + column;
 
     private readonly long Residual(GemmArguments<ushort> a, int row) => a.Residual + ((long)row * a.ResidualPitch) + column;
 }

@@ -2,7 +2,7 @@ using ILGPU;
 
 namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 
-/// <summary>A contraction for <see cref="TensorGemmKernel{TTile, TLoop}"/>.</summary>
+/// <summary>A contraction for <see cref="TensorGemmKernel{TTile, TLoop, TEnd}"/>.</summary>
 internal struct TensorGemmArguments
 {
     public GemmArguments<ushort> Gemm;
@@ -25,6 +25,28 @@ internal struct TensorGemmArguments
 
     /// <summary>Whether target, residual and item bias may be accessed eight values at a time.</summary>
     public int Vectors;
+
+    /// <summary>Not 0 where output pixel i reads source pixel i alone.</summary>
+    public int IsPointwise;
+
+    public Divisor OutputPixels;
+
+    public Divisor OutputWidth;
+
+    /// <summary>Blocks of one tap.</summary>
+    public int TapBlocks;
+
+    public Divisor TapDivisor;
+
+    public Divisor KernelDivisor;
+
+    /// <summary>Where a block begins: the tap's x in bits 0-7, its y in bits 8-15, and above them its block among the tap's.</summary>
+    public readonly int PositionOf(int block)
+    {
+        var tap = TapDivisor.Divide(block);
+        var y = KernelDivisor.Divide(tap);
+        return ((block - (tap * TapBlocks)) << 16) | (y << 8) | (tap - (y * Gemm.Kernel));
+    }
 
     public readonly int PackedColumns => Gemm.Panels * Leaves.Tile.Columns;
 }

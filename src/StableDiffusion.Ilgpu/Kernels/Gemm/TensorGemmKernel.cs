@@ -6,20 +6,25 @@ using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 
 /// <summary>
-/// A contraction on tensor cores: a group of four warps multiplies one tile, of the whole depth or of one split of it
-/// (<see cref="TensorMultiply{TTile, TLoop}"/>), then finishes its sums from shared memory, 64 rows at a time (<see cref="TensorPass{TTile, TLoop}"/>).
+/// A contraction on tensor cores: a group multiplies one tile, of the whole depth or of one split of it (<see cref="TensorMultiply{TTile, TLoop}"/>), then
+/// finishes its sums from shared memory, some rows or all at a time (<see cref="TensorPass{TTile, TLoop, TEnd}"/>).
 /// </summary>
-internal static class TensorGemmKernel<TTile, TLoop>
+internal static class TensorGemmKernel<TTile, TLoop, TEnd>
     where TTile : struct, ITensorTile
     where TLoop : struct, ITensorLoop
+    where TEnd : struct, ITensorEnd
 {
     private const int MostRows = 128;
 
+    /// <summary>Groups: the tile's rows, its panels, and the split.</summary>
     public static KernelConfig Shape(TensorGemmArguments t) => new(
-        t.Gemm.Tiles * t.Splits, TensorTileShape.Threads,
+        new Index3D(t.Gemm.RowTiles, t.Gemm.Tiles / t.Gemm.RowTiles, t.Splits), new Index3D(default(TLoop).Threads, 1, 1),
         SharedMemoryConfig.RequestDynamic<Float4>(SharedBytes / 16));
 
-    public static int SharedBytes => TensorTileShape.Of<TTile>().SharedBytes(default(TLoop).Depth, default(TLoop).Stages(TensorTileShape.Of<TTile>()));
+    public static int SharedBytes => TensorTileShape.Of<TTile>().SharedBytes(
+        default(TLoop).Depth, default(TLoop).Stages(TensorTileShape.Of<TTile>()), PassRows);
+
+    private static int PassRows => default(TLoop).PassRows(TensorTileShape.Of<TTile>());
 
     public static void Run(TensorGemmArguments t)
     {
@@ -27,42 +32,54 @@ internal static class TensorGemmKernel<TTile, TLoop>
         var tile = default(TTile);
         var shared = SharedMemory.GetDynamic<Float4>();
         var rows = SharedMemory.Allocate<TensorWindow>(MostRows);
-        var split = Grid.IdxX / a.Tiles;
-        var firstRow = Grid.IdxX % a.Tiles % a.RowTiles * tile.Rows;
-        var firstPanel = Grid.IdxX % a.Tiles / a.RowTiles * tile.Panels;
-        for (var row = Group.IdxX; row < tile.Rows; row += TensorTileShape.Threads)
+        var firstRow = Grid.IdxX * tile.Rows;
+        var firstPanel = Grid.IdxY * tile.Panels;
+        for (var row = Group.IdxX; row < tile.Rows; row += default(TLoop).Threads)
         {
-            rows[row] = FindWindow(a, firstRow + row);
+            rows[row] = FindWindow(t, firstRow + row);
         }
 
         Group.Barrier();
         var sums = (uint)PtxCode.AddressOf(ref shared[0]);
         var stages = (sums + TensorTileShape.StageAlignment - 1) & ~(uint)(TensorTileShape.StageAlignment - 1);
-        var firstBlock = split * t.SplitBlocks;
+        var firstBlock = Grid.IdxZ * t.SplitBlocks;
         TensorMultiply<TTile, TLoop>.Begin(
             0, PtxCode.AddressOf(ref a.Arena[a.Source]), PtxCode.AddressOf(ref a.Weights[(long)firstPanel * a.Depth * Tile.Columns]), a.SourcePitch / 8,
-            a.Depth * Tile.Columns * sizeof(ushort), a.Panels - firstPanel, a.Channels, a.Kernel, firstBlock,
+            a.Depth * Tile.Columns * sizeof(ushort), a.Panels - firstPanel, a.Channels, a.Kernel, t.PositionOf(firstBlock),
             IntrinsicMath.Min(t.SplitBlocks, t.Blocks - firstBlock));
         TensorMultiply<TTile, TLoop>.Run(
             0, a.Height, a.Width, a.SourceWidth, t.HeightRatio, t.WidthRatio, a.Circular, stages, (uint)PtxCode.AddressOf(ref rows[0]));
-        for (var pass = 0; pass < tile.Rows / TensorTileShape.PassRows; pass++)
+        if (PassRows == tile.Rows)
+        {
+            // Without a loop, the registers of the sums are free from here on.
+            Group.Barrier();
+            TensorMultiply<TTile, TLoop>.StoreSums(0, 0, sums);
+            Group.Barrier();
+            TensorPass<TTile, TLoop, TEnd>.Finish(t, shared, firstRow, firstPanel);
+            return;
+        }
+
+        for (var pass = 0; pass < tile.Rows / PassRows; pass++)
         {
             Group.Barrier();
             TensorMultiply<TTile, TLoop>.StoreSums(0, pass, sums);
             Group.Barrier();
-            TensorPass<TTile, TLoop>.Finish(t, shared, firstRow + (pass * TensorTileShape.PassRows), firstPanel, split);
+            TensorPass<TTile, TLoop, TEnd>.Finish(t, shared, firstRow + (pass * PassRows), firstPanel);
         }
     }
 
-    private static TensorWindow FindWindow(GemmArguments<ushort> a, int row)
+    private static TensorWindow FindWindow(TensorGemmArguments t, int row)
     {
+        var a = t.Gemm;
         var (first, y, x) = (row, 0, 0);
-        if (!a.IsPointwise)
+        if (t.IsPointwise == 0)
         {
-            var (item, pixel) = (row / a.OutputPixels, row % a.OutputPixels);
+            var item = t.OutputPixels.Divide(row);
+            var pixel = row - (item * a.OutputPixels);
+            var line = t.OutputWidth.Divide(pixel);
             first = item * a.SourceHeight * a.SourceWidth;
-            y = (pixel / a.OutputWidth * a.Stride) - a.PadTop;
-            x = (pixel % a.OutputWidth * a.Stride) - a.PadLeft;
+            y = (line * a.Stride) - a.PadTop;
+            x = ((pixel - (line * a.OutputWidth)) * a.Stride) - a.PadLeft;
         }
 
         return new TensorWindow { FirstPixel = row < a.Rows ? first : -1, Origin = (x << 16) | (y & 0xFFFF) };

@@ -25,16 +25,16 @@ internal static class TensorGemmTiling
 
     /// <summary>Whether tensor cores compute this: copies need eight neighbouring channels, and a source that starts at a multiple of them.</summary>
     public static bool Fits(in GemmArguments<ushort> a) =>
-        a.OutputPixels >= FewestRows && a.Channels % Align == 0 && a.SourcePitch % Align == 0 && a.Source % Align == 0
+        a.OutputPixels >= FewestRows && a.Kernel <= byte.MaxValue && a.Channels % Align == 0 && a.SourcePitch % Align == 0 && a.Source % Align == 0
         && Math.Max(a.Height, a.Width) < short.MaxValue && a.SourceHeight <= a.Height && a.SourceWidth <= a.Width
         && (a.Circular == 0 || (a.Kernel <= a.Height && a.Kernel <= a.Width));
 
     /// <summary>Chooses the tile, given the splits.</summary>
-    public static void Choose(ref GemmArguments<ushort> a, int multiprocessors, int blockDepth)
+    public static void Choose(ref GemmArguments<ushort> a, int multiprocessors, bool warpgroups)
     {
-        var splits = Splits(a, multiprocessors, blockDepth);
+        var splits = Splits(a, multiprocessors, warpgroups);
         var least = double.MaxValue;
-        foreach (var shape in Shapes)
+        foreach (var shape in Shapes(warpgroups))
         {
             var time = Time(a, shape, splits, multiprocessors);
             if (time < least)
@@ -45,9 +45,9 @@ internal static class TensorGemmTiling
     }
 
     /// <summary>The arguments of the kernels, all but the memory.</summary>
-    public static TensorGemmArguments Complete(in GemmArguments<ushort> a, int multiprocessors, int blockDepth)
+    public static TensorGemmArguments Complete(in GemmArguments<ushort> a, int multiprocessors, bool warpgroups)
     {
-        var (blocks, splits) = (Blocks(a, blockDepth), Splits(a, multiprocessors, blockDepth));
+        var (blocks, splits) = (Blocks(a, BlockDepth(warpgroups)), Splits(a, multiprocessors, warpgroups));
         var splitBlocks = (blocks + splits - 1) / splits;
         return new TensorGemmArguments
         {
@@ -58,6 +58,12 @@ internal static class TensorGemmTiling
             HeightRatio = Ratio(a.SourceHeight, a.Height),
             WidthRatio = Ratio(a.SourceWidth, a.Width),
             Vectors = a.IsTargetChunked ? 1 : 0,
+            IsPointwise = a.IsPointwise ? 1 : 0,
+            OutputPixels = new Divisor(a.OutputPixels),
+            OutputWidth = new Divisor(a.OutputWidth),
+            TapBlocks = blocks / (a.Kernel * a.Kernel),
+            TapDivisor = new Divisor(blocks / (a.Kernel * a.Kernel)),
+            KernelDivisor = new Divisor(a.Kernel),
         };
     }
 
@@ -68,14 +74,15 @@ internal static class TensorGemmTiling
         a.Kernel * a.Kernel * ((a.Channels + blockDepth - 1) / blockDepth);
 
     /// <summary>What is fastest for two items, with the best tile for each number.</summary>
-    private static int Splits(in GemmArguments<ushort> a, int multiprocessors, int blockDepth)
+    private static int Splits(in GemmArguments<ushort> a, int multiprocessors, bool warpgroups)
     {
         var usual = a with { Rows = UsualItems * a.OutputPixels };
+        var blockDepth = BlockDepth(warpgroups);
         var most = Math.Clamp(Blocks(a, blockDepth) * blockDepth / 32 / FewestBlocks, 1, MostSplits);
         var (best, least) = (1, double.MaxValue);
         for (var splits = 1; splits <= most; splits++)
         {
-            foreach (var shape in Shapes)
+            foreach (var shape in Shapes(warpgroups))
             {
                 var time = Time(usual, shape, splits, multiprocessors);
                 if (time < least)
@@ -103,8 +110,18 @@ internal static class TensorGemmTiling
         return (groups * lines * LineCycles) + ends + adding;
     }
 
-    private static readonly TensorTileShape[] Shapes =
+    private static int BlockDepth(bool warpgroups) => warpgroups ? default(WarpgroupLoop).Depth : default(WarpLoop).Depth;
+
+    private static TensorTileShape[] Shapes(bool warpgroups) => warpgroups ? WarpgroupShapes : WarpShapes;
+
+    private static readonly TensorTileShape[] WarpShapes =
         [TensorTileShape.Of<WideTile>(), TensorTileShape.Of<SquareTile>(), TensorTileShape.Of<LowTile>(), TensorTileShape.Of<SmallTile>()];
+
+    private static readonly TensorTileShape[] WarpgroupShapes =
+    [
+        TensorTileShape.Of<WideTile>(), TensorTileShape.Of<SquareTile>(), TensorTileShape.Of<TallTile>(), TensorTileShape.Of<NarrowTile>(),
+        TensorTileShape.Of<SmallTile>(),
+    ];
 
     private static uint Ratio(int stored, int seen) => stored == seen ? 0 : (uint)((((ulong)stored << 32) + (uint)seen - 1) / (uint)seen);
 }

@@ -5,7 +5,7 @@ using StableDiffusion.Ilgpu.Kernels.Leaves;
 namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 
 /// <summary>Adds the sums that a contraction's splits left, in their order, and finishes them.</summary>
-internal static class TensorSplitKernel
+internal static class TensorSplitKernel<TEnd> where TEnd : struct, ITensorEnd
 {
     private const int Threads = 128;
 
@@ -23,8 +23,9 @@ internal static class TensorSplitKernel
         var (row, chunk) = (i / Chunks(t), i % Chunks(t));
 
         // With Geglu, a panel has two chunks of h and, 16 columns further, their gates.
-        var column = a.Epilogue.Geglu != 0 ? (chunk / 2 * Tile.Columns) + (chunk % 2 * 8) : chunk * 8;
-        var columns = new TensorColumns(t, column);
+        var geglu = default(TEnd).IsGeglu || (default(TEnd).IsGeneral && a.Epilogue.Geglu != 0);
+        var column = geglu ? (chunk / 2 * Tile.Columns) + (chunk % 2 * 8) : chunk * 8;
+        var columns = new TensorColumns<TEnd>(t, column);
         if (columns.Count <= 0)
         {
             return;
@@ -33,7 +34,7 @@ internal static class TensorSplitKernel
         var residual = columns.ReadResidual(t, row);
         var values = Sum(t, row, column);
         var gates = values;
-        if (a.Epilogue.Geglu != 0)
+        if (geglu)
         {
             gates = Sum(t, row, column + 16);
         }

@@ -21,7 +21,10 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// <param name="rowTiles">Tiles of 16 queries in a warp.</param>
 /// <param name="columnTiles">Tiles of 8 columns of the output.</param>
 /// <param name="keyTiles">The most tiles of 8 keys at a time.</param>
-internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, int keyTiles)
+/// <param name="keepsScores">
+/// Whether weights leave their scores as they are, for <see cref="Refer"/>, at the price of registers that are needed for a short time. Else they take their place.
+/// </param>
+internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, int keyTiles, bool keepsScores = false)
 {
     /// <summary>
     /// Logits beyond this are subtracted from each other before they are scaled: the product's rounding would show in their weights. Below, it does not:
@@ -48,6 +51,10 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
         ptx.Line($".reg .f32 top<{rowTiles * 2}>, shift<{rowTiles * 2}>, total<{rowTiles * 2}>, even<{rowTiles * 2}>, odd<{rowTiles * 2}>, none;");
         ptx.Line($".reg .pred large<{rowTiles}>;");
         ptx.Line($".reg .b32 w<{rowTiles * keyTiles * 2}>;");
+        if (keepsScores)
+        {
+            ptx.Line($".reg .f32 e<{rowTiles * keyTiles * 4}>, near<{rowTiles * 2}>;");
+        }
     }
 
     public void Reset()
@@ -98,6 +105,16 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
         }
     }
 
+    /// <summary>The same for keys that do not exist, where every query sees all others. Expects the warp's lane alone.</summary>
+    public void MaskEnd(int tiles, string firstKey)
+    {
+        ptx.Line($"and.b32 t, lane, 3; shl.b32 t, t, 1; sub.s32 u, at_keys, t; sub.s32 u, u, {firstKey};");
+        foreach (var (score, column) in from row in RowsOf(0) from score in ScoresOf(row, tiles) select score)
+        {
+            ptx.Line($"setp.gt.s32 p, u, {column}; selp.f32 s{score}, s{score}, {MinusInfinity}, p;");
+        }
+    }
+
     /// <summary>
     /// Where there are large logits, they come near to their references: to be called before <see cref="Weigh"/>. Rows with small ones keep theirs.
     /// </summary>
@@ -119,23 +136,42 @@ internal sealed class SoftmaxText(PtxWriter ptx, int rowTiles, int columnTiles, 
         ptx.Line($"{label}:");
     }
 
+    /// <summary>Goes where <see cref="WeighNear"/> is instead of <see cref="Weigh"/>, where there are large logits.</summary>
+    public void LeaveIfLarge(int m, string label) => ptx.Line($"@large{m} bra {label};");
+
+    /// <summary>What <see cref="Approach"/> and <see cref="Weigh"/> do, where scores are kept.</summary>
+    public void WeighNear(int m, int tiles)
+    {
+        foreach (var row in RowsOf(m))
+        {
+            ptx.Line($"mul.f32 x, top{row}, scale; abs.f32 x, x; setp.gt.f32 p, x, {LargeLogit}; selp.f32 near{row}, top{row}, none, p;");
+        }
+
+        WriteWeights(m, tiles, true);
+    }
+
     /// <summary>Scores become weights, as pairs of fp16 too, and are summed up.</summary>
     /// <param name="m">The row tile.</param>
     /// <param name="tiles">Of keys.</param>
-    public void Weigh(int m, int tiles)
+    public void Weigh(int m, int tiles) => WriteWeights(m, tiles, false);
+
+    private void WriteWeights(int m, int tiles, bool near)
     {
+        var weight = keepsScores ? "e" : "s";
         foreach (var ((score, column), other) in ScoresOf(2 * m, tiles).Zip(ScoresOf((2 * m) + 1, tiles)))
         {
             foreach (var (s, row) in ((int, int)[])[(score, 2 * m), (other.Score, (2 * m) + 1)])
             {
                 var sum = column % 2 == 0 ? $"even{row}" : $"odd{row}";
-                var add = column < 2 ? $"mov.f32 {sum}, s{s};" : $"add.f32 {sum}, {sum}, s{s};";
-                ptx.Line($"fma.rn.f32 s{s}, s{s}, scale, shift{row}; ex2.approx.ftz.f32 s{s}, s{s}; {add}");
+                var add = column < 2 ? $"mov.f32 {sum}, {weight}{s};" : $"add.f32 {sum}, {sum}, {weight}{s};";
+                var (distance, from) = near ? ($"sub.f32 e{s}, s{s}, near{row}; ", $"e{s}") : ("", $"s{s}");
+                ptx.Line($"{distance}fma.rn.f32 {weight}{s}, {from}, scale, shift{row}; ex2.approx.ftz.f32 {weight}{s}, {weight}{s}; {add}");
             }
 
             if (column % 2 == 1)
             {
-                ptx.Line($"cvt.rn.f16x2.f32 w{score / 2}, s{score}, s{score - 1}; cvt.rn.f16x2.f32 w{other.Score / 2}, s{other.Score}, s{other.Score - 1};");
+                ptx.Line(
+                    $"cvt.rn.f16x2.f32 w{score / 2}, {weight}{score}, {weight}{score - 1}; cvt.rn.f16x2.f32 w{other.Score / 2}, {weight}{other.Score}, {weight}{other.Score - 1};");
             }
         }
 

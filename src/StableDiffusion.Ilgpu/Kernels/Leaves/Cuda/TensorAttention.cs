@@ -1,8 +1,8 @@
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
 /// <summary>
-/// Attention on tensor cores, as placeholders for the texts of <see cref="TensorAttentionText"/> and <see cref="DeepAttentionText"/>, whose arguments are too many
-/// for one. A kernel calls <see cref="Begin"/> and then one of the others. The first argument gives way to the text. Pitches are in bytes; all addresses
+/// Attention on tensor cores, as placeholders for the texts of <see cref="TensorAttentionText"/>, <see cref="WarpgroupAttentionText"/> and
+/// <see cref="DeepAttentionText"/>, whose arguments are too many for one. A kernel calls <see cref="Begin"/> and then one of the others. The first argument gives way to the text. Pitches are in bytes; all addresses
 /// and pitches are multiples of 16.
 /// </summary>
 internal static class TensorAttention
@@ -54,6 +54,10 @@ internal static class TensorAttention
     {
         TensorAttention<THead, OneRowTile>.Bind();
         TensorAttention<THead, TwoRowTiles>.Bind();
+        if (default(THead).Size <= WarpgroupAttentionShape.MostChannels)
+        {
+            WarpgroupAttention<THead>.Bind();
+        }
     }
 }
 
@@ -76,4 +80,23 @@ internal static class TensorAttention<THead, TRows>
 
     internal static void Bind() => PtxCode.Bind(
         typeof(TensorAttention<THead, TRows>).GetMethod(nameof(Run))!, () => new TensorAttentionText(Shape).Run());
+}
+
+/// <summary>The second text on Hopper, for one size of heads.</summary>
+internal static class WarpgroupAttention<THead>
+    where THead : struct, ITensorHead
+{
+    public static WarpgroupAttentionShape Shape => new(default(THead).Size);
+
+    /// <param name="text">The text's place.</param>
+    /// <param name="queries">That there are from the group's first one on.</param>
+    /// <param name="keys">That all of them see.</param>
+    /// <param name="scale">Of the logits.</param>
+    /// <param name="shared">
+    /// Offset of shared memory, a multiple of <see cref="TensorTileShape.StageAlignment"/>, with <see cref="WarpgroupAttentionShape.Stages"/> stages.
+    /// </param>
+    public static void Run(int text, int queries, int keys, float scale, uint shared) => throw new NotSupportedException();
+
+    internal static void Bind() =>
+        PtxCode.Bind(typeof(WarpgroupAttention<THead>).GetMethod(nameof(Run))!, () => new WarpgroupAttentionText(Shape).Run());
 }

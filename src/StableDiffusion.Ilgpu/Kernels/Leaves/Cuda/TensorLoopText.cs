@@ -14,18 +14,13 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// </para>
 /// </summary>
 /// <param name="tile">The tile.</param>
+/// <param name="threads">Of a group.</param>
 /// <param name="depth">Channels of a block: 32 or 64.</param>
 /// <param name="stages">How many there are.</param>
-internal abstract class TensorLoopText(TensorTileShape tile, int depth, int stages)
+internal abstract class TensorLoopText(TensorTileShape tile, int threads, int depth, int stages)
 {
-    /// <summary>Bytes that the threads copy at a time, 16 each.</summary>
-    protected const int PassBytes = 16 * TensorTileShape.Threads;
-
     /// <summary>Of a panel's row.</summary>
     protected const int PanelRowBytes = Tile.Columns * sizeof(ushort);
-
-    /// <summary>Panel rows that the threads copy at a time.</summary>
-    private const int PanelPassRows = PassBytes / PanelRowBytes;
 
     private readonly int stageBytes = tile.StageBytes(depth);
 
@@ -43,6 +38,15 @@ internal abstract class TensorLoopText(TensorTileShape tile, int depth, int stag
 
     protected int PanelBytes => depth * PanelRowBytes;
 
+    /// <summary>fp32 sums of each thread.</summary>
+    protected int Sums => tile.Rows * tile.Columns / threads;
+
+    /// <summary>Bytes that the threads copy at a time, 16 each.</summary>
+    private int PassBytes => 16 * threads;
+
+    /// <summary>Panel rows that the threads copy at a time.</summary>
+    private int PanelPassRows => PassBytes / PanelRowBytes;
+
     private int RowChunks => RowBytes / 16;
 
     private int SourcePasses => SourceBytes / PassBytes;
@@ -51,18 +55,18 @@ internal abstract class TensorLoopText(TensorTileShape tile, int depth, int stag
     public string Begin()
     {
         var ptx = new PtxWriter();
-        ptx.Line($".reg .f32 tm_sum<{tile.Sums}>;");
+        ptx.Line($".reg .f32 tm_sum<{Sums}>;");
         ptx.Line(".reg .b64 tm_source, tm_weights;");
-        ptx.Line(".reg .b32 tm_pitch, tm_panelBytes, tm_panels, tm_channels, tm_kernel, tm_block, tm_left;");
+        ptx.Line(".reg .b32 tm_pitch, tm_panelBytes, tm_panels, tm_channels, tm_kernel, tm_position, tm_left;");
         ptx.Line("mov.b64 tm_source, %0; mov.b64 tm_weights, %1; mov.b32 tm_pitch, %2; mov.b32 tm_panelBytes, %3; mov.b32 tm_panels, %4;");
-        ptx.Line("mov.b32 tm_channels, %5; mov.b32 tm_kernel, %6; mov.b32 tm_block, %7; mov.b32 tm_left, %8;");
+        ptx.Line("mov.b32 tm_channels, %5; mov.b32 tm_kernel, %6; mov.b32 tm_position, %7; mov.b32 tm_left, %8;");
         return ptx.ToString();
     }
 
     /// <summary>Fills the stages, multiplies all blocks, and leaves their sums in <c>tm_sum</c>.</summary>
     public abstract string Run();
 
-    /// <summary>Writes 64 of the tile's rows of sums to shared memory.</summary>
+    /// <summary>Writes a pass of the tile's rows of sums to shared memory.</summary>
     public abstract string StoreSums();
 
     protected void DeclareCopies(PtxWriter ptx)
@@ -88,15 +92,15 @@ internal abstract class TensorLoopText(TensorTileShape tile, int depth, int stag
         ptx.Line($"mul.wide.u32 from, chunk, 16; add.s64 tm_weights, tm_weights, from; mul.wide.u32 from, row, {PanelRowBytes}; add.s64 tm_weights, tm_weights, from;");
 
         // The first block's tap and channel.
-        ptx.Line($"add.s32 t, tm_channels, {depth - 1}; div.u32 t, t, {depth}; div.u32 u, tm_block, t; mul.lo.s32 t, t, u; sub.s32 channel, tm_block, t; mul.lo.s32 channel, channel, {depth};");
-        ptx.Line($"div.u32 tapY, u, tm_kernel; mul.lo.s32 t, tapY, tm_kernel; sub.s32 tapX, u, t; mul.lo.s32 tapBase, u, tm_channels; mul.lo.s32 tapBase, tapBase, {PanelRowBytes};");
+        ptx.Line($"shr.u32 channel, tm_position, 16; mul.lo.s32 channel, channel, {depth}; and.b32 tapX, tm_position, 255; shr.u32 tapY, tm_position, 8; and.b32 tapY, tapY, 255;");
+        ptx.Line($"mad.lo.s32 tapBase, tapY, tm_kernel, tapX; mul.lo.s32 tapBase, tapBase, tm_channels; mul.lo.s32 tapBase, tapBase, {PanelRowBytes};");
         ptx.Line("mov.b32 blocks, tm_left; mov.b32 copyStage, 0; mov.b32 readStage, 0;");
         FindPixels(ptx);
     }
 
     protected void ZeroSums(PtxWriter ptx)
     {
-        for (var i = 0; i < tile.Sums; i++)
+        for (var i = 0; i < Sums; i++)
         {
             ptx.Line($"mov.f32 tm_sum{i}, 0f00000000;");
         }

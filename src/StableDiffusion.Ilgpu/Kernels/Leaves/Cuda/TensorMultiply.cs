@@ -5,14 +5,23 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// <summary>How a group multiplies. Kernels are compiled for each implementation.</summary>
 internal interface ITensorLoop
 {
+    /// <summary>Of a group.</summary>
+    int Threads { get; }
+
     /// <summary>Channels of a block: what a stage holds, and what the loop multiplies at a time.</summary>
     int Depth { get; }
 
     /// <summary>Stages of shared memory that copies run ahead in.</summary>
     int Stages(TensorTileShape tile);
 
+    /// <summary>Groups that should fit a multiprocessor's registers at the same time.</summary>
+    int GroupsPerMultiprocessor(TensorTileShape tile);
+
+    /// <summary>Rows whose sums lie in shared memory at a time after the loop.</summary>
+    int PassRows(TensorTileShape tile);
+
     /// <summary>Rows whose other summands a thread reads ahead after the loop, two or four: as far as there are registers.</summary>
-    int RowsTogether { get; }
+    int RowsTogether(TensorTileShape tile);
 
     TensorLoopText Text(TensorTileShape tile);
 }
@@ -20,31 +29,70 @@ internal interface ITensorLoop
 /// <summary><c>mma.sync</c>: every warp by itself.</summary>
 internal struct WarpLoop : ITensorLoop
 {
+    public readonly int Threads => TensorMultiplyText.Threads;
+
     public readonly int Depth => TensorMultiplyText.BlockDepth;
+
+    public readonly int GroupsPerMultiprocessor(TensorTileShape tile) => 2;
+
+    public readonly int PassRows(TensorTileShape tile) => 64;
 
     public readonly int Stages(TensorTileShape tile) => 4;
 
-    public readonly int RowsTogether => 2;
+    public readonly int RowsTogether(TensorTileShape tile) => 2;
 
     public readonly TensorLoopText Text(TensorTileShape tile) => new TensorMultiplyText(tile, Stages(tile));
 }
 
-/// <summary>Hopper's <c>wgmma</c>: four warps together.</summary>
+/// <summary>Hopper's <c>wgmma</c>: two times four warps together.</summary>
 internal struct WarpgroupLoop : ITensorLoop
 {
+    public readonly int Threads => WarpgroupMultiplyText.Threads;
+
     public readonly int Depth => WarpgroupMultiplyText.BlockDepth;
 
-    /// <summary>Two groups of large tiles fit a multiprocessor. Low tiles are taken where there are few: each then has one to itself.</summary>
-    public readonly int Stages(TensorTileShape tile) => tile.Rows == 64 ? 5 : 3;
+    /// <summary>As many groups as registers let fit a multiprocessor fit its shared memory too.</summary>
+    public readonly int Stages(TensorTileShape tile) => tile.Rows == 64 ? 4 : 3;
 
-    public readonly int RowsTogether => 4;
+    public readonly int GroupsPerMultiprocessor(TensorTileShape tile) => tile.Columns <= 64 ? 3 : 2;
+
+    /// <summary>All at once: each thread has two rounds of it less to wait for.</summary>
+    public readonly int PassRows(TensorTileShape tile) => tile.Rows;
+
+    public readonly int RowsTogether(TensorTileShape tile) => tile.Columns <= 64 ? 2 : 4;
+
+    public readonly TensorLoopText Text(TensorTileShape tile) => new WarpgroupMultiplyText(tile, Stages(tile));
+}
+
+/// <summary>
+/// The same where each multiprocessor has one group at most: all shared memory is its own, and as many copies are on the way as fit. One alone waits for
+/// memory with nothing to hide that.
+/// </summary>
+internal struct DeepWarpgroupLoop : ITensorLoop
+{
+    /// <summary>What a group of compute capability 9.0 may have, less the table of rows.</summary>
+    private const int SharedBytes = 224 * 1024;
+
+    private const int MostStages = 8;
+
+    public readonly int Threads => WarpgroupMultiplyText.Threads;
+
+    public readonly int Depth => WarpgroupMultiplyText.BlockDepth;
+
+    public readonly int Stages(TensorTileShape tile) => Math.Min(MostStages, (SharedBytes - TensorTileShape.StageAlignment) / tile.StageBytes(Depth));
+
+    public readonly int GroupsPerMultiprocessor(TensorTileShape tile) => 1;
+
+    public readonly int PassRows(TensorTileShape tile) => tile.Rows;
+
+    public readonly int RowsTogether(TensorTileShape tile) => 4;
 
     public readonly TensorLoopText Text(TensorTileShape tile) => new WarpgroupMultiplyText(tile, Stages(tile));
 }
 
 /// <summary>
 /// The main loop of a contraction on tensor cores, as placeholders for the texts of <see cref="TensorLoopText"/>. A kernel calls
-/// <see cref="Begin"/>, <see cref="Run"/>, and <see cref="StoreSums"/> for each pass of 64 rows, once in its code each.
+/// <see cref="Begin"/>, <see cref="Run"/>, and <see cref="StoreSums"/> for each pass, once in its code each.
 /// The first argument gives way to the text.
 /// </summary>
 internal static class TensorMultiply<TTile, TLoop>
@@ -59,10 +107,10 @@ internal static class TensorMultiply<TTile, TLoop>
     /// <param name="panels">That there are from the tile's first on: beyond them are zeros.</param>
     /// <param name="channels">Of the source; a multiple of 8.</param>
     /// <param name="kernel">Width of the window.</param>
-    /// <param name="firstBlock">Where to begin, in blocks of some channels of one tap each.</param>
+    /// <param name="position">Where to begin: the tap's x in bits 0-7, its y in bits 8-15, and above them its block among the tap's.</param>
     /// <param name="blocks">How many to multiply, at least one.</param>
     public static void Begin(
-        int text, ulong source, ulong weights, int sourcePitch, int panelBytes, int panels, int channels, int kernel, int firstBlock, int blocks) =>
+        int text, ulong source, ulong weights, int sourcePitch, int panelBytes, int panels, int channels, int kernel, int position, int blocks) =>
         throw new NotSupportedException();
 
     /// <param name="text">The text's place.</param>
@@ -79,7 +127,7 @@ internal static class TensorMultiply<TTile, TLoop>
         throw new NotSupportedException();
 
     /// <param name="text">The text's place.</param>
-    /// <param name="pass">0 for the tile's first 64 rows, 1 for the others.</param>
+    /// <param name="pass">Of <see cref="ITensorLoop.PassRows"/> rows: 0 for the tile's first ones.</param>
     /// <param name="shared">Offset of shared memory for their sums, with <see cref="TensorTileShape.SumsPitch"/>.</param>
     public static void StoreSums(int text, int pass, uint shared) => throw new NotSupportedException();
 
@@ -115,16 +163,18 @@ internal static class TensorTexts
         PtxCode.AllowAddressOf<ushort>();
         PtxCode.AllowAddressOf<TensorWindow>();
         PtxCode.AllowAddressOf<Float4>();
-        BindTiles<WarpLoop>();
-        BindTiles<WarpgroupLoop>();
+        TensorMultiply<SquareTile, WarpLoop>.Bind();
+        TensorMultiply<WideTile, WarpLoop>.Bind();
+        TensorMultiply<LowTile, WarpLoop>.Bind();
+        TensorMultiply<SmallTile, WarpLoop>.Bind();
+        TensorMultiply<SquareTile, WarpgroupLoop>.Bind();
+        TensorMultiply<WideTile, WarpgroupLoop>.Bind();
+        TensorMultiply<TallTile, WarpgroupLoop>.Bind();
+        TensorMultiply<NarrowTile, WarpgroupLoop>.Bind();
+        TensorMultiply<SmallTile, WarpgroupLoop>.Bind();
+        TensorMultiply<SquareTile, DeepWarpgroupLoop>.Bind();
+        TensorMultiply<WideTile, DeepWarpgroupLoop>.Bind();
+        TensorMultiply<TallTile, DeepWarpgroupLoop>.Bind();
         TensorAttention.Bind();
-    }
-
-    private static void BindTiles<TLoop>() where TLoop : struct, ITensorLoop
-    {
-        TensorMultiply<SquareTile, TLoop>.Bind();
-        TensorMultiply<WideTile, TLoop>.Bind();
-        TensorMultiply<LowTile, TLoop>.Bind();
-        TensorMultiply<SmallTile, TLoop>.Bind();
     }
 }

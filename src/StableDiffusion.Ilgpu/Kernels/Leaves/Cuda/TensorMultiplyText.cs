@@ -4,8 +4,10 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// Products for compute capability 8.0 and later: <c>ldmatrix</c> takes fragments from shared memory, <c>mma.sync.m16n8k16</c> multiplies fp16 and adds in
 /// fp32. Two of the four warps lie above each other and two side by side, each with half of the rows and half of the columns.
 /// </summary>
-internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : TensorLoopText(tile, BlockDepth, stages)
+internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : TensorLoopText(tile, Threads, BlockDepth, stages)
 {
+    public const int Threads = 128;
+
     public const int BlockDepth = 32;
 
     /// <summary>Of the source or of a panel.</summary>
@@ -110,9 +112,9 @@ internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : Ten
         ptx.Line($"shr.u32 t, warp, 1; mul.lo.s32 t, t, {warpRows}; add.s32 t, t, row; mad.lo.s32 t, t, {PanelRowBytes}, %6;");
         ptx.Line("mad.lo.s32 readA0, chunk, 16, t; xor.b32 u, chunk, 2; mad.lo.s32 readA1, u, 16, t;");
         ptx.Line($"and.b32 warp, warp, 1; mul.lo.s32 t, warp, {warpColumns / 16}; and.b32 n, t, 1; shr.u32 t, t, 1;");
-        ptx.Line($"mul.lo.s32 t, t, {PassBytes}; mad.lo.s32 t, row, {PanelRowBytes}, t; add.s32 t, t, %6; add.s32 t, t, {SourceBytes};");
+        ptx.Line($"mul.lo.s32 t, t, {PanelBytes}; mad.lo.s32 t, row, {PanelRowBytes}, t; add.s32 t, t, %6; add.s32 t, t, {SourceBytes};");
         ptx.Line("shl.b32 u, n, 1; xor.b32 chunk, chunk, u; mad.lo.s32 readB0, chunk, 16, t; xor.b32 chunk, chunk, 2; mad.lo.s32 readB1, chunk, 16, t;");
-        ptx.Line($"mad.lo.s32 readB1, n, {PassBytes}, readB1;");
+        ptx.Line($"mad.lo.s32 readB1, n, {PanelBytes}, readB1;");
     }
 
     private int Set(int part) => ahead ? part : 0;
@@ -128,7 +130,7 @@ internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : Ten
 
         for (var group = 0; group < tilesAcross / 2; group++)
         {
-            ptx.Line($"ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {PtxWriter.Vector("b", B(part, group * 2), 4)}, [atB{group % 2}+{(group / 2 * PassBytes) + (part * Rows16)}];");
+            ptx.Line($"ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {PtxWriter.Vector("b", B(part, group * 2), 4)}, [atB{group % 2}+{(group / 2 * PanelBytes) + (part * Rows16)}];");
         }
     }
 

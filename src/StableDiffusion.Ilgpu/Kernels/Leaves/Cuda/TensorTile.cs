@@ -1,6 +1,6 @@
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
-/// <summary>The part of a contraction's result that one group of four warps computes. Kernels are compiled for each implementation.</summary>
+/// <summary>The part of a contraction's result that one group computes. Kernels are compiled for each implementation.</summary>
 internal interface ITensorTile
 {
     /// <summary>64 or 128.</summary>
@@ -26,7 +26,7 @@ internal struct WideTile : ITensorTile
     public readonly int Panels => 5;
 }
 
-/// <summary>64 x 160, where twice as many groups are worth more than the copies of panels that they share.</summary>
+/// <summary>64 x 160, where twice as many groups are worth more than the copies of panels that they share. For <c>mma.sync</c>.</summary>
 internal struct LowTile : ITensorTile
 {
     public readonly int Rows => 64;
@@ -34,7 +34,23 @@ internal struct LowTile : ITensorTile
     public readonly int Panels => 5;
 }
 
-/// <summary>64 x 64, for few columns.</summary>
+/// <summary>128 x 64, of which three groups fit a multiprocessor. For <c>wgmma</c>.</summary>
+internal struct TallTile : ITensorTile
+{
+    public readonly int Rows => 128;
+
+    public readonly int Panels => 2;
+}
+
+/// <summary>128 x 32, for results of few columns. For <c>wgmma</c>.</summary>
+internal struct NarrowTile : ITensorTile
+{
+    public readonly int Rows => 128;
+
+    public readonly int Panels => 1;
+}
+
+/// <summary>64 x 64, for few columns or rows.</summary>
 internal struct SmallTile : ITensorTile
 {
     public readonly int Rows => 64;
@@ -47,21 +63,10 @@ internal struct SmallTile : ITensorTile
 /// <param name="Panels">Of 32 columns each.</param>
 internal readonly record struct TensorTileShape(int Rows, int Panels)
 {
-    public const int Threads = 128;
-
-    /// <summary>Groups that should fit a multiprocessor's registers at the same time.</summary>
-    public const int GroupsPerMultiprocessor = 2;
-
     /// <summary>Stages begin at multiples of these.</summary>
     public const int StageAlignment = 1024;
 
-    /// <summary>Rows whose sums lie in shared memory at a time.</summary>
-    public const int PassRows = 64;
-
     public int Columns => Panels * Tile.Columns;
-
-    /// <summary>fp32 sums of each thread.</summary>
-    public int Sums => Rows * Columns / Threads;
 
     /// <summary>
     /// fp32 values from one row of sums in shared memory to the next. The 8 more let the rows that a warp writes at once fall on different banks.
@@ -71,8 +76,8 @@ internal readonly record struct TensorTileShape(int Rows, int Panels)
     /// <summary>fp16 values of the source and of the panels, for so much of the depth.</summary>
     public int StageBytes(int depth) => (Rows + Columns) * depth * sizeof(ushort);
 
-    /// <summary>The stages, and after the loop the sums of 64 rows in their place.</summary>
-    public int SharedBytes(int depth, int stages) => Math.Max((stages * StageBytes(depth)) + StageAlignment, PassRows * SumsPitch * sizeof(float));
+    /// <summary>The stages, and after the loop the sums of so many rows in their place.</summary>
+    public int SharedBytes(int depth, int stages, int passRows) => Math.Max((stages * StageBytes(depth)) + StageAlignment, passRows * SumsPitch * sizeof(float));
 
     public static TensorTileShape Of<TTile>() where TTile : struct, ITensorTile => new(default(TTile).Rows, default(TTile).Panels);
 }

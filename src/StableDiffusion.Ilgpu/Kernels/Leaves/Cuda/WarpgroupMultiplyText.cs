@@ -1,8 +1,9 @@
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
 /// <summary>
-/// Products for compute capability 9.0 alone: <c>wgmma</c> multiplies straight from shared memory, 64 rows by all of the tile's columns at a time, for the
-/// group's four warps together, while they copy. Needs the target <c>sm_90a</c>.
+/// Products for compute capability 9.0 alone: <c>wgmma</c> multiplies straight from shared memory, for four warps together, while they copy. The first
+/// four of the group's eight warps have the first 64 of 128 rows, the others the second, or of 64 rows half of the columns each. Needs the target
+/// <c>sm_90a</c>.
 /// <para>
 /// A block is 64 channels, so that source rows are whole lines of 128 bytes: the L2 cache takes as long for half a line. The stage that a block leaves is
 /// filled again when all warps have passed the next barrier.
@@ -12,9 +13,13 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// first product that adds to nothing.
 /// </para>
 /// </summary>
-internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : TensorLoopText(tile, BlockDepth, stages)
+internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : TensorLoopText(tile, Threads, BlockDepth, stages)
 {
+    public const int Threads = 2 * WarpgroupThreads;
+
     public const int BlockDepth = 64;
+
+    private const int WarpgroupThreads = 128;
 
     /// <summary>Rows of one instruction.</summary>
     private const int InstructionRows = 64;
@@ -26,9 +31,10 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
 
     private const ulong Swizzle64 = 2UL << 62;
 
-    private readonly int instructions = tile.Rows / InstructionRows;
+    /// <summary>Whether the warpgroups have half of the rows each, and not of the columns.</summary>
+    private readonly bool halvesRows = tile.Rows == 2 * InstructionRows;
 
-    private readonly int sums = tile.Columns / 2;
+    private readonly int columns = tile.Rows == 2 * InstructionRows ? tile.Columns : tile.Columns / 2;
 
     /// <summary>
     /// A descriptor's, without an address. Source rows hold their depth without a gap, so that the first distance does not count; the second leads to the
@@ -41,10 +47,14 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
         var ptx = new PtxWriter();
         ptx.Line("{");
         DeclareCopies(ptx);
-        ptx.Line(".reg .b64 source, panels, at, from16; .reg .pred adds;");
+        ptx.Line(".reg .b64 source, panels, at, from16, second; .reg .pred adds;");
         PrepareCopies(ptx);
         ptx.Line($"shr.u32 t, %6, 4; cvt.u64.u32 at, t; or.b64 source, at, {SourceLayout};");
         ptx.Line($"add.s64 at, at, {SourceBytes / 16}; or.b64 panels, at, {PanelLayout}; setp.eq.s32 adds, 0, 0;");
+
+        // All lanes of a warp must be seen to have the same descriptor.
+        ptx.Line($"shr.u32 t, lane, 7; shfl.sync.idx.b32 t, t, 0, 31, 0xFFFFFFFF; cvt.u64.u32 second, t;");
+        ptx.Line(halvesRows ? $"mad.lo.s64 source, second, {InstructionRows * RowBytes / 16}, source;" : $"mad.lo.s64 panels, second, {Shape.Panels / 2 * PanelBytes / 16}, panels;");
         ZeroSums(ptx);
         Fill(ptx, Stages - 1);
         ptx.Line("BLOCK:");
@@ -58,22 +68,25 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
         return ptx.ToString();
     }
 
-    /// <summary>Warp w has rows 16 w and on of each 64; lane l, of each 8 columns, two from (l % 4) * 2 on, in row l / 4 and 8 rows below.</summary>
+    /// <summary>Warp w has rows 16 w and on of its 64; lane l, of each 8 columns, two from (l % 4) * 2 on, in row l / 4 and 8 rows below.</summary>
     public override string StoreSums()
     {
         var ptx = new PtxWriter();
         ptx.Line("{");
-        ptx.Line(".reg .b32 lane, row, at, t; .reg .pred p;");
-        ptx.Line("mov.u32 lane, %%tid.x; shr.u32 row, lane, 5; and.b32 lane, lane, 31; shr.u32 t, lane, 2; mad.lo.s32 row, row, 16, t;");
-        ptx.Line($"and.b32 t, lane, 3; shl.b32 t, t, 1; mad.lo.s32 at, row, {Shape.SumsPitch}, t; mad.lo.s32 at, at, 4, %1;");
-        for (var i = 0; i < instructions; i++)
+        ptx.Line(".reg .b32 lane, warp, row, at, t;");
+        ptx.Line("mov.u32 lane, %%tid.x; shr.u32 warp, lane, 5; and.b32 lane, lane, 31; shr.u32 t, lane, 2;");
+        ptx.Line(halvesRows ? "mad.lo.s32 row, warp, 16, t;" : "and.b32 row, warp, 3; mad.lo.s32 row, row, 16, t;");
+        ptx.Line($"and.b32 t, lane, 3; shl.b32 t, t, 1; mad.lo.s32 at, row, {Shape.SumsPitch}, t;");
+        if (!halvesRows)
         {
-            ptx.Line($"setp.eq.s32 p, %0, {i};");
-            for (var j = 0; j < sums; j += 2)
-            {
-                var offset = 4 * ((j / 2 % 2 * 8 * Shape.SumsPitch) + (j / 4 * 8));
-                ptx.Line($"@p st.shared.v2.f32 [at+{offset}], {PtxWriter.Vector("tm_sum", (i * sums) + j, 2)};");
-            }
+            ptx.Line($"shr.u32 t, warp, 2; mad.lo.s32 at, t, {columns}, at;");
+        }
+
+        ptx.Line("mad.lo.s32 at, at, 4, %1;");
+        for (var i = 0; i < Sums; i += 2)
+        {
+            var offset = 4 * ((i / 2 % 2 * 8 * Shape.SumsPitch) + (i / 4 * 8));
+            ptx.Line($"st.shared.v2.f32 [at+{offset}], {PtxWriter.Vector("tm_sum", i, 2)};");
         }
 
         ptx.Line("}");
@@ -89,15 +102,11 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
         ptx.Line("shr.u32 t, readStage, 4; cvt.u64.u32 from16, t; wgmma.fence.sync.aligned;");
         for (var step = 0; step < Depth; step += InstructionDepth)
         {
-            for (var i = 0; i < instructions; i++)
-            {
-                var (down, across) = ((i * InstructionRows * RowBytes) + (step * sizeof(ushort)), step * PanelRowBytes);
-                ptx.Line("{ .reg .b64 a, b;");
-                ptx.Line($"add.s64 a, source, from16; add.s64 a, a, {down / 16}; add.s64 b, panels, from16; add.s64 b, b, {across / 16};");
-                ptx.Line(
-                    $"wgmma.mma_async.sync.aligned.m64n{Shape.Columns}k16.f32.f16.f16 {PtxWriter.Vector("tm_sum", i * sums, sums)}, a, b, adds, 1, 1, 0, 1;");
-                ptx.Line("}");
-            }
+            ptx.Line("{ .reg .b64 a, b;");
+            ptx.Line(
+                $"add.s64 a, source, from16; add.s64 a, a, {step * sizeof(ushort) / 16}; add.s64 b, panels, from16; add.s64 b, b, {step * PanelRowBytes / 16};");
+            ptx.Line($"wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.f16.f16 {PtxWriter.Vector("tm_sum", 0, Sums)}, a, b, adds, 1, 1, 0, 1;");
+            ptx.Line("}");
         }
 
         ptx.Line("wgmma.commit_group.sync.aligned;");
