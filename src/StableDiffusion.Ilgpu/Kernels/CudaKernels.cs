@@ -50,7 +50,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
 
         var complete = TensorGemmTiling.Complete(contraction, multiprocessors, warpgroups);
         var epilogue = contraction.Epilogue;
-        var eights = complete.Vectors != 0 && contraction.Columns % Float8.Length == 0 && epilogue.Activation == (int)StableDiffusion.Ilgpu.Activation.None;
+        var eights = complete.Vectors != 0 && contraction.Columns % Float8.Length == 0 && epilogue.Activation == (int)Activation.None;
         return (eights, epilogue.Geglu, epilogue.HasItemBias, epilogue.HasResidual) switch
         {
             (true, 0, 0, 0) => Contraction<PlainEnd>(complete, ""),

@@ -40,6 +40,11 @@ internal struct TensorColumns<TEnd> where TEnd : struct, ITensorEnd
 
     private static GpuHalfFormat<CudaHalfConversion> Format => default;
 
+    private static bool IsGeneral => default(TEnd).Kind == TensorEnd.General;
+
+    /// <summary>Whether 16 of a panel's 32 columns are gates.</summary>
+    public static bool IsGeglu(TensorGemmArguments t) => IsGeneral ? t.Gemm.Epilogue.Geglu != 0 : default(TEnd).Kind == TensorEnd.Geglu;
+
     /// <summary>How many of the eight there are; none or less where all lie beyond the last.</summary>
     public int Count { get; }
 
@@ -47,7 +52,7 @@ internal struct TensorColumns<TEnd> where TEnd : struct, ITensorEnd
     public readonly HalfChunk ReadResidual(TensorGemmArguments t, int row)
     {
         HalfChunk residual = default;
-        if (default(TEnd).IsGeneral ? t.Gemm.Epilogue.HasResidual != 0 && IsVector(t) : default(TEnd).HasResidual)
+        if (IsGeneral ? t.Gemm.Epilogue.HasResidual != 0 && IsVector(t) : default(TEnd).Kind == TensorEnd.Residual)
         {
             residual = GpuHalfFormat<CudaHalfConversion>.Read(t.Gemm.Arena, Residual(t.Gemm, row));
         }
@@ -65,19 +70,19 @@ internal struct TensorColumns<TEnd> where TEnd : struct, ITensorEnd
         var a = t.Gemm;
         values = Float8.Add(values, bias);
         var target = a.Target + ((long)row * a.TargetPitch) + column;
-        if (!default(TEnd).IsGeneral)
+        if (!IsGeneral)
         {
-            if (default(TEnd).HasItemBias)
+            if (default(TEnd).Kind == TensorEnd.ItemBias)
             {
                 values = Float8.Add(values, Format.LoadChunk(a.Arena, ItemBias(t, row)));
             }
 
-            if (default(TEnd).HasResidual)
+            if (default(TEnd).Kind == TensorEnd.Residual)
             {
                 values = Float8.Add(values, GpuHalfFormat<CudaHalfConversion>.Widen(residual));
             }
 
-            if (default(TEnd).IsGeglu)
+            if (default(TEnd).Kind == TensorEnd.Geglu)
             {
                 values = Float8.Multiply(
                     values,
@@ -113,8 +118,6 @@ internal struct TensorColumns<TEnd> where TEnd : struct, ITensorEnd
     }
 
     private readonly bool IsVector(TensorGemmArguments t) => t.Vectors != 0 && Count == 8;
-
-    private static bool IsGeglu(TensorGemmArguments t) => default(TEnd).IsGeglu || (default(TEnd).IsGeneral && t.Gemm.Epilogue.Geglu != 0);
 
     private readonly long ItemBias(TensorGemmArguments t, int row) =>
         t.Gemm.ItemBias + ((long)t.OutputPixels.Divide(row) * t.Gemm.ItemBiasPitch) + column;

@@ -1,100 +1,58 @@
 namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 
+/// <summary>What becomes of a contraction's sums on tensor cores.</summary>
+internal enum TensorEnd
+{
+    /// <summary>Nothing but the bias is added. This and the next three store eight columns at a time.</summary>
+    Plain,
+
+    ItemBias,
+
+    Residual,
+
+    Geglu,
+
+    /// <summary>They are left as they are, for another kernel to add: sums of a part of the depth.</summary>
+    Split,
+
+    /// <summary>Everything that an epilogue can ask for is decided when the kernel runs, and values may be stored one by one.</summary>
+    General,
+}
+
 /// <summary>
-/// What becomes of a contraction's sums on tensor cores. Kernels are compiled for each implementation: what is decided when they run costs a small
-/// contraction as much as its products.
+/// A <see cref="TensorEnd"/>. Kernels are compiled for each implementation: what is decided when they run costs a small contraction as much as its products.
 /// </summary>
 internal interface ITensorEnd
 {
-    /// <summary>Whether sums are left as they are, for another kernel to add: parts of the depth.</summary>
-    bool IsSplit { get; }
-
-    /// <summary>Whether everything is decided when the kernel runs, and values may be stored one by one. The others store eight at a time.</summary>
-    bool IsGeneral { get; }
-
-    bool HasItemBias { get; }
-
-    bool HasResidual { get; }
-
-    bool IsGeglu { get; }
+    TensorEnd Kind { get; }
 }
 
-/// <summary>Nothing but the bias.</summary>
 internal struct PlainEnd : ITensorEnd
 {
-    public readonly bool IsSplit => false;
-
-    public readonly bool IsGeneral => false;
-
-    public readonly bool HasItemBias => false;
-
-    public readonly bool HasResidual => false;
-
-    public readonly bool IsGeglu => false;
+    public readonly TensorEnd Kind => TensorEnd.Plain;
 }
 
 internal struct ItemBiasEnd : ITensorEnd
 {
-    public readonly bool IsSplit => false;
-
-    public readonly bool IsGeneral => false;
-
-    public readonly bool HasItemBias => true;
-
-    public readonly bool HasResidual => false;
-
-    public readonly bool IsGeglu => false;
+    public readonly TensorEnd Kind => TensorEnd.ItemBias;
 }
 
 internal struct ResidualEnd : ITensorEnd
 {
-    public readonly bool IsSplit => false;
-
-    public readonly bool IsGeneral => false;
-
-    public readonly bool HasItemBias => false;
-
-    public readonly bool HasResidual => true;
-
-    public readonly bool IsGeglu => false;
+    public readonly TensorEnd Kind => TensorEnd.Residual;
 }
 
 internal struct GegluEnd : ITensorEnd
 {
-    public readonly bool IsSplit => false;
-
-    public readonly bool IsGeneral => false;
-
-    public readonly bool HasItemBias => false;
-
-    public readonly bool HasResidual => false;
-
-    public readonly bool IsGeglu => true;
+    public readonly TensorEnd Kind => TensorEnd.Geglu;
 }
 
 internal struct SplitEnd : ITensorEnd
 {
-    public readonly bool IsSplit => true;
-
-    public readonly bool IsGeneral => false;
-
-    public readonly bool HasItemBias => false;
-
-    public readonly bool HasResidual => false;
-
-    public readonly bool IsGeglu => false;
+    public readonly TensorEnd Kind => TensorEnd.Split;
 }
 
-/// <summary>Everything that an epilogue can ask for.</summary>
 internal struct GeneralEnd : ITensorEnd
 {
-    public readonly bool IsSplit => false;
-
-    public readonly bool IsGeneral => true;
-
-    public readonly bool HasItemBias => false;
-
-    public readonly bool HasResidual => false;
-
-    public readonly bool IsGeglu => false;
+    public readonly TensorEnd Kind => TensorEnd.General;
 }

@@ -19,14 +19,14 @@ internal static class TensorPass<TTile, TLoop, TEnd>
     /// <param name="firstPanel">The tile's.</param>
     public static void Finish(TensorGemmArguments t, ArrayView<Float4> sums, int firstRow, int firstPanel)
     {
-        if (default(TEnd).IsSplit)
+        if (default(TEnd).Kind == TensorEnd.Split)
         {
             StoreSplit(t, sums, firstRow, firstPanel);
             return;
         }
 
         // With GEGLU 16 of a panel's 32 columns are gates.
-        var geglu = default(TEnd).IsGeglu || (default(TEnd).IsGeneral && t.Gemm.Epilogue.Geglu != 0);
+        var geglu = TensorColumns<TEnd>.IsGeglu(t);
         var chunks = geglu ? default(TTile).Panels * 2 : Chunks;
         var row = Group.IdxX / chunks;
         var chunk = Group.IdxX - (row * chunks);
