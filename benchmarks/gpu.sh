@@ -11,6 +11,7 @@
 #   compare     the bundled model on the processor and this device
 #   models      SD 1.5 and 2.1 at 512x512 and 768x768, 1 and 8 pictures: step, decode, whole picture, memory
 #   kernels     SD 1.5 at 512x512, 1 and 8 pictures, launch by launch: TFLOP/s, share of the card's own peak
+#   profile     SD 1.5 at 512x512 by NVIDIA's profiler, where ncu is on the path: what every launch of a step and a decode takes and moves
 #   torch       PyTorch on the same card, eager and compiled
 #
 # Reports go to DIR (default: results beside this file), a file a part. A part that fails or takes longer than its limit does not stop the
@@ -41,12 +42,12 @@ while [ $# -gt 0 ]; do
             esac
             shift
             ;;
-        devices | tests | synthetic | compare | models | kernels | torch) parts+=("$1") ;;
-        *) fail "'$1' is no option and no part; valid: --device NAME, --output DIR, --limit SECONDS, devices, tests, synthetic, compare, models, kernels, torch" ;;
+        devices | tests | synthetic | compare | models | kernels | profile | torch) parts+=("$1") ;;
+        *) fail "'$1' is no option and no part; valid: --device NAME, --output DIR, --limit SECONDS, devices, tests, synthetic, compare, models, kernels, profile, torch" ;;
     esac
     shift
 done
-[ ${#parts[@]} -gt 0 ] || parts=(devices tests synthetic compare models kernels torch)
+[ ${#parts[@]} -gt 0 ] || parts=(devices tests synthetic compare models kernels profile torch)
 [ -x "$folder/bin/sdilgpu" ] || fail "$folder/bin/sdilgpu is missing: this script runs in the package that gpu-pack.sh makes"
 
 cli=$folder/bin/sdilgpu
@@ -107,6 +108,15 @@ part_kernels() {
         [ -z "${SDILGPU_TRY:-}" ] || break
     done
     return $failed
+}
+
+part_profile() {
+    if [ -n "${SDILGPU_TRY:-}" ] || ! command -v ncu > /dev/null; then
+        echo "ncu is not here, or nothing but trying is wanted: nothing is profiled"
+        return 0
+    fi
+    ncu --profile-from-start off --clock-control none --cache-control none --csv --page raw --metrics gpu__time_duration.sum,dram__bytes.sum \
+        --log-file "$output/profile.csv" "$bench" kernels sd15 --size 512 --device "$device" --profile "$output/launches.txt"
 }
 
 # The same sizes as ours, one process each; a line of JSON for each.

@@ -1,13 +1,17 @@
 using System.CommandLine;
+using System.Runtime.InteropServices;
 using ILGPU.Runtime;
 using StableDiffusion.Ilgpu.Benchmarks.Serving;
 using StableDiffusion.Ilgpu.Compilation;
+using StableDiffusion.Ilgpu.Devices;
 
 namespace StableDiffusion.Ilgpu.Benchmarks;
 
 /// <summary><c>kernels</c>: the distinct launches of a model's UNet step and VAE decode, each timed by itself.</summary>
 internal static class KernelsCommand
 {
+    private delegate int ProfilerMark();
+
     private static readonly TimeSpan Budget = TimeSpan.FromSeconds(0.3);
 
     /// <summary>Of launches before a wait, on a GPU.</summary>
@@ -17,15 +21,55 @@ internal static class KernelsCommand
     {
         var (name, size, device, pictures) = (SharedOptions.Model(), SharedOptions.Size(), SharedOptions.Device(), SharedOptions.Pictures());
         var filter = new Option<string>("--filter") { Description = "Only cases that contain this text", DefaultValueFactory = _ => "" };
+        var profile = new Option<string?>("--profile")
+        {
+            Description = "Time nothing: run every launch once, marked for NVIDIA's profiler (ncu --profile-from-start off), and write them in their order to this file",
+        };
         var command = new Command("kernels", "Time the operators of a model at the shapes that they have in it.")
         {
-            name, size, device, pictures, filter,
+            name, size, device, pictures, filter, profile,
         };
-        command.SetAction(parsed => Run(
-            parsed.GetValue(name)!, parsed.GetValue(size), ComputeDevice.Find(parsed.GetValue(device)!), parsed.GetValue(pictures),
-            parsed.GetValue(filter)!));
+        command.SetAction(parsed =>
+        {
+            var (model, found) = (parsed.GetValue(name)!, ComputeDevice.Find(parsed.GetValue(device)!));
+            if (parsed.GetValue(profile) is { } file)
+            {
+                Profile(model, parsed.GetValue(size), found, parsed.GetValue(pictures), file);
+            }
+            else
+            {
+                Run(model, parsed.GetValue(size), found, parsed.GetValue(pictures), parsed.GetValue(filter)!);
+            }
+        });
         return command;
     }
+
+    /// <summary>A launch may be two kernels: where parts of a depth are summed apart, another one adds them.</summary>
+    private static void Profile(string name, int size, ComputeDevice device, int pictures, string file)
+    {
+        if (device.Kind != DeviceKind.Cuda)
+        {
+            throw new StableDiffusionException($"--profile: {device.Name} is no CUDA device");
+        }
+
+        SharedOptions.Progress($"loading {name}");
+        using var model = BenchmarkModel.Open(name, size, device, pictures);
+        var lines = new List<string>();
+        foreach (var (title, program) in new[] { ("UNet step", model.PrepareStep()), ("VAE decode", model.PrepareDecode()) })
+        {
+            SharedOptions.Progress(title);
+            lines.AddRange(program.Launches.Select(l => $"{title}\t{NodeKind.Describe(l)}\t{l.Kernel}\t{l.Flops:0}"));
+            _ = Mark("cuProfilerStart")();
+            program.Run();
+            model.Session.Stream.Synchronize();
+            _ = Mark("cuProfilerStop")();
+        }
+
+        SharedOptions.Save(file, string.Join('\n', lines) + "\n");
+    }
+
+    private static Func<int> Mark(string function) => Marshal.GetDelegateForFunctionPointer<ProfilerMark>(
+        NativeLibrary.GetExport(NativeLibrary.Load(GpuProbe.CudaName), function)).Invoke;
 
     private static void Run(string name, int size, ComputeDevice device, int pictures, string filter)
     {
