@@ -48,7 +48,7 @@ internal static class WarpgroupAttentionKernel<THead>
     {
         var shared = SharedMemory.GetDynamic<Float4>();
         var firstQuery = TensorAttentionKernel.Begin(a, Grid.IdxX, WarpgroupAttentionShape.Queries, 0);
-        var stages = ((uint)PtxCode.AddressOf(ref shared[0]) + TensorTileShape.StageAlignment - 1) & ~(TensorTileShape.StageAlignment - 1u);
+        var stages = TensorTileShape.FirstStage((uint)PtxCode.AddressOf(ref shared[0]));
         WarpgroupAttention<THead>.Run(
             0, IntrinsicMath.Min(WarpgroupAttentionShape.Queries, a.Queries - firstQuery), a.Keys, a.Scale, stages);
     }

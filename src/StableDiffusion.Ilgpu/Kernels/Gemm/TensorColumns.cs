@@ -45,6 +45,9 @@ internal struct TensorColumns<TEnd> where TEnd : struct, ITensorEnd
     /// <summary>Whether 16 of a panel's 32 columns are gates.</summary>
     public static bool IsGeglu(TensorGemmArguments t) => IsGeneral ? t.Gemm.Epilogue.Geglu != 0 : default(TEnd).Kind == TensorEnd.Geglu;
 
+    /// <summary>The first column of a chunk of stored ones: with Geglu, a panel has two chunks of h and, 16 columns further, their gates.</summary>
+    public static int PackedColumn(bool geglu, int chunk) => geglu ? (chunk / 2 * Tile.Columns) + (chunk % 2 * 8) : chunk * 8;
+
     /// <summary>How many of the eight there are; none or less where all lie beyond the last.</summary>
     public int Count { get; }
 

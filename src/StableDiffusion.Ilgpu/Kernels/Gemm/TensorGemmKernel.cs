@@ -41,14 +41,13 @@ internal static class TensorGemmKernel<TTile, TLoop, TEnd>
 
         Group.Barrier();
         var sums = (uint)PtxCode.AddressOf(ref shared[0]);
-        var stages = (sums + TensorTileShape.StageAlignment - 1) & ~(uint)(TensorTileShape.StageAlignment - 1);
         var firstBlock = Grid.IdxZ * t.SplitBlocks;
         TensorMultiply<TTile, TLoop>.Begin(
             0, PtxCode.AddressOf(ref a.Arena[a.Source]), PtxCode.AddressOf(ref a.Weights[(long)firstPanel * a.Depth * Tile.Columns]), a.SourcePitch / 8,
             a.Depth * Tile.Columns * sizeof(ushort), a.Panels - firstPanel, a.Channels, a.Kernel, t.PositionOf(firstBlock),
             IntrinsicMath.Min(t.SplitBlocks, t.Blocks - firstBlock));
         TensorMultiply<TTile, TLoop>.Run(
-            0, a.Height, a.Width, a.SourceWidth, t.HeightRatio, t.WidthRatio, a.Circular, stages, (uint)PtxCode.AddressOf(ref rows[0]));
+            0, a.Height, a.Width, a.SourceWidth, t.HeightRatio, t.WidthRatio, a.Circular, TensorTileShape.FirstStage(sums), (uint)PtxCode.AddressOf(ref rows[0]));
         if (PassRows == tile.Rows)
         {
             // Without a loop, the registers of the sums are free from here on.

@@ -48,7 +48,7 @@ internal static class TensorGemmTiling
     public static TensorGemmArguments Complete(in GemmArguments<ushort> a, int multiprocessors, bool warpgroups)
     {
         var (blocks, splits) = (Blocks(a, BlockDepth(warpgroups)), Splits(a, multiprocessors, warpgroups));
-        var splitBlocks = (blocks + splits - 1) / splits;
+        var (splitBlocks, tapBlocks) = ((blocks + splits - 1) / splits, blocks / (a.Kernel * a.Kernel));
         return new TensorGemmArguments
         {
             Gemm = a,
@@ -61,8 +61,8 @@ internal static class TensorGemmTiling
             IsPointwise = a.IsPointwise ? 1 : 0,
             OutputPixels = new Divisor(a.OutputPixels),
             OutputWidth = new Divisor(a.OutputWidth),
-            TapBlocks = blocks / (a.Kernel * a.Kernel),
-            TapDivisor = new Divisor(blocks / (a.Kernel * a.Kernel)),
+            TapBlocks = tapBlocks,
+            TapDivisor = new Divisor(tapBlocks),
             KernelDivisor = new Divisor(a.Kernel),
         };
     }

@@ -25,7 +25,6 @@ internal static class TensorPass<TTile, TLoop, TEnd>
             return;
         }
 
-        // With GEGLU 16 of a panel's 32 columns are gates.
         var geglu = TensorColumns<TEnd>.IsGeglu(t);
         var chunks = geglu ? default(TTile).Panels * 2 : Chunks;
         var row = Group.IdxX / chunks;
@@ -33,7 +32,7 @@ internal static class TensorPass<TTile, TLoop, TEnd>
 
         // Threads beyond the last whole row have none.
         var step = default(TLoop).Threads / chunks;
-        var packed = geglu ? (chunk / 2 * Tile.Columns) + (chunk % 2 * 8) : chunk * 8;
+        var packed = TensorColumns<TEnd>.PackedColumn(geglu, chunk);
         var columns = new TensorColumns<TEnd>(t, (firstPanel * Tile.Columns) + packed);
         var end = row < step && columns.Count > 0 ? IntrinsicMath.Min(PassRows, t.Gemm.Rows - firstRow) : 0;
         for (var first = row; first < end; first += Together * step)

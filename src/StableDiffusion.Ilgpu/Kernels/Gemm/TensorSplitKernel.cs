@@ -21,10 +21,8 @@ internal static class TensorSplitKernel<TEnd> where TEnd : struct, ITensorEnd
         }
 
         var (row, chunk) = (i / Chunks(t), i % Chunks(t));
-
-        // With Geglu, a panel has two chunks of h and, 16 columns further, their gates.
         var geglu = TensorColumns<TEnd>.IsGeglu(t);
-        var column = geglu ? (chunk / 2 * Tile.Columns) + (chunk % 2 * 8) : chunk * 8;
+        var column = TensorColumns<TEnd>.PackedColumn(geglu, chunk);
         var columns = new TensorColumns<TEnd>(t, column);
         if (columns.Count <= 0)
         {

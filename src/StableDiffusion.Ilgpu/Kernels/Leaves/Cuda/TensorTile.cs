@@ -66,6 +66,9 @@ internal readonly record struct TensorTileShape(int Rows, int Panels)
     /// <summary>Stages begin at multiples of these.</summary>
     public const int StageAlignment = 1024;
 
+    /// <summary>Where stages may begin, in shared memory from an offset on.</summary>
+    public static uint FirstStage(uint shared) => (shared + StageAlignment - 1) & ~(StageAlignment - 1u);
+
     public int Columns => Panels * Tile.Columns;
 
     /// <summary>

@@ -32,9 +32,10 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
     private const ulong Swizzle64 = 2UL << 62;
 
     /// <summary>Whether the warpgroups have half of the rows each, and not of the columns.</summary>
-    private readonly bool halvesRows = tile.Rows == 2 * InstructionRows;
+    private bool HalvesRows => Shape.Rows == 2 * InstructionRows;
 
-    private readonly int columns = tile.Rows == 2 * InstructionRows ? tile.Columns : tile.Columns / 2;
+    /// <summary>Of a warpgroup.</summary>
+    private int Columns => HalvesRows ? Shape.Columns : Shape.Columns / 2;
 
     /// <summary>
     /// A descriptor's, without an address. Source rows hold their depth without a gap, so that the first distance does not count; the second leads to the
@@ -53,8 +54,8 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
         ptx.Line($"add.s64 at, at, {SourceBytes / 16}; or.b64 panels, at, {PanelLayout}; setp.eq.s32 adds, 0, 0;");
 
         // All lanes of a warp must be seen to have the same descriptor.
-        ptx.Line($"shr.u32 t, lane, 7; shfl.sync.idx.b32 t, t, 0, 31, 0xFFFFFFFF; cvt.u64.u32 second, t;");
-        ptx.Line(halvesRows ? $"mad.lo.s64 source, second, {InstructionRows * RowBytes / 16}, source;" : $"mad.lo.s64 panels, second, {Shape.Panels / 2 * PanelBytes / 16}, panels;");
+        ptx.Line("shr.u32 t, lane, 7; shfl.sync.idx.b32 t, t, 0, 31, 0xFFFFFFFF; cvt.u64.u32 second, t;");
+        ptx.Line(HalvesRows ? $"mad.lo.s64 source, second, {InstructionRows * RowBytes / 16}, source;" : $"mad.lo.s64 panels, second, {Shape.Panels / 2 * PanelBytes / 16}, panels;");
         ZeroSums(ptx);
         Fill(ptx, Stages - 1);
         ptx.Line("BLOCK:");
@@ -75,11 +76,11 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
         ptx.Line("{");
         ptx.Line(".reg .b32 lane, warp, row, at, t;");
         ptx.Line("mov.u32 lane, %%tid.x; shr.u32 warp, lane, 5; and.b32 lane, lane, 31; shr.u32 t, lane, 2;");
-        ptx.Line(halvesRows ? "mad.lo.s32 row, warp, 16, t;" : "and.b32 row, warp, 3; mad.lo.s32 row, row, 16, t;");
+        ptx.Line(HalvesRows ? "mad.lo.s32 row, warp, 16, t;" : "and.b32 row, warp, 3; mad.lo.s32 row, row, 16, t;");
         ptx.Line($"and.b32 t, lane, 3; shl.b32 t, t, 1; mad.lo.s32 at, row, {Shape.SumsPitch}, t;");
-        if (!halvesRows)
+        if (!HalvesRows)
         {
-            ptx.Line($"shr.u32 t, warp, 2; mad.lo.s32 at, t, {columns}, at;");
+            ptx.Line($"shr.u32 t, warp, 2; mad.lo.s32 at, t, {Columns}, at;");
         }
 
         ptx.Line("mad.lo.s32 at, at, 4, %1;");
@@ -105,7 +106,7 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
             ptx.Line("{ .reg .b64 a, b;");
             ptx.Line(
                 $"add.s64 a, source, from16; add.s64 a, a, {step * sizeof(ushort) / 16}; add.s64 b, panels, from16; add.s64 b, b, {step * PanelRowBytes / 16};");
-            ptx.Line($"wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.f16.f16 {PtxWriter.Vector("tm_sum", 0, Sums)}, a, b, adds, 1, 1, 0, 1;");
+            ptx.Line($"wgmma.mma_async.sync.aligned.m64n{Columns}k16.f32.f16.f16 {PtxWriter.Vector("tm_sum", 0, Sums)}, a, b, adds, 1, 1, 0, 1;");
             ptx.Line("}");
         }
 
