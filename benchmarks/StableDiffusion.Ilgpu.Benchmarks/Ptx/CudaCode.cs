@@ -2,6 +2,7 @@ using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Graphs;
 using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Kernels.Attention;
 using StableDiffusion.Ilgpu.Weights;
 
@@ -71,14 +72,17 @@ internal sealed class CudaCode : IDisposable
     /// Compiles what a graph's launches take on a device of so many multiprocessors, and lists the launches. Weights are not read, and nothing
     /// is computed.
     /// </summary>
-    public IReadOnlyList<CudaLaunch> Launches(Graph graph, int multiprocessors)
+    /// <param name="graph">Is fused.</param>
+    /// <param name="multiprocessors">Of the device.</param>
+    /// <param name="spans">As a <see cref="CudaKernels"/> has them.</param>
+    public IReadOnlyList<CudaLaunch> Launches(Graph graph, int multiprocessors, SpanUse spans = SpanUse.Never)
     {
         using var workspace = new Workspace<ushort>(session);
         using var weights = new WeightStore<ushort>(session, new NoWeights());
         var (placement, arena) = Plan(graph, weights);
         workspace.Reserve(arena.Bytes);
         var builder = new LaunchBuilder<ushort>(
-            FusionOptions.All, Set(multiprocessors), weights, workspace, placement, arena);
+            FusionOptions.All, Set(multiprocessors, spans), weights, workspace, placement, arena);
         var found = new List<CudaLaunch>();
         foreach (var rate in Enum.GetValues<Rate>())
         {
@@ -101,7 +105,7 @@ internal sealed class CudaCode : IDisposable
         return found;
     }
 
-    private KernelSet<ushort> Set(int multiprocessors) => HasTensorCode ? new CudaKernels(loader, multiprocessors, HasWarpgroups)
+    private KernelSet<ushort> Set(int multiprocessors, SpanUse spans = SpanUse.Never) => HasTensorCode ? new CudaKernels(loader, multiprocessors, HasWarpgroups, spans)
         : BackendProfile.CudaGpuKernels(loader, loader.Architecture, multiprocessors);
 
     /// <summary>What compiling a graph decides before its launches are bound; its weights get memory and no values.</summary>

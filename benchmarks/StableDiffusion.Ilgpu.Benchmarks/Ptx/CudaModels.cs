@@ -1,4 +1,5 @@
 using StableDiffusion.Ilgpu.Graphs;
+using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Weights;
 
 namespace StableDiffusion.Ilgpu.Benchmarks.Ptx;
@@ -49,6 +50,10 @@ internal static class CudaModels
             foreach (var multiprocessors in Multiprocessors)
             {
                 code.Launches(graph(), multiprocessors);
+                if (code.HasWarpgroups)
+                {
+                    code.Launches(graph(), multiprocessors, SpanUse.WhereFaster);
+                }
             }
         }
     }

@@ -13,9 +13,12 @@ namespace StableDiffusion.Ilgpu.Kernels;
 /// <param name="loader">Compiles them.</param>
 /// <param name="multiprocessors">The device's.</param>
 /// <param name="warpgroups">Whether contractions and attention multiply with <c>wgmma</c>, which compute capability 9.0 has, and no other.</param>
-internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpgroups = false) : GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(loader, multiprocessors)
+/// <param name="spans">Which 3x3 convolutions copy source pixels once for all taps; with <paramref name="warpgroups"/> only.</param>
+internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpgroups = false, SpanUse spans = SpanUse.Never) : GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(loader, multiprocessors)
 {
     private readonly int multiprocessors = multiprocessors;
+
+    private readonly TensorDevice device = new(multiprocessors, warpgroups, spans);
 
     public override string Leaf => "tensor";
 
@@ -23,7 +26,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
     {
         if (TensorGemmTiling.Fits(contraction))
         {
-            TensorGemmTiling.Choose(ref contraction, multiprocessors, warpgroups);
+            TensorGemmTiling.Choose(ref contraction, device);
         }
         else
         {
@@ -32,7 +35,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
     }
 
     public override long Scratch(in GemmArguments<ushort> contraction) => TensorGemmTiling.Fits(contraction)
-        ? TensorGemmTiling.Scratch(TensorGemmTiling.Complete(contraction, multiprocessors, warpgroups)) : base.Scratch(contraction);
+        ? TensorGemmTiling.Scratch(TensorGemmTiling.Complete(contraction, device)) : base.Scratch(contraction);
 
     /// <summary>Tensor cores have their own.</summary>
     protected override IReadOnlyList<Action> Chosen => [];
@@ -48,7 +51,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
             return base.GemmFor(contraction);
         }
 
-        var complete = TensorGemmTiling.Complete(contraction, multiprocessors, warpgroups);
+        var complete = TensorGemmTiling.Complete(contraction, device);
         var epilogue = contraction.Epilogue;
         var eights = complete.Vectors != 0 && contraction.Columns % Float8.Length == 0 && epilogue.Activation == (int)Activation.None;
         return (eights, epilogue.Geglu, epilogue.HasItemBias, epilogue.HasResidual) switch
@@ -86,6 +89,12 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
         if (!warpgroups)
         {
             return Multiply<WarpLoop, TEnd>(complete.Gemm, end);
+        }
+
+        if (TensorGemmTiling.TakesSpans(complete.Gemm, device))
+        {
+            return complete.Gemm.TilePanels == default(SquareTile).Panels
+                ? Multiply<SquareTile, SpanLoop, TEnd>(end + " spans") : Multiply<WideTile, SpanLoop, TEnd>(end + " spans");
         }
 
         if (complete.Gemm.Tiles * complete.Splits > multiprocessors)

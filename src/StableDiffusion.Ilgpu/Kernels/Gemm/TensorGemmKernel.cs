@@ -21,8 +21,7 @@ internal static class TensorGemmKernel<TTile, TLoop, TEnd>
         new Index3D(t.Gemm.RowTiles, t.Gemm.Tiles / t.Gemm.RowTiles, t.Splits), new Index3D(default(TLoop).Threads, 1, 1),
         SharedMemoryConfig.RequestDynamic<Float4>(SharedBytes / 16));
 
-    public static int SharedBytes => TensorTileShape.Of<TTile>().SharedBytes(
-        default(TLoop).Depth, default(TLoop).Stages(TensorTileShape.Of<TTile>()), PassRows);
+    public static int SharedBytes => TensorTileShape.Of<TTile>().SharedBytes(default(TLoop).CopiedBytes(TensorTileShape.Of<TTile>()), PassRows);
 
     private static int PassRows => default(TLoop).PassRows(TensorTileShape.Of<TTile>());
 
@@ -47,7 +46,8 @@ internal static class TensorGemmKernel<TTile, TLoop, TEnd>
             a.Depth * Tile.Columns * sizeof(ushort), a.Panels - firstPanel, a.Channels, a.Kernel, t.PositionOf(firstBlock),
             IntrinsicMath.Min(t.SplitBlocks, t.Blocks - firstBlock));
         TensorMultiply<TTile, TLoop>.Run(
-            0, a.Height, a.Width, a.SourceWidth, t.HeightRatio, t.WidthRatio, a.Circular, TensorTileShape.FirstStage(sums), (uint)PtxCode.AddressOf(ref rows[0]));
+            0, a.Height, a.Width, a.SourceWidth, t.HeightRatio, t.WidthRatio, a.Circular, TensorTileShape.FirstStage(sums), (uint)PtxCode.AddressOf(ref rows[0]),
+            a.Rows);
         if (PassRows == tile.Rows)
         {
             // Without a loop, the registers of the sums are free from here on.

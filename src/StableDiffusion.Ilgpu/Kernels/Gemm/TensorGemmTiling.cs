@@ -10,6 +10,8 @@ namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 /// </summary>
 internal static class TensorGemmTiling
 {
+    private const int SpanTaps = 9;
+
     /// <summary>Below, for example for the layers of time embeddings, reading the weights is all that counts.</summary>
     private const int FewestRows = 16;
 
@@ -30,13 +32,13 @@ internal static class TensorGemmTiling
         && (a.Circular == 0 || (a.Kernel <= a.Height && a.Kernel <= a.Width));
 
     /// <summary>Chooses the tile, given the splits.</summary>
-    public static void Choose(ref GemmArguments<ushort> a, int multiprocessors, bool warpgroups)
+    public static void Choose(ref GemmArguments<ushort> a, TensorDevice device)
     {
-        var splits = Splits(a, multiprocessors, warpgroups);
+        var (spans, splits) = Plan(a, device);
         var least = double.MaxValue;
-        foreach (var shape in Shapes(warpgroups))
+        foreach (var shape in Shapes(device, spans))
         {
-            var time = Time(a, shape, splits, multiprocessors);
+            var time = Time(a, shape, splits, device, spans);
             if (time < least)
             {
                 (least, a.TileRows, a.TilePanels) = (time, shape.Rows, shape.Panels);
@@ -45,10 +47,13 @@ internal static class TensorGemmTiling
     }
 
     /// <summary>The arguments of the kernels, all but the memory.</summary>
-    public static TensorGemmArguments Complete(in GemmArguments<ushort> a, int multiprocessors, bool warpgroups)
+    public static TensorGemmArguments Complete(in GemmArguments<ushort> a, TensorDevice device)
     {
-        var (blocks, splits) = (Blocks(a, BlockDepth(warpgroups)), Splits(a, multiprocessors, warpgroups));
-        var (splitBlocks, tapBlocks) = ((blocks + splits - 1) / splits, blocks / (a.Kernel * a.Kernel));
+        // A block of spans has all taps: the first one's blocks are all that there are.
+        var (spans, splits) = Plan(a, device);
+        var tapBlocks = TapBlocks(a, BlockDepth(device));
+        var blocks = spans ? tapBlocks : tapBlocks * a.Kernel * a.Kernel;
+        var splitBlocks = (blocks + splits - 1) / splits;
         return new TensorGemmArguments
         {
             Gemm = a,
@@ -70,24 +75,37 @@ internal static class TensorGemmTiling
     /// <summary>fp32 values that the splits' sums take.</summary>
     public static long Scratch(in TensorGemmArguments a) => a.Splits == 1 ? 0 : (long)a.Splits * a.Gemm.Rows * a.PackedColumns;
 
-    private static int Blocks(in GemmArguments<ushort> a, int blockDepth) =>
-        a.Kernel * a.Kernel * ((a.Channels + blockDepth - 1) / blockDepth);
+    /// <summary>Whether source pixels are copied once for all taps (<see cref="SpanMultiplyText"/>).</summary>
+    public static bool TakesSpans(in GemmArguments<ushort> a, TensorDevice device) => Plan(a, device).Spans;
 
-    /// <summary>What is fastest for two items, with the best tile for each number.</summary>
-    private static int Splits(in GemmArguments<ushort> a, int multiprocessors, bool warpgroups)
+    private static bool CanTakeSpans(in GemmArguments<ushort> a) =>
+        a is { Kernel: 3, Stride: 1, PadLeft: 1, PadTop: 1, Circular: 0 } && a.Channels % default(SpanLoop).Depth == 0
+        && a.Height == a.SourceHeight && a.Width == a.SourceWidth && a.OutputWidth == a.Width && a.OutputPixels == a.Height * a.Width;
+
+    private static bool[] Ways(in GemmArguments<ushort> a, TensorDevice device) =>
+        device.Spans == SpanUse.Never || !CanTakeSpans(a) ? [false] : device.Spans == SpanUse.WhereFaster ? [false, true] : [true];
+
+    private static int TapBlocks(in GemmArguments<ushort> a, int blockDepth) => (a.Channels + blockDepth - 1) / blockDepth;
+
+    /// <summary>What is fastest for two items, with the best tile for each number of splits.</summary>
+    private static (bool Spans, int Splits) Plan(in GemmArguments<ushort> a, TensorDevice device)
     {
         var usual = a with { Rows = UsualItems * a.OutputPixels };
-        var blockDepth = BlockDepth(warpgroups);
-        var most = Math.Clamp(Blocks(a, blockDepth) * blockDepth / 32 / FewestBlocks, 1, MostSplits);
-        var (best, least) = (1, double.MaxValue);
-        for (var splits = 1; splits <= most; splits++)
+        var best = (false, 1);
+        var least = double.MaxValue;
+        foreach (var spans in Ways(a, device))
         {
-            foreach (var shape in Shapes(warpgroups))
+            var blockDepth = BlockDepth(device);
+            var most = spans ? a.Channels / blockDepth : a.Kernel * a.Kernel * TapBlocks(a, blockDepth) * blockDepth / 32 / FewestBlocks;
+            for (var splits = 1; splits <= Math.Clamp(most, 1, MostSplits); splits++)
             {
-                var time = Time(usual, shape, splits, multiprocessors);
-                if (time < least)
+                foreach (var shape in Shapes(device, spans))
                 {
-                    (best, least) = (splits, time);
+                    var time = Time(usual, shape, splits, device, spans);
+                    if (time < least)
+                    {
+                        (best, least) = ((spans, splits), time);
+                    }
                 }
             }
         }
@@ -99,20 +117,30 @@ internal static class TensorGemmTiling
     /// What a contraction takes, in cycles, as measured on an H100. A multiprocessor's copies are what counts: a line of 128 bytes takes 2.5 cycles. Before and
     /// after the loop a group waits for memory, which another one on the same multiprocessor hides. Splits' sums are written and read, and cost a launch.
     /// </summary>
-    private static double Time(in GemmArguments<ushort> a, TensorTileShape shape, int splits, int multiprocessors)
+    private static double Time(in GemmArguments<ushort> a, TensorTileShape shape, int splits, TensorDevice device, bool spans)
     {
-        const double LineCycles = 2.5, ValueCycles = 0.45, GroupCycles = 4000, LaunchCycles = 6000, BytesPerCycle = 2500;
+        const double LineCycles = 2.5, ValueCycles = 0.45, GroupCycles = 4000, LaunchCycles = 6000, BytesPerCycle = 2500, ProductsPerCycle = 1950;
         var tiles = (a with { TileRows = shape.Rows, TilePanels = shape.Panels }).Tiles;
-        var groups = Math.Ceiling((double)tiles * splits / Math.Max(1, multiprocessors));
-        var lines = (shape.Rows + shape.Columns) * (double)a.Kernel * a.Kernel * a.Channels / 64 / splits;
-        var ends = (GroupCycles + (ValueCycles * shape.Rows * shape.Columns)) * (0.75 + (0.25 * groups));
+        var groups = Math.Ceiling((double)tiles * splits / Math.Max(1, device.Multiprocessors));
+        var depth = (double)a.Kernel * a.Kernel * a.Channels / 64 / splits;
+        var lines = (shape.Rows + shape.Columns) * depth;
+        var hidden = 0.75;
+        if (spans)
+        {
+            depth = SpanTaps * Math.Ceiling(a.Channels / 64.0 / splits);
+            lines = (shape.Columns + (SpanMultiplyText.PixelsOf(a.Width) / (double)SpanTaps)) * depth;
+            hidden = 0;
+        }
+
+        var loop = Math.Max(lines * LineCycles, depth * 64 * shape.Rows * shape.Columns / ProductsPerCycle);
+        var ends = (GroupCycles + (ValueCycles * shape.Rows * shape.Columns)) * (hidden + ((1 - hidden) * groups));
         var adding = splits == 1 ? 0 : LaunchCycles + (2.0 * sizeof(float) * splits * a.Rows * a.Panels * Tile.Columns / BytesPerCycle);
-        return (groups * lines * LineCycles) + ends + adding;
+        return (groups * loop) + ends + adding;
     }
 
-    private static int BlockDepth(bool warpgroups) => warpgroups ? default(WarpgroupLoop).Depth : default(WarpLoop).Depth;
+    private static int BlockDepth(TensorDevice device) => device.Warpgroups ? default(WarpgroupLoop).Depth : default(WarpLoop).Depth;
 
-    private static TensorTileShape[] Shapes(bool warpgroups) => warpgroups ? WarpgroupShapes : WarpShapes;
+    private static TensorTileShape[] Shapes(TensorDevice device, bool spans) => spans ? SpanShapes : device.Warpgroups ? WarpgroupShapes : WarpShapes;
 
     private static readonly TensorTileShape[] WarpShapes =
         [TensorTileShape.Of<WideTile>(), TensorTileShape.Of<SquareTile>(), TensorTileShape.Of<LowTile>(), TensorTileShape.Of<SmallTile>()];
@@ -123,5 +151,24 @@ internal static class TensorGemmTiling
         TensorTileShape.Of<SmallTile>(),
     ];
 
+    private static readonly TensorTileShape[] SpanShapes = [TensorTileShape.Of<WideTile>(), TensorTileShape.Of<SquareTile>()];
+
     private static uint Ratio(int stored, int seen) => stored == seen ? 0 : (uint)((((ulong)stored << 32) + (uint)seen - 1) / (uint)seen);
+}
+
+/// <summary>What contractions are cut for.</summary>
+/// <param name="Multiprocessors">How many there are.</param>
+/// <param name="Warpgroups">Whether they multiply with <c>wgmma</c>.</param>
+/// <param name="Spans">Which 3x3 convolutions copy source pixels once for all taps; with <paramref name="Warpgroups"/> only.</param>
+internal readonly record struct TensorDevice(int Multiprocessors, bool Warpgroups, SpanUse Spans);
+
+/// <summary>Which of the convolutions that could do so copy source pixels once for all taps.</summary>
+internal enum SpanUse
+{
+    Never,
+
+    /// <summary>As <see cref="TensorGemmTiling"/> estimates it.</summary>
+    WhereFaster,
+
+    Always,
 }

@@ -17,14 +17,9 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// <param name="threads">Of a group.</param>
 /// <param name="depth">Channels of a block: 32 or 64.</param>
 /// <param name="stages">How many there are.</param>
-internal abstract class TensorLoopText(TensorTileShape tile, int threads, int depth, int stages)
+internal abstract class TensorLoopText(TensorTileShape tile, int threads, int depth, int stages) : TensorText(tile, threads)
 {
-    /// <summary>Of a panel's row.</summary>
-    protected const int PanelRowBytes = Tile.Columns * sizeof(ushort);
-
     private readonly int stageBytes = tile.StageBytes(depth);
-
-    protected TensorTileShape Shape => tile;
 
     protected int Stages => stages;
 
@@ -34,15 +29,12 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
     protected int RowBytes => depth * sizeof(ushort);
 
     /// <summary>All of a tile's source rows.</summary>
-    protected int SourceBytes => tile.Rows * RowBytes;
+    protected int SourceBytes => Shape.Rows * RowBytes;
 
     protected int PanelBytes => depth * PanelRowBytes;
 
-    /// <summary>fp32 sums of each thread.</summary>
-    protected int Sums => tile.Rows * tile.Columns / threads;
-
     /// <summary>Bytes that the threads copy at a time, 16 each.</summary>
-    private int PassBytes => 16 * threads;
+    private int PassBytes => 16 * GroupThreads;
 
     /// <summary>Panel rows that the threads copy at a time.</summary>
     private int PanelPassRows => PassBytes / PanelRowBytes;
@@ -50,24 +42,6 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
     private int RowChunks => RowBytes / 16;
 
     private int SourcePasses => SourceBytes / PassBytes;
-
-    /// <summary>Registers that the other texts see.</summary>
-    public string Begin()
-    {
-        var ptx = new PtxWriter();
-        ptx.Line($".reg .f32 tm_sum<{Sums}>;");
-        ptx.Line(".reg .b64 tm_source, tm_weights;");
-        ptx.Line(".reg .b32 tm_pitch, tm_panelBytes, tm_panels, tm_channels, tm_kernel, tm_position, tm_left;");
-        ptx.Line("mov.b64 tm_source, %0; mov.b64 tm_weights, %1; mov.b32 tm_pitch, %2; mov.b32 tm_panelBytes, %3; mov.b32 tm_panels, %4;");
-        ptx.Line("mov.b32 tm_channels, %5; mov.b32 tm_kernel, %6; mov.b32 tm_position, %7; mov.b32 tm_left, %8;");
-        return ptx.ToString();
-    }
-
-    /// <summary>Fills the stages, multiplies all blocks, and leaves their sums in <c>tm_sum</c>.</summary>
-    public abstract string Run();
-
-    /// <summary>Writes a pass of the tile's rows of sums to shared memory.</summary>
-    public abstract string StoreSums();
 
     protected void DeclareCopies(PtxWriter ptx)
     {
@@ -96,14 +70,6 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
         ptx.Line($"mad.lo.s32 tapBase, tapY, tm_kernel, tapX; mul.lo.s32 tapBase, tapBase, tm_channels; mul.lo.s32 tapBase, tapBase, {PanelRowBytes};");
         ptx.Line("mov.b32 blocks, tm_left; mov.b32 copyStage, 0; mov.b32 readStage, 0;");
         FindPixels(ptx);
-    }
-
-    protected void ZeroSums(PtxWriter ptx)
-    {
-        for (var i = 0; i < Sums; i++)
-        {
-            ptx.Line($"mov.f32 tm_sum{i}, 0f00000000;");
-        }
     }
 
     /// <summary>Copies the first blocks.</summary>
@@ -154,7 +120,7 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
         {
             ptx.Line($"mov.u32 t, %%tid.x; shr.u32 t, t, 2; add.s32 t, t, channel; add.s32 t, t, {row}; setp.lt.and.s32 p, t, tm_channels, more;");
             ptx.Line($"mad.lo.s32 u, channel, {PanelRowBytes}, tapBase; add.s32 u, u, {row * PanelRowBytes};");
-            for (var panel = 0; panel < tile.Panels; panel++)
+            for (var panel = 0; panel < Shape.Panels; panel++)
             {
                 ptx.Line($"setp.gt.and.s32 q, tm_panels, {panel}, p; selp.b32 n, 16, 0, q; selp.b32 t, u, 0, q; cvt.u64.u32 from, t; add.s64 from, from, tm_weights;");
                 ptx.Line($"cp.async.cg.shared.global.L2::128B [to+{(panel * PanelBytes) + (row * PanelRowBytes)}], [from], 16, n; add.s32 u, u, tm_panelBytes;");

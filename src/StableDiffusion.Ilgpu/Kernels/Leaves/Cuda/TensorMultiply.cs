@@ -11,8 +11,8 @@ internal interface ITensorLoop
     /// <summary>Channels of a block: what a stage holds, and what the loop multiplies at a time.</summary>
     int Depth { get; }
 
-    /// <summary>Stages of shared memory that copies run ahead in.</summary>
-    int Stages(TensorTileShape tile);
+    /// <summary>Bytes of shared memory that copies run ahead in.</summary>
+    int CopiedBytes(TensorTileShape tile);
 
     /// <summary>Groups that should fit a multiprocessor's registers at the same time.</summary>
     int GroupsPerMultiprocessor(TensorTileShape tile);
@@ -23,12 +23,14 @@ internal interface ITensorLoop
     /// <summary>Rows whose other summands a thread reads ahead after the loop, two or four: as far as there are registers.</summary>
     int RowsTogether(TensorTileShape tile);
 
-    TensorLoopText Text(TensorTileShape tile);
+    TensorText Text(TensorTileShape tile);
 }
 
 /// <summary><c>mma.sync</c>: every warp by itself.</summary>
 internal struct WarpLoop : ITensorLoop
 {
+    private const int Stages = 4;
+
     public readonly int Threads => TensorMultiplyText.Threads;
 
     public readonly int Depth => TensorMultiplyText.BlockDepth;
@@ -37,11 +39,11 @@ internal struct WarpLoop : ITensorLoop
 
     public readonly int PassRows(TensorTileShape tile) => 64;
 
-    public readonly int Stages(TensorTileShape tile) => 4;
+    public readonly int CopiedBytes(TensorTileShape tile) => Stages * tile.StageBytes(Depth);
 
     public readonly int RowsTogether(TensorTileShape tile) => 2;
 
-    public readonly TensorLoopText Text(TensorTileShape tile) => new TensorMultiplyText(tile, Stages(tile));
+    public readonly TensorText Text(TensorTileShape tile) => new TensorMultiplyText(tile, Stages);
 }
 
 /// <summary>Hopper's <c>wgmma</c>: two times four warps together.</summary>
@@ -52,7 +54,7 @@ internal struct WarpgroupLoop : ITensorLoop
     public readonly int Depth => WarpgroupMultiplyText.BlockDepth;
 
     /// <summary>As many groups as registers let fit a multiprocessor fit its shared memory too.</summary>
-    public readonly int Stages(TensorTileShape tile) => tile.Rows == 64 ? 4 : 3;
+    public readonly int CopiedBytes(TensorTileShape tile) => Stages(tile) * tile.StageBytes(Depth);
 
     public readonly int GroupsPerMultiprocessor(TensorTileShape tile) => tile.Columns <= 64 ? 3 : 2;
 
@@ -61,7 +63,9 @@ internal struct WarpgroupLoop : ITensorLoop
 
     public readonly int RowsTogether(TensorTileShape tile) => tile.Columns <= 64 ? 2 : 4;
 
-    public readonly TensorLoopText Text(TensorTileShape tile) => new WarpgroupMultiplyText(tile, Stages(tile));
+    public readonly TensorText Text(TensorTileShape tile) => new WarpgroupMultiplyText(tile, Stages(tile));
+
+    private static int Stages(TensorTileShape tile) => tile.Rows == 64 ? 4 : 3;
 }
 
 /// <summary>
@@ -79,7 +83,7 @@ internal struct DeepWarpgroupLoop : ITensorLoop
 
     public readonly int Depth => WarpgroupMultiplyText.BlockDepth;
 
-    public readonly int Stages(TensorTileShape tile) => Math.Min(MostStages, (SharedBytes - TensorTileShape.StageAlignment) / tile.StageBytes(Depth));
+    public readonly int CopiedBytes(TensorTileShape tile) => Stages(tile) * tile.StageBytes(Depth);
 
     public readonly int GroupsPerMultiprocessor(TensorTileShape tile) => 1;
 
@@ -87,11 +91,34 @@ internal struct DeepWarpgroupLoop : ITensorLoop
 
     public readonly int RowsTogether(TensorTileShape tile) => 4;
 
-    public readonly TensorLoopText Text(TensorTileShape tile) => new WarpgroupMultiplyText(tile, Stages(tile));
+    public readonly TensorText Text(TensorTileShape tile) => new WarpgroupMultiplyText(tile, Stages(tile));
+
+    private readonly int Stages(TensorTileShape tile) => Math.Min(MostStages, (SharedBytes - TensorTileShape.StageAlignment) / tile.StageBytes(Depth));
 }
 
 /// <summary>
-/// The main loop of a contraction on tensor cores, as placeholders for the texts of <see cref="TensorLoopText"/>. A kernel calls
+/// For 3x3 convolutions: source pixels are copied once for all nine taps (<see cref="SpanMultiplyText"/>). What a multiprocessor copies of the L2 cache falls by a
+/// third; in return one group takes all of its shared memory.
+/// </summary>
+internal struct SpanLoop : ITensorLoop
+{
+    public readonly int Threads => WarpgroupMultiplyText.Threads;
+
+    public readonly int Depth => WarpgroupMultiplyText.BlockDepth;
+
+    public readonly int CopiedBytes(TensorTileShape tile) => SpanMultiplyText.CopiedBytes(tile);
+
+    public readonly int GroupsPerMultiprocessor(TensorTileShape tile) => 1;
+
+    public readonly int PassRows(TensorTileShape tile) => tile.Rows;
+
+    public readonly int RowsTogether(TensorTileShape tile) => 4;
+
+    public readonly TensorText Text(TensorTileShape tile) => new SpanMultiplyText(tile);
+}
+
+/// <summary>
+/// The main loop of a contraction on tensor cores, as placeholders for the texts of <see cref="TensorText"/>. A kernel calls
 /// <see cref="Begin"/>, <see cref="Run"/>, and <see cref="StoreSums"/> for each pass, once in its code each.
 /// The first argument gives way to the text.
 /// </summary>
@@ -122,8 +149,9 @@ internal static class TensorMultiply<TTile, TLoop>
     /// <param name="circular">Not 0 where the window sees the source again beyond its edges.</param>
     /// <param name="shared">Offset of shared memory for stages; a multiple of <see cref="TensorTileShape.StageAlignment"/>.</param>
     /// <param name="rows">Offset of shared memory that holds a <see cref="TensorWindow"/> for each row of the tile; written, with a barrier behind it.</param>
+    /// <param name="pixels">Of the result, over all items.</param>
     public static void Run(
-        int text, int height, int width, int sourceWidth, uint heightRatio, uint widthRatio, int circular, uint shared, uint rows) =>
+        int text, int height, int width, int sourceWidth, uint heightRatio, uint widthRatio, int circular, uint shared, uint rows, int pixels) =>
         throw new NotSupportedException();
 
     /// <param name="text">The text's place.</param>
@@ -175,6 +203,8 @@ internal static class TensorTexts
         TensorMultiply<SquareTile, DeepWarpgroupLoop>.Bind();
         TensorMultiply<WideTile, DeepWarpgroupLoop>.Bind();
         TensorMultiply<TallTile, DeepWarpgroupLoop>.Bind();
+        TensorMultiply<SquareTile, SpanLoop>.Bind();
+        TensorMultiply<WideTile, SpanLoop>.Bind();
         TensorAttention.Bind();
     }
 }

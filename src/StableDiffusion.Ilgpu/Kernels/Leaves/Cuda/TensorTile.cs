@@ -79,8 +79,8 @@ internal readonly record struct TensorTileShape(int Rows, int Panels)
     /// <summary>fp16 values of the source and of the panels, for so much of the depth.</summary>
     public int StageBytes(int depth) => (Rows + Columns) * depth * sizeof(ushort);
 
-    /// <summary>The stages, and after the loop the sums of so many rows in their place.</summary>
-    public int SharedBytes(int depth, int stages, int passRows) => Math.Max((stages * StageBytes(depth)) + StageAlignment, passRows * SumsPitch * sizeof(float));
+    /// <summary>What the loop copies, and after it the sums of so many rows in their place.</summary>
+    public int SharedBytes(int copiedBytes, int passRows) => Math.Max(copiedBytes + StageAlignment, passRows * SumsPitch * sizeof(float));
 
     public static TensorTileShape Of<TTile>() where TTile : struct, ITensorTile => new(default(TTile).Rows, default(TTile).Panels);
 }

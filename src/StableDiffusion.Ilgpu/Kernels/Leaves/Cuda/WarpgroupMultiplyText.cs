@@ -31,11 +31,10 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
 
     private const ulong Swizzle64 = 2UL << 62;
 
-    /// <summary>Whether the warpgroups have half of the rows each, and not of the columns.</summary>
-    private bool HalvesRows => Shape.Rows == 2 * InstructionRows;
+    private bool HalvesRows => Halves(Shape);
 
     /// <summary>Of a warpgroup.</summary>
-    private int Columns => HalvesRows ? Shape.Columns : Shape.Columns / 2;
+    private int Columns => ColumnsOf(Shape);
 
     /// <summary>
     /// A descriptor's, without an address. Source rows hold their depth without a gap, so that the first distance does not count; the second leads to the
@@ -69,24 +68,26 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
         return ptx.ToString();
     }
 
+    public override string StoreSums() => StoreSums(Shape);
+
     /// <summary>Warp w has rows 16 w and on of its 64; lane l, of each 8 columns, two from (l % 4) * 2 on, in row l / 4 and 8 rows below.</summary>
-    public override string StoreSums()
+    public static string StoreSums(TensorTileShape tile)
     {
         var ptx = new PtxWriter();
         ptx.Line("{");
         ptx.Line(".reg .b32 lane, warp, row, at, t;");
         ptx.Line("mov.u32 lane, %%tid.x; shr.u32 warp, lane, 5; and.b32 lane, lane, 31; shr.u32 t, lane, 2;");
-        ptx.Line(HalvesRows ? "mad.lo.s32 row, warp, 16, t;" : "and.b32 row, warp, 3; mad.lo.s32 row, row, 16, t;");
-        ptx.Line($"and.b32 t, lane, 3; shl.b32 t, t, 1; mad.lo.s32 at, row, {Shape.SumsPitch}, t;");
-        if (!HalvesRows)
+        ptx.Line(Halves(tile) ? "mad.lo.s32 row, warp, 16, t;" : "and.b32 row, warp, 3; mad.lo.s32 row, row, 16, t;");
+        ptx.Line($"and.b32 t, lane, 3; shl.b32 t, t, 1; mad.lo.s32 at, row, {tile.SumsPitch}, t;");
+        if (!Halves(tile))
         {
-            ptx.Line($"shr.u32 t, warp, 2; mad.lo.s32 at, t, {Columns}, at;");
+            ptx.Line($"shr.u32 t, warp, 2; mad.lo.s32 at, t, {ColumnsOf(tile)}, at;");
         }
 
         ptx.Line("mad.lo.s32 at, at, 4, %1;");
-        for (var i = 0; i < Sums; i += 2)
+        for (var i = 0; i < tile.Rows * tile.Columns / Threads; i += 2)
         {
-            var offset = 4 * ((i / 2 % 2 * 8 * Shape.SumsPitch) + (i / 4 * 8));
+            var offset = 4 * ((i / 2 % 2 * 8 * tile.SumsPitch) + (i / 4 * 8));
             ptx.Line($"st.shared.v2.f32 [at+{offset}], {PtxWriter.Vector("tm_sum", i, 2)};");
         }
 
@@ -94,8 +95,16 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
         return ptx.ToString();
     }
 
-    /// <summary>A panel's rows hold columns: 32 columns further lies the next panel, eight of the depth further the next eight rows.</summary>
-    private string PanelLayout => Literal(Swizzle64 | Distances(PanelBytes, 8 * PanelRowBytes));
+    /// <summary>
+    /// A descriptor's, without an address, for panels of a block. Their rows hold columns: 32 columns further lies the next panel, eight of the depth further the
+    /// next eight rows.
+    /// </summary>
+    public static string PanelLayout => Literal(Swizzle64 | Distances(BlockDepth * PanelRowBytes, 8 * PanelRowBytes));
+
+    /// <summary>Whether the warpgroups have half of the rows each, and not of the columns.</summary>
+    private static bool Halves(TensorTileShape tile) => tile.Rows == 2 * InstructionRows;
+
+    private static int ColumnsOf(TensorTileShape tile) => Halves(tile) ? tile.Columns : tile.Columns / 2;
 
     /// <summary>Starts a block's products.</summary>
     private void Multiply(PtxWriter ptx)
