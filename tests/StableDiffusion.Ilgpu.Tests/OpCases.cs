@@ -259,6 +259,7 @@ internal static class OpCases
             (1, 1, 1, 32, 32), (2, 3, 5, 64, 32), (1, 7, 1, 24, 8), (2, 3, 3, 320, 32), (3, 5, 5, 10, 2), (1, 33, 31, 32, 32),
             (2, 16, 33, 48, 4),
             (1, 50, 41, 20, 4), (2, 64, 64, 8, 4), (1, 46, 56, 96, 32), (1, 1, 2577, 3, 1), (2, 5, 27, 160, 2), (1, 9, 8, 80, 80),
+            (2, 5, 7, 160, 8), (1, 15, 17, 240, 8), (2, 13, 11, 72, 8), (1, 1, 1, 80, 2), (1, 45, 29, 80, 2),
         })
         {
             yield return Case($"group norm {n}x{h}x{w}x{c}, {groups} groups, Silu",
@@ -270,7 +271,7 @@ internal static class OpCases
             var x = (Root(g) / "n").GroupNorm(X(g, 1, 4, 5, 16), 4, 1e-5);
             return x.Concat(x.Silu());
         });
-        foreach (var (n, h, w, c, groups) in new[] { (2, 3, 4, 20, 4), (1, 5, 27, 10, 2), (2, 44, 50, 48, 8), (1, 9, 8, 64, 32) })
+        foreach (var (n, h, w, c, groups) in new[] { (2, 3, 4, 20, 4), (1, 5, 27, 10, 2), (2, 44, 50, 48, 8), (1, 9, 8, 64, 32), (2, 9, 8, 96, 8) })
         {
             yield return Case($"group norm {n}x{h}x{w}x{c}, {groups} groups, over its source",
                 g => (Root(g) / "d").Linear((Root(g) / "n").GroupNorm((Root(g) / "a").Linear(X(g, n, h, w, 8), c), groups, 1e-5).Silu(), 9));
@@ -280,6 +281,8 @@ internal static class OpCases
             g => (Root(g) / "d").Linear((Root(g) / "n").LayerNorm(X(g, 2, 3, 5, 27), 1e-5).Silu().Affine(0.75, 0.5).Activate(Activation.Gelu), 9));
         yield return Moved("group norm of values around 100", 1e-4, "fp32 holds 100 + u to 4e-6 of u's size, and so do the means",
             g => (Root(g) / "n").GroupNorm(X(g, 2, 20, 30, 32), 8, 1e-5));
+        yield return Moved("group norm of 32x32x64 around 100", 1e-4, "as above",
+            g => (Root(g) / "n").GroupNorm(X(g, 1, 32, 32, 64), 8, 1e-5));
         yield return Moved("group norm of 2200 rows around 100", 1e-4, "as above",
             g => (Root(g) / "n").GroupNorm(X(g, 1, 44, 50, 32), 8, 1e-5));
         yield return Moved("layer norm of values around 100", 1e-4, "as above", g => (Root(g) / "n").LayerNorm(X(g, 1, 1, 40, 70), 1e-5));

@@ -157,6 +157,12 @@ internal sealed class LaunchBuilder<T>(
             Epsilon = (float)op.Epsilon,
             Silu = op.Silu ? 1 : 0,
         };
+        if (kernels.GroupNormFor(arguments) is { } whole)
+        {
+            yield return Step("groupnorm", whole);
+            yield break;
+        }
+
         workspace.Reserve(scratchValues: (long)arguments.Scratch * kernels.ScratchGroups, momentValues: arguments.MomentCount);
         yield return Step("moments", kernels.Moments);
         if (arguments.NeedsMerge)

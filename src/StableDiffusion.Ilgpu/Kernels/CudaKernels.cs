@@ -37,8 +37,8 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
     public override long Scratch(in GemmArguments<ushort> contraction) => TensorGemmTiling.Fits(contraction)
         ? TensorGemmTiling.Scratch(TensorGemmTiling.Complete(contraction, device)) : base.Scratch(contraction);
 
-    /// <summary>Tensor cores have their own.</summary>
-    protected override IReadOnlyList<Action> Chosen => [];
+    /// <summary>Tensor cores have contractions and attention of their own.</summary>
+    protected override IReadOnlyList<Action> Chosen => [() => _ = WholeGroupNorm];
 
     /// <summary>Tensor cores are faster with all products.</summary>
     public override WinogradConvolution<ushort>? WinogradFor(in GemmArguments<ushort> convolution) =>

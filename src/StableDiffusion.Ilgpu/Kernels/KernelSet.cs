@@ -56,6 +56,9 @@ internal abstract class KernelSet<T> where T : unmanaged
     /// <summary>The kernel of one attention.</summary>
     public virtual Launcher<AttentionArguments<T>> AttentionFor(in AttentionArguments<T> attention) => Attention;
 
+    /// <summary>The kernel that computes a group norm in one launch; null where <see cref="Moments"/> and what follows do it.</summary>
+    public virtual Launcher<GroupNormArguments<T>>? GroupNormFor(in GroupNormArguments<T> norm) => null;
+
     public abstract Launcher<GroupNormArguments<T>> Moments { get; }
 
     public abstract Launcher<GroupNormArguments<T>> MergeMoments { get; }

@@ -242,18 +242,18 @@ internal static class GpuGroupNormKernels<T, TFormat>
     }
 
     /// <summary>Beyond the last row that one again: so no branch stands between a work-item's reads.</summary>
-    private static Float8 LoadRow(GroupNormArguments<T> a, long first, int row, int rows) =>
+    internal static Float8 LoadRow(GroupNormArguments<T> a, long first, int row, int rows) =>
         default(TFormat).LoadChunk(a.Arena, first + ((long)IntrinsicMath.Min(row, rows - 1) * a.SourcePitch));
 
-    private static Float8 AddRow(Float8 sums, Float8 values, int row, int rows) => Float8.MultiplyAdd(sums, row < rows ? 1f : 0f, values);
+    internal static Float8 AddRow(Float8 sums, Float8 values, int row, int rows) => Float8.MultiplyAdd(sums, row < rows ? 1f : 0f, values);
 
-    private static Float8 AddSquares(Float8 sums, Float8 values, Float8 mean, int row, int rows)
+    internal static Float8 AddSquares(Float8 sums, Float8 values, Float8 mean, int row, int rows)
     {
         var d = Float8.Subtract(values, mean);
         return Float8.MultiplyAdd(sums, row < rows ? 1f : 0f, Float8.Multiply(d, d));
     }
 
-    private static void StoreRow(
+    internal static void StoreRow(
         GroupNormArguments<T> a, long target, int row, int end, Float8 values, Float8 mean, Float8 factor, Float8 bias)
     {
         if (row < end)

@@ -1,0 +1,170 @@
+using ILGPU;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
+
+namespace StableDiffusion.Ilgpu.Kernels.Norms;
+
+/// <summary>
+/// Group norm in one launch, where an item's channels of a group are so few that one group of work-items is soon through with them: what small launches
+/// take is not what they do. A group of work-items has whole groups of channels, in chunks of eight, and reads them three times, the second and third
+/// time from the nearest cache: for the means, for the squares of what is left, and to normalise them.
+/// </summary>
+internal static class GpuWholeGroupNormKernel<T, TFormat>
+    where T : unmanaged
+    where TFormat : struct, IGpuFormat<T>
+{
+    private const int WorkItems = 256;
+
+    /// <summary>Rows of a work-item that are read at once.</summary>
+    private const int Together = 4;
+
+    private const int MostColumns = 128;
+
+    /// <summary>Of an item, for one group of work-items: 32x32 pixels of 40 channels are 80 KiB of fp16.</summary>
+    private const int MostValues = 48 * 1024;
+
+    /// <summary>Of channels: eight of any width are whole chunks.</summary>
+    private const int MostGroups = Float8.Length;
+
+    /// <summary>
+    /// Depends on the size of one item alone, so that an item's bits do not depend on its batch. Groups have a chunk's eight channels at least, so that a chunk has
+    /// channels of two groups at most.
+    /// </summary>
+    public static bool Fits(GroupNormArguments<T> a) =>
+        a.IsChunked && a.Channels / a.Groups >= Float8.Length && Columns(a) <= MostColumns && a.Channels % Columns(a) == 0 && (long)a.Rows * Columns(a) <= MostValues;
+
+    /// <summary>One group for each item and its columns.</summary>
+    public static KernelConfig Shape(GroupNormArguments<T> a) => new(a.Items * (a.Channels / Columns(a)), WorkItems);
+
+    public static void Run(GroupNormArguments<T> a)
+    {
+        var shared = SharedMemory.Allocate<float>(WorkItems);
+        var halves = SharedMemory.Allocate<float>(2 * WorkItems);
+        var firstGroups = SharedMemory.Allocate<int>(WorkItems);
+        var means = SharedMemory.Allocate<float>(MostGroups);
+        var factors = SharedMemory.Allocate<float>(MostGroups);
+        var (width, columns) = (a.Channels / a.Groups, Columns(a));
+        var (blocks, chunks, groups) = (a.Channels / columns, columns / Float8.Length, columns / width);
+        var item = Grid.IdxX / blocks;
+        var firstColumn = (Grid.IdxX - (item * blocks)) * columns;
+
+        // Work-items beyond the last whole row have no rows, and take part in the sums only.
+        var firstRow = Group.IdxX / chunks;
+        var column = (Group.IdxX - (firstRow * chunks)) * Float8.Length;
+        var step = WorkItems / chunks;
+        var end = firstRow < step ? a.Rows : 0;
+        var source = a.Source + ((long)item * a.Rows * a.SourcePitch) + firstColumn + column;
+        var target = a.Target + ((long)item * a.Rows * a.TargetPitch) + firstColumn + column;
+
+        // The chunk's channels before the split are this group's, the others the next one's.
+        var group = column / width;
+        var next = IntrinsicMath.Min(group + 1, groups - 1);
+        var split = ((group + 1) * width) - column;
+        firstGroups[Group.IdxX] = group;
+
+        Float8 sums = default;
+        for (var row = firstRow; row < end; row += Together * step)
+        {
+            var rows = Load(a, source, row, step);
+            sums = GpuGroupNormKernels<T, TFormat>.AddRow(sums, rows.Row0, row, end);
+            sums = GpuGroupNormKernels<T, TFormat>.AddRow(sums, rows.Row1, row + step, end);
+            sums = GpuGroupNormKernels<T, TFormat>.AddRow(sums, rows.Row2, row + (2 * step), end);
+            sums = GpuGroupNormKernels<T, TFormat>.AddRow(sums, rows.Row3, row + (3 * step), end);
+        }
+
+        var sum = SumOfGroup(shared, halves, firstGroups, groups, split, sums);
+        var count = (float)a.Rows * width;
+        if (Group.IdxX < groups)
+        {
+            means[Group.IdxX] = sum / count;
+        }
+
+        Group.Barrier();
+        var mean = Choose(split, means[group], means[next]);
+        Float8 squares = default;
+        for (var row = firstRow; row < end; row += Together * step)
+        {
+            var rows = Load(a, source, row, step);
+            squares = GpuGroupNormKernels<T, TFormat>.AddSquares(squares, rows.Row0, mean, row, end);
+            squares = GpuGroupNormKernels<T, TFormat>.AddSquares(squares, rows.Row1, mean, row + step, end);
+            squares = GpuGroupNormKernels<T, TFormat>.AddSquares(squares, rows.Row2, mean, row + (2 * step), end);
+            squares = GpuGroupNormKernels<T, TFormat>.AddSquares(squares, rows.Row3, mean, row + (3 * step), end);
+        }
+
+        sum = SumOfGroup(shared, halves, firstGroups, groups, split, squares);
+        if (Group.IdxX < groups)
+        {
+            factors[Group.IdxX] = 1f / MathF.Sqrt((sum / count) + a.Epsilon);
+        }
+
+        Group.Barrier();
+        var factor = Float8.Multiply(Choose(split, factors[group], factors[next]), default(FloatFormat).LoadChunk(a.Weights, firstColumn + column));
+        var bias = default(FloatFormat).LoadChunk(a.Biases, firstColumn + column);
+        for (var row = firstRow; row < end; row += Together * step)
+        {
+            var rows = Load(a, source, row, step);
+            GpuGroupNormKernels<T, TFormat>.StoreRow(a, target, row, end, rows.Row0, mean, factor, bias);
+            GpuGroupNormKernels<T, TFormat>.StoreRow(a, target, row + step, end, rows.Row1, mean, factor, bias);
+            GpuGroupNormKernels<T, TFormat>.StoreRow(a, target, row + (2 * step), end, rows.Row2, mean, factor, bias);
+            GpuGroupNormKernels<T, TFormat>.StoreRow(a, target, row + (3 * step), end, rows.Row3, mean, factor, bias);
+        }
+    }
+
+    /// <summary>Rows that are on their way at once.</summary>
+    private static Float4x8 Load(GroupNormArguments<T> a, long source, int row, int step) => new()
+    {
+        Row0 = GpuGroupNormKernels<T, TFormat>.LoadRow(a, source, row, a.Rows),
+        Row1 = GpuGroupNormKernels<T, TFormat>.LoadRow(a, source, row + step, a.Rows),
+        Row2 = GpuGroupNormKernels<T, TFormat>.LoadRow(a, source, row + (2 * step), a.Rows),
+        Row3 = GpuGroupNormKernels<T, TFormat>.LoadRow(a, source, row + (3 * step), a.Rows),
+    };
+
+    /// <summary>The sum over the channels of a group, that of the work-item's number modulo a power of 2 that is no less than the groups.</summary>
+    private static float SumOfGroup(
+        ArrayView<float> shared, ArrayView<float> halves, ArrayView<int> firstGroups, int groups, int split, Float8 values)
+    {
+        halves[2 * Group.IdxX] = Float8.Multiply(values, Choose(split, 1f, 0f)).Sum;
+        halves[(2 * Group.IdxX) + 1] = Float8.Multiply(values, Choose(split, 0f, 1f)).Sum;
+        Group.Barrier();
+        var (lanes, step) = (1, WorkItems);
+        while (lanes < groups)
+        {
+            lanes *= 2;
+            step /= 2;
+        }
+
+        var lane = Group.IdxX & (lanes - 1);
+        var sum = 0f;
+        for (var other = Group.IdxX / lanes; other < WorkItems; other += step)
+        {
+            var group = firstGroups[other];
+            sum += (group == lane ? halves[2 * other] : 0f) + (group + 1 == lane ? halves[(2 * other) + 1] : 0f);
+        }
+
+        return GroupReduction.SumOfColumn(shared, WorkItems, lanes, Group.IdxX, sum);
+    }
+
+    /// <summary>One value before the split, another from there on.</summary>
+    private static Float8 Choose(int split, float first, float second) => new()
+    {
+        Low = new Float4 { X = first, Y = split > 1 ? first : second, Z = split > 2 ? first : second, W = split > 3 ? first : second },
+        High = new Float4
+        {
+            X = split > 4 ? first : second,
+            Y = split > 5 ? first : second,
+            Z = split > 6 ? first : second,
+            W = split > 7 ? first : second,
+        },
+    };
+
+    /// <summary>The fewest channels that are whole groups and whole chunks.</summary>
+    private static int Columns(GroupNormArguments<T> a)
+    {
+        var columns = a.Channels / a.Groups;
+        while (columns % Float8.Length != 0)
+        {
+            columns *= 2;
+        }
+
+        return columns;
+    }
+}
