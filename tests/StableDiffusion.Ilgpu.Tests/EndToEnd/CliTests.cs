@@ -252,4 +252,19 @@ public sealed class CliTests
             part => Assert.Contains(part, run.Output, StringComparison.Ordinal));
         Assert.DoesNotContain("…", run.Output, StringComparison.Ordinal);
     }
+
+    /// <summary>Here a terminal has 80 columns, and the tables of devices and of models are wider.</summary>
+    [Theory]
+    [InlineData("inspect")]
+    [InlineData("devices")]
+    public void A_narrow_terminal_takes_nothing_from_tables(string command)
+    {
+        using var output = new StringWriter();
+        var context = new CommandContext(output, TextWriter.Null, Interactive: true, TestContext.Current.CancellationToken);
+        Assert.Equal(0, CommandLine.Run([command], context));
+        var lines = output.ToString().Split('\n');
+        Assert.All(
+            CliRun.InProcess(command).Lines.Select(l => l.Trim()).Where(l => l.Length > 0 && l[0] != '─'),
+            row => Assert.Contains(lines, line => line.Contains(row, StringComparison.Ordinal)));
+    }
 }
