@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.IO.Pipes;
 using StableDiffusion.Ilgpu.Cli;
 using Xunit;
@@ -75,6 +76,42 @@ public sealed class CliTests
         var run = CliRun.InProcess("txt2img", "-p", "x", "--steps", ALongTime, "-o", folder[output]);
         run.AssertFailed(1, [folder[output], part]);
         Assert.Equal(["folder.png"], folder.Entries);
+    }
+
+    [Theory]
+    [InlineData("-o")]
+    [InlineData("--preview", "1", "--preview-path")]
+    public async Task A_pipe_as_output_is_refused_and_not_waited_for(params string[] options)
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "makes a pipe with the Linux command mkfifo");
+        using var folder = new TemporaryFolder();
+        using (var make = Process.Start("mkfifo", [folder["pipe.png"]]))
+        {
+            await make.WaitForExitAsync(TestContext.Current.CancellationToken);
+        }
+
+        string[] arguments = ["txt2img", "-p", "x", "--steps", ALongTime, .. options, folder["pipe.png"]];
+        var run = await CliRun.InChildProcess(options[0] == "-o" ? arguments : [.. arguments, "-o", folder["picture.png"]]);
+        run.AssertFailed(1, [folder["pipe.png"], "pipe or a device"]);
+        Assert.Equal(["pipe.png"], folder.Entries);
+    }
+
+    [Fact]
+    public void A_picture_may_lie_in_memory()
+    {
+        Assert.SkipUnless(Directory.Exists("/dev/shm"), "there is no folder for files in memory");
+        var file = $"/dev/shm/sdilgpu-tests-{Guid.NewGuid():N}.png";
+        try
+        {
+            var run = CliRun.InProcess("txt2img", "-p", "x", "--steps", "1", "-o", file);
+            Assert.Equal((0, "", true), (run.Exit, run.Error, File.Exists(file)));
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+
+        CliRun.InProcess("txt2img", "-p", "x", "-o", "/dev/full").AssertFailed(1, ["/dev/full", "device"]);
     }
 
     [Theory]
