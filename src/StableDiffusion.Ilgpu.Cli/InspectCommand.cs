@@ -62,7 +62,7 @@ internal static class InspectCommand
 
     private static void PrintPlan(CommandContext context, StableDiffusionPipeline pipeline, int width, int height)
     {
-        foreach (var program in pipeline.Plan(width, height, timed: true).GroupBy(r => r.Program))
+        foreach (var program in pipeline.Plan(width, height, timed: true, context.Cancellation).GroupBy(r => r.Program))
         {
             var total = program.Sum(r => r.Milliseconds ?? 0);
             context.Output.WriteLine($"{program.Key} at {width}x{height} on {pipeline.Device}: {program.Count()} launches, {total:0.00} ms");

@@ -280,6 +280,15 @@ public sealed class CliTests
     }
 
     [Fact]
+    public void A_cancelled_plan_says_so()
+    {
+        // What is left to run then takes many times as long.
+        using var cancellation = new CancellationTokenSource(TimeSpan.FromSeconds(1));
+        var run = CliRun.InProcessUntil(cancellation.Token, "inspect", "--plan", "-W", "1024", "-H", "1024");
+        Assert.Equal((130, "cancelled"), (run.Exit, run.Error.Trim()));
+    }
+
+    [Fact]
     public void Inspect_prints_the_components_and_the_plan()
     {
         var run = CliRun.InProcess("inspect", "--plan");
