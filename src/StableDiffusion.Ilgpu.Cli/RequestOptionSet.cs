@@ -147,7 +147,7 @@ internal sealed class RequestOptionSet(string size)
             BatchCount = parsed.GetValue(batchCount)!.Value,
             BatchSize = parsed.GetValue(batchSize),
             Circular = parsed.GetValue(circular) || repeated is { IsCircular: true },
-            Hires = hires.Read(parsed) ?? repeated?.Hires,
+            Hires = hires.Read(parsed, repeated?.Hires),
             Sampler = Setting(sampler, r => r.Sampler) ?? Samplers.Find(parsed.GetValue(sampler)!),
             Scheduler = Setting(scheduler, r => r.Scheduler) ?? SchedulerNames.Find(parsed.GetValue(scheduler)!),
 

@@ -107,6 +107,23 @@ public sealed class CliWatchTests : IDisposable
             (changed.Prompt, changed.NegativePrompt, changed["Sampler"], changed["Seed"], changed["Size"], changed["CFG scale"]));
     }
 
+    /// <summary>Options of the second pass count without <c>--hires</c> where the picture has one, each by itself.</summary>
+    [Fact]
+    public void What_is_given_wins_in_a_repeated_second_pass()
+    {
+        Draw(
+            "-p", "a cat", "--steps", "2", "--hires", "--hires-scale", "1.5", "--hires-steps", "3", "--hires-denoising-strength", "0.6", "--hires-upscaler",
+            "lanczos", "-o", folder["a.png"]);
+        foreach (var arguments in new string[][] { ["--hires-steps", "1", "--hires-denoising-strength", "0.5"], ["--hires", "--hires-scale", "2"] })
+        {
+            Draw(["--from", folder["a.png"], "-o", folder["b.png"], .. arguments]);
+            var (given, repeated) = (arguments.Contains("--hires-steps"), PictureSettings.Read(folder["b.png"]));
+            Assert.Equal(
+                given ? ("1.5", "1", "0.5", "Lanczos") : ("2", "3", "0.6", "Lanczos"),
+                (repeated["Hires upscale"], repeated["Hires steps"], repeated["Denoising strength"], repeated["Hires upscaler"]));
+        }
+    }
+
     [Fact]
     public void Another_tools_picture_is_repeated_with_what_differs_told()
     {
