@@ -78,6 +78,8 @@ public sealed class CliWatchTests : IDisposable
         { ["--save-steps", "x.gif"], 1, ["x.gif", ".png", ".apng", ".webp"] },
         { ["--save-steps", "/no/such/x.webp"], 1, ["/no/such/x.webp"] },
         { ["--save-steps", "x.png", "--save-steps-every", "0"], 1, ["--save-steps-every 0"] },
+        { ["--preview-interval", "0"], 1, ["--preview-interval 0"] },
+        { ["--save-steps-every", "0"], 1, ["--save-steps-every 0"] },
         { ["--from", "/no/such.png"], 1, ["/no/such.png"] },
     };
 
