@@ -67,6 +67,7 @@ internal sealed class WatchOptionSet
             throw new StableDiffusionException("--preview-path has no effect without --preview");
         }
 
+        OutputNames.RefuseOtherFormats(path ?? "");
         var chosen = ReadMethod(parsed);
         if (chosen == PreviewMethod.TinyAutoencoder && !hasTaesd)
         {

@@ -74,6 +74,7 @@ public sealed class CliWatchTests : IDisposable
         { ["--preview", "vae", "--preview-interval", "0"], 1, ["--preview-interval 0"] },
         { ["--preview-path", "x.png"], 1, ["--preview-path", "--preview"] },
         { ["--preview", "1", "--preview-path", "/no/such/x.png"], 1, ["/no/such/x.png"] },
+        { ["--preview", "1", "--preview-path", "x.jpg"], 1, ["x.jpg", ".png"] },
         { ["--preview", "tae"], 1, ["tae", "--taesd"] },
         { ["--save-steps", "x.gif"], 1, ["x.gif", ".png", ".apng", ".webp"] },
         { ["--save-steps", "/no/such/x.webp"], 1, ["/no/such/x.webp"] },
