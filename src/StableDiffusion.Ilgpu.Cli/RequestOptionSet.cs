@@ -100,6 +100,9 @@ internal sealed class RequestOptionSet(string size)
         });
     }
 
+    /// <summary>The pictures that are read.</summary>
+    public IEnumerable<string> FilesOf(ParseResult parsed) => new[] { parsed.GetValue(from) }.OfType<string>();
+
     /// <summary>The settings of the picture that <c>--from</c> names; null without it.</summary>
     /// <exception cref="StableDiffusionException">It cannot be read or has none.</exception>
     public RepeatedSettings? ReadRepeated(ParseResult parsed) => parsed.GetValue(from) is { } path ? RepeatedSettings.Read(path) : null;

@@ -110,6 +110,17 @@ public sealed class CliWatchTests : IDisposable
             (changed.Prompt, changed.NegativePrompt, changed["Sampler"], changed["Seed"], changed["Size"], changed["CFG scale"]));
     }
 
+    [Theory]
+    [InlineData("--preview", "1", "--preview-path")]
+    [InlineData("--save-steps")]
+    public void A_picture_that_is_repeated_is_not_written_over_on_the_way(params string[] options)
+    {
+        var theirs = WithText("a cat\nSteps: 2, Sampler: Euler, Seed: 5, Size: 64x64");
+        var before = File.ReadAllBytes(theirs);
+        CliRun.InProcess(["txt2img", "--from", theirs, "-o", folder["b.png"], .. options, theirs]).AssertFailed(1, [theirs, "would be written over"]);
+        Assert.Equal(before, File.ReadAllBytes(theirs));
+    }
+
     /// <summary>Options of the second pass count without <c>--hires</c> where the picture has one, each by itself.</summary>
     [Fact]
     public void What_is_given_wins_in_a_repeated_second_pass()
