@@ -45,7 +45,7 @@ internal sealed class HiresOptionSet
     /// <param name="repeated">A picture's second pass, which asks for one too and sets what no option does; null for none.</param>
     public HiresOptions? Read(ParseResult parsed, HiresOptions? repeated)
     {
-        if (!parsed.GetValue(hires) && repeated is null)
+        if (!(IsGiven(hires) ? parsed.GetValue(hires) : repeated is not null))
         {
             return null;
         }

@@ -149,7 +149,7 @@ internal sealed class RequestOptionSet(string size)
             Seed = givenSeed >= 0 ? givenSeed : Random.Shared.NextInt64(1L << 32),
             BatchCount = parsed.GetValue(batchCount)!.Value,
             BatchSize = parsed.GetValue(batchSize),
-            Circular = parsed.GetValue(circular) || repeated is { IsCircular: true },
+            Circular = Setting(circular, r => (bool?)r.IsCircular) ?? parsed.GetValue(circular),
             Hires = hires.Read(parsed, repeated?.Hires),
             Sampler = Setting(sampler, r => r.Sampler) ?? Samplers.Find(parsed.GetValue(sampler)!),
             Scheduler = Setting(scheduler, r => r.Scheduler) ?? SchedulerNames.Find(parsed.GetValue(scheduler)!),

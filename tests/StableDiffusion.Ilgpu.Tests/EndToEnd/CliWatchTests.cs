@@ -139,6 +139,16 @@ public sealed class CliWatchTests : IDisposable
     }
 
     [Fact]
+    public void What_a_repeated_picture_has_can_be_left_out()
+    {
+        Draw("-p", "a cat", "--steps", "1", "--circular", "--hires", "-o", folder["a.png"]);
+        Draw("--from", folder["a.png"], "-o", folder["b.png"], "--hires", "false", "--circular=false");
+        var repeated = PictureSettings.Read(folder["b.png"]);
+        Assert.Equal((null, null, null), (repeated["Tiling"], repeated["Hires upscale"], repeated["Denoising strength"]));
+        Assert.Equal(64, PngFile.Read(folder["b.png"]).Width);
+    }
+
+    [Fact]
     public void Another_tools_picture_is_repeated_with_what_differs_told()
     {
         var theirs = WithText(
