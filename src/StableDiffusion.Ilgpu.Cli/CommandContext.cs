@@ -9,14 +9,25 @@ namespace StableDiffusion.Ilgpu.Cli;
 /// <param name="Cancellation">Ctrl-C.</param>
 internal sealed record CommandContext(TextWriter Output, TextWriter Error, bool Interactive, CancellationToken Cancellation)
 {
-    // Tables in files and pipes keep one line a row.
-    private const int WidthWhenRedirected = 400;
+    /// <summary>More than any table needs.</summary>
+    private const int TableWidth = 400;
 
     /// <summary>Variables of the environment.</summary>
     public Func<string, string?> Environment { get; init; } = System.Environment.GetEnvironmentVariable;
 
     /// <summary>The wait before the second try of a request over the network.</summary>
     public TimeSpan FirstRetryDelay { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>
+    /// Prints a table with one line a row. Where a terminal is too narrow it breaks the lines itself; a table that were fitted to it would
+    /// lose letters and columns.
+    /// </summary>
+    public void WriteTable(Table table)
+    {
+        var console = CreateConsole();
+        console.Profile.Width = TableWidth;
+        console.Write(table);
+    }
 
     /// <summary>A console for tables and progress; plain text where nobody watches.</summary>
     public IAnsiConsole CreateConsole()
@@ -28,12 +39,6 @@ internal sealed record CommandContext(TextWriter Output, TextWriter Error, bool 
                 (AnsiSupport.No, ColorSystemSupport.NoColors, InteractionSupport.No);
         }
 
-        var console = AnsiConsole.Create(settings);
-        if (!Interactive)
-        {
-            console.Profile.Width = WidthWhenRedirected;
-        }
-
-        return console;
+        return AnsiConsole.Create(settings);
     }
 }

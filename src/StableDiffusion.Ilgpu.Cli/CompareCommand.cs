@@ -87,7 +87,7 @@ internal static class CompareCommand
                 row.MaxDifference is { } difference ? $"{difference}/255" : "", $"{row.Seconds:0.000}", $"{row.Ratio:0.00}");
         }
 
-        context.CreateConsole().Write(table);
+        context.WriteTable(table);
         context.Output.WriteLine($"compared with {rows[0].Device}; ratio: seconds over its seconds");
     }
 

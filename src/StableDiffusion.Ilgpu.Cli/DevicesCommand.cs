@@ -31,7 +31,7 @@ internal static class DevicesCommand
                 device.IsDefault ? "yes" : "");
         }
 
-        context.CreateConsole().Write(table);
+        context.WriteTable(table);
     }
 
     private static void PrintDetails(TextWriter output)

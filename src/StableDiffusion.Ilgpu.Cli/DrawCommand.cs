@@ -60,7 +60,7 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
         var count = (int)Math.Min((long)prompts.Count * request.BatchCount, Array.MaxLength);
         string[] files = [.. Enumerable.Range(0, count).Select(i => OutputNames.Of(parsed.GetValue(output)!, i, count))];
         PngWriter.CheckWritable(files, context.Cancellation);
-        (request, var watch) = watching.Read(parsed, request, additions.HasTaesd(parsed), files, pictures?.FilesOf(parsed) ?? []);
+        (request, var watch) = watching.Read(parsed, request, additions.HasTaesd(parsed), files, [.. requests.FilesOf(parsed), .. pictures?.FilesOf(parsed) ?? []]);
         PngWriter.CheckWritable(watch.Files, context.Cancellation);
         var target = parsed.GetValue(device)!;
         ComputeDevice.Find(target);

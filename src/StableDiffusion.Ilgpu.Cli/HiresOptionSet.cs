@@ -41,13 +41,26 @@ internal sealed class HiresOptionSet
     }
 
     /// <summary>Null where none is asked for.</summary>
-    public HiresOptions? Read(ParseResult parsed) => !parsed.GetValue(hires) ? null : new HiresOptions
+    /// <param name="parsed">The options.</param>
+    /// <param name="repeated">A picture's second pass, which asks for one too and sets what no option does; null for none.</param>
+    public HiresOptions? Read(ParseResult parsed, HiresOptions? repeated)
     {
-        Scale = parsed.GetValue(scale)!.Value,
-        Upscaler = Find(parsed.GetValue(upscaler)!),
-        Steps = parsed.GetValue(steps),
-        DenoisingStrength = parsed.GetValue(strength)!.Value,
-    };
+        if (!(IsGiven(hires) ? parsed.GetValue(hires) : repeated is not null))
+        {
+            return null;
+        }
+
+        repeated ??= new HiresOptions();
+        return new HiresOptions
+        {
+            Scale = IsGiven(scale) ? parsed.GetValue(scale)!.Value : repeated.Scale,
+            Upscaler = IsGiven(upscaler) ? Find(parsed.GetValue(upscaler)!) : repeated.Upscaler,
+            Steps = parsed.GetValue(steps) ?? repeated.Steps,
+            DenoisingStrength = IsGiven(strength) ? parsed.GetValue(strength)!.Value : repeated.DenoisingStrength,
+        };
+
+        bool IsGiven(Option option) => parsed.GetResult(option) is { Implicit: false };
+    }
 
     private static string UpscalerNames => string.Join(", ", Upscalers.Select(u => u.Name));
 

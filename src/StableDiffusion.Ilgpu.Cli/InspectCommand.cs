@@ -57,13 +57,12 @@ internal static class InspectCommand
 
         table.AddTextRow(
             "total", "", "", Count(components.Sum(c => (long)c.Tensors)), Count(components.Sum(c => c.Parameters)), "");
-        context.CreateConsole().Write(table);
+        context.WriteTable(table);
     }
 
     private static void PrintPlan(CommandContext context, StableDiffusionPipeline pipeline, int width, int height)
     {
-        var console = context.CreateConsole();
-        foreach (var program in pipeline.Plan(width, height, timed: true).GroupBy(r => r.Program))
+        foreach (var program in pipeline.Plan(width, height, timed: true, context.Cancellation).GroupBy(r => r.Program))
         {
             var total = program.Sum(r => r.Milliseconds ?? 0);
             context.Output.WriteLine($"{program.Key} at {width}x{height} on {pipeline.Device}: {program.Count()} launches, {total:0.00} ms");
@@ -74,7 +73,7 @@ internal static class InspectCommand
                     row.Path, row.Op, row.Shape, row.Kernel, $"{row.Offset}", $"{row.Bytes}", row.Milliseconds is { } ms ? $"{ms:0.000}" : "");
             }
 
-            console.Write(table);
+            context.WriteTable(table);
         }
     }
 

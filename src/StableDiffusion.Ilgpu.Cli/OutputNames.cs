@@ -12,12 +12,8 @@ internal static partial class OutputNames
     /// <exception cref="StableDiffusionException">The output is a folder, or its extension stands for another format.</exception>
     public static string Of(string output, int index, int count)
     {
+        RefuseOtherFormats(output);
         var extension = Path.GetExtension(output);
-        if (extension.ToLowerInvariant() is ".jpg" or ".jpeg" or ".webp" or ".bmp" or ".gif" or ".tif" or ".tiff")
-        {
-            throw new StableDiffusionException($"cannot write '{output}': {extension} is not supported; valid: .png");
-        }
-
         if (output.Length == 0 || Path.EndsInDirectorySeparator(output) || Directory.Exists(output))
         {
             throw new StableDiffusionException($"cannot write '{output}': it is not the name of a file");
@@ -30,6 +26,17 @@ internal static partial class OutputNames
         return pattern.Success
             ? stem[..pattern.Index] + index.ToString($"D{pattern.Groups["digits"].Value}") + stem[(pattern.Index + pattern.Length)..] + end
             : count > 1 ? $"{stem}_{index}{end}" : stem + end;
+    }
+
+    /// <summary>Refuses a name whose extension stands for another format than PNG.</summary>
+    /// <exception cref="StableDiffusionException">It does.</exception>
+    public static void RefuseOtherFormats(string output)
+    {
+        var extension = Path.GetExtension(output);
+        if (extension.ToLowerInvariant() is ".jpg" or ".jpeg" or ".webp" or ".bmp" or ".gif" or ".tif" or ".tiff")
+        {
+            throw new StableDiffusionException($"cannot write '{output}': {extension} is not supported; valid: .png");
+        }
     }
 
     [GeneratedRegex(@"%(0(?<digits>\d))?d")]

@@ -8,4 +8,5 @@ using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, signal 
     signal.Cancel = !cancellation.IsCancellationRequested;
     cancellation.Cancel();
 });
+Console.SetOut(new ResultWriter(Console.Out));
 return CommandLine.Run(args, new CommandContext(Console.Out, Console.Error, !Console.IsOutputRedirected, cancellation.Token));

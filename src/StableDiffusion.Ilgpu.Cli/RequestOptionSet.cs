@@ -100,6 +100,9 @@ internal sealed class RequestOptionSet(string size)
         });
     }
 
+    /// <summary>The pictures that are read.</summary>
+    public IEnumerable<string> FilesOf(ParseResult parsed) => new[] { parsed.GetValue(from) }.OfType<string>();
+
     /// <summary>The settings of the picture that <c>--from</c> names; null without it.</summary>
     /// <exception cref="StableDiffusionException">It cannot be read or has none.</exception>
     public RepeatedSettings? ReadRepeated(ParseResult parsed) => parsed.GetValue(from) is { } path ? RepeatedSettings.Read(path) : null;
@@ -146,8 +149,8 @@ internal sealed class RequestOptionSet(string size)
             Seed = givenSeed >= 0 ? givenSeed : Random.Shared.NextInt64(1L << 32),
             BatchCount = parsed.GetValue(batchCount)!.Value,
             BatchSize = parsed.GetValue(batchSize),
-            Circular = parsed.GetValue(circular) || repeated is { IsCircular: true },
-            Hires = hires.Read(parsed) ?? repeated?.Hires,
+            Circular = Setting(circular, r => (bool?)r.IsCircular) ?? parsed.GetValue(circular),
+            Hires = hires.Read(parsed, repeated?.Hires),
             Sampler = Setting(sampler, r => r.Sampler) ?? Samplers.Find(parsed.GetValue(sampler)!),
             Scheduler = Setting(scheduler, r => r.Scheduler) ?? SchedulerNames.Find(parsed.GetValue(scheduler)!),
 

@@ -59,6 +59,7 @@ internal sealed class WatchOptionSet
     {
         var every = ReadInterval(parsed);
         var steps = parsed.GetValue(saveSteps);
+        var stepsEvery = AtLeastOne("--save-steps-every", parsed.GetValue(saveStepsEvery) ?? 1);
         var path = every == 0 ? null
             : parsed.GetValue(previewPath) ?? Path.Combine(Path.GetDirectoryName(outputs[0]) ?? "", "preview.png");
         if (path is null && parsed.GetValue(previewPath) is not null)
@@ -66,6 +67,7 @@ internal sealed class WatchOptionSet
             throw new StableDiffusionException("--preview-path has no effect without --preview");
         }
 
+        OutputNames.RefuseOtherFormats(path ?? "");
         var chosen = ReadMethod(parsed);
         if (chosen == PreviewMethod.TinyAutoencoder && !hasTaesd)
         {
@@ -79,7 +81,7 @@ internal sealed class WatchOptionSet
             {
                 PreviewInterval = every,
                 PreviewMethod = chosen,
-                NoisyPreviewInterval = steps is null ? 0 : AtLeastOne("--save-steps-every", parsed.GetValue(saveStepsEvery) ?? 1),
+                NoisyPreviewInterval = steps is null ? 0 : stepsEvery,
             },
             watch);
     }
@@ -100,9 +102,10 @@ internal sealed class WatchOptionSet
         var (number, chosen) = parsed.GetValue(preview) is { } text ? ReadPreview(text) : (0, null);
         if (parsed.GetValue(interval) is { } given)
         {
+            AtLeastOne("--preview-interval", given);
             return number != 0 && number != given
                 ? throw new StableDiffusionException($"--preview {number} and --preview-interval {given} are two intervals; give one")
-                : chosen is null ? number : AtLeastOne("--preview-interval", given);
+                : chosen is null ? number : given;
         }
 
         return chosen is null ? number : 1;

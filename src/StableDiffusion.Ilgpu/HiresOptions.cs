@@ -30,6 +30,7 @@ public sealed record HiresOptions
             throw new StableDiffusionException($"hires denoising strength {DenoisingStrength} cannot be used; valid: above 0, up to 1");
         }
 
+        GenerationRequest.CheckDefined("hires upscaler", Upscaler);
         if (Steps < 1)
         {
             throw new StableDiffusionException($"hires steps {Steps} cannot be used; valid: 1 or more");

@@ -55,7 +55,12 @@ internal static class PngWriter
                 RequireFileName(path);
                 if (File.Exists(path))
                 {
-                    using var existing = new FileStream(path, FileMode.Open, FileAccess.Write);
+                    // For reading too: a pipe that is opened for writing alone waits for somebody who reads it.
+                    using var existing = new FileStream(path, FileMode.Open, FileAccess.ReadWrite);
+                    if (!existing.CanSeek)
+                    {
+                        throw new IOException("it is a pipe or a device, not a file");
+                    }
                 }
 
                 if (folders.Add(FolderOf(path)))
@@ -102,7 +107,9 @@ internal static class PngWriter
             throw new IOException(path.Length == 0 ? "the name is empty" : "it is a folder");
         }
 
-        if (Path.GetFullPath(path).StartsWith("/dev/", StringComparison.Ordinal))
+        // Among the devices lies a folder for files in memory.
+        var full = Path.GetFullPath(path);
+        if (full.StartsWith("/dev/", StringComparison.Ordinal) && !full.StartsWith("/dev/shm/", StringComparison.Ordinal))
         {
             throw new IOException("a device's name cannot be given to a file");
         }

@@ -16,10 +16,14 @@ internal static class StepsPicture
     private const int HundredthsOfLastFrame = 200;
     private const int WebPQuality = 90;
 
+    /// <summary>Of a side, by the format.</summary>
+    private const int MostPixelsOfWebP = 16383;
+
     /// <summary>Encodes frames in the format of an extension.</summary>
     /// <param name="extension">One of <see cref="Extensions"/>, in any case.</param>
     /// <param name="frames">At least one; those of another size than the last one's are brought to it by repeating pixels.</param>
     /// <param name="parameters">Text for the PNG formats to carry.</param>
+    /// <exception cref="StableDiffusionException">The extension is another one, or its format has no room for the frames.</exception>
     public static byte[] Encode(string extension, IReadOnlyList<GeneratedImage> frames, string parameters) => extension.ToLowerInvariant() switch
     {
         ".png" => Strip(OfOneSize(frames), parameters),
@@ -54,7 +58,10 @@ internal static class StepsPicture
         var (width, height) = (frames[0].Width, frames[0].Height);
         var columns = Math.Clamp(MostPixelsAcross / width, 1, frames.Count);
         var rows = (frames.Count + columns - 1) / columns;
-        var pixels = new byte[checked(3 * width * columns * height * rows)];
+        var bytes = 3L * width * columns * height * rows;
+        var pixels = bytes <= Array.MaxLength ? new byte[bytes]
+            : throw new StableDiffusionException(
+                $"{frames.Count} pictures of {width}x{height} pixels have no room side by side in one file; take fewer of them, or choose .apng or .webp");
         for (var i = 0; i < frames.Count; i++)
         {
             for (var y = 0; y < height; y++)
@@ -106,6 +113,12 @@ internal static class StepsPicture
 
     private static byte[] AnimatedWebP(List<GeneratedImage> frames)
     {
+        if (frames[0] is { } first && (first.Width > MostPixelsOfWebP || first.Height > MostPixelsOfWebP))
+        {
+            throw new StableDiffusionException(
+                $"pictures of {first.Width}x{first.Height} pixels have no room in a WebP file, which takes {MostPixelsOfWebP} a side; valid: .png, .apng");
+        }
+
         using var animation = new MagickImageCollection();
         foreach (var frame in frames)
         {

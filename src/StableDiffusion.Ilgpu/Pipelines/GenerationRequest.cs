@@ -157,6 +157,10 @@ public sealed record GenerationRequest
             throw new StableDiffusionException($"VAE tile overlap {VaeTileOverlap} cannot be used; valid: 0 to 0.5");
         }
 
+        CheckDefined("scheduler", Scheduler);
+        CheckDefined("noise generator", NoiseGenerator);
+        CheckDefined("prompt weighting", PromptWeighting);
+        CheckDefined("preview method", PreviewMethod);
         Hires?.Validate();
         CheckAtLeastOne("clip skip", ClipSkip ?? 1);
         CheckAtLeastZero("preview interval", PreviewInterval);
@@ -214,6 +218,15 @@ public sealed record GenerationRequest
         if (pixels is { } size && (size < 8 || size % 8 != 0 || size > MostPixels))
         {
             throw new StableDiffusionException($"{name} {pixels} cannot be used; valid: multiples of 8, from 8 to {MostPixels}");
+        }
+    }
+
+    /// <summary>Refuses numbers that an enumeration has no name for, as a cast can make them.</summary>
+    internal static void CheckDefined<T>(string name, T value) where T : struct, Enum
+    {
+        if (!Enum.IsDefined(value))
+        {
+            throw new StableDiffusionException($"unknown {name} {value}; valid: {string.Join(", ", Enum.GetNames<T>())}");
         }
     }
 

@@ -194,12 +194,16 @@ public sealed class StableDiffusionPipeline : IDisposable
     }
 
     /// <summary>The launches of a generation of this size; with times of one run of each if asked for.</summary>
-    internal IReadOnlyList<PlanRow> Plan(int width, int height, bool timed)
+    internal IReadOnlyList<PlanRow> Plan(int width, int height, bool timed, CancellationToken cancellationToken = default)
     {
         GenerationRequest.CheckSize("width", width);
         GenerationRequest.CheckSize("height", height);
         var (rows, columns) = (height / model.VaeConfig.PixelsPerLatent, width / model.VaeConfig.PixelsPerLatent);
-        Func<CompiledGraph<ushort>>[] graphs = [() => engine.Text(2), () => engine.UNet(2, rows, columns), () => engine.Decoder(rows, columns)];
+        Func<CompiledGraph<ushort>>[] graphs =
+        [
+            () => engine.Text(2, cancellationToken: cancellationToken), () => engine.UNet(2, rows, columns, cancellationToken: cancellationToken),
+            () => engine.Decoder(rows, columns, cancellationToken: cancellationToken),
+        ];
         return [.. graphs.SelectMany(graph => Rows(graph()))];
 
         List<PlanRow> Rows(CompiledGraph<ushort> graph)
@@ -210,8 +214,8 @@ public sealed class StableDiffusionPipeline : IDisposable
                 foreach (var program in graph.Programs)
                 {
                     // The first run pays for first calls and first touches of memory.
-                    program.Run();
-                    program.Run(timed: true);
+                    program.Run(cancellationToken: cancellationToken);
+                    program.Run(timed: true, cancellationToken);
                 }
             }
 

@@ -12,11 +12,12 @@ internal static class DiffusersFolderWriter
     /// <param name="open">Opens a component's weights.</param>
     /// <param name="folder">Made where it is missing; files in it are replaced.</param>
     /// <param name="type">F16, F32 or BF16; null for the types that the tensors have.</param>
+    /// <param name="output">What messages call the folder; null for its path.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="StableDiffusionException">A file cannot be written, or a tensor cannot be read.</exception>
     public static void Write(
         IModelSource source, Func<ModelPart, IWeightSource> open, string folder, TensorType? type,
-        CancellationToken cancellationToken = default)
+        string? output = null, CancellationToken cancellationToken = default)
     {
         try
         {
@@ -30,7 +31,7 @@ internal static class DiffusersFolderWriter
                 {
                     cancellationToken.ThrowIfCancellationRequested();
                     TensorCopy.Fill(weights, tensor, bytes);
-                });
+                }, output: output);
             }
 
             Directory.CreateDirectory(Path.Combine(folder, "scheduler"));
@@ -40,7 +41,7 @@ internal static class DiffusersFolderWriter
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new StableDiffusionException($"{folder}: cannot be written: {e.Message}", e);
+            throw ModelWriter.CannotWrite(output ?? folder, e);
         }
     }
 

@@ -55,7 +55,7 @@ internal static class ModelWriter
         var temporary = $"{folder}.{Environment.ProcessId}.tmp";
         try
         {
-            DiffusersFolderWriter.Write(source, open, temporary, type, cancellationToken);
+            DiffusersFolderWriter.Write(source, open, temporary, type, output, cancellationToken);
             if (Directory.Exists(folder))
             {
                 Directory.Delete(folder);
@@ -72,11 +72,25 @@ internal static class ModelWriter
 
             if (e is IOException or UnauthorizedAccessException)
             {
-                throw new StableDiffusionException($"{output}: cannot be written: {e.Message}", e);
+                throw CannotWrite(output, e);
             }
 
             throw;
         }
+    }
+
+    /// <summary>The system's messages name the file that stands in for the output while it is written; users know the output alone.</summary>
+    public static StableDiffusionException CannotWrite(string output, Exception e)
+    {
+        var reason = e switch
+        {
+            UnauthorizedAccessException => "access is denied",
+            FileNotFoundException or DirectoryNotFoundException => "the folder takes no new files",
+
+            // "No space left on device : '(the file)'"
+            _ => e.Message.Split(" : ")[0],
+        };
+        return new StableDiffusionException($"{output}: cannot be written: {reason}", e);
     }
 
     private static bool IsSingleFile(string output) => output.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase);

@@ -19,9 +19,11 @@ internal static class SafetensorsWriter
     /// <param name="tensors">Names, types and shapes.</param>
     /// <param name="fill">Fills a tensor's bytes.</param>
     /// <param name="metadata">Texts for the header beside the format's own.</param>
+    /// <param name="output">What messages call the file; null for its path.</param>
     /// <exception cref="StableDiffusionException">The file cannot be written; nothing is left of it.</exception>
     public static void Write(
-        string path, IReadOnlyList<TensorInfo> tensors, TensorFiller fill, IReadOnlyDictionary<string, string>? metadata = null)
+        string path, IReadOnlyList<TensorInfo> tensors, TensorFiller fill, IReadOnlyDictionary<string, string>? metadata = null,
+        string? output = null)
     {
         var temporary = $"{path}.{Environment.ProcessId}.tmp";
         try
@@ -43,7 +45,7 @@ internal static class SafetensorsWriter
 
             if (e is IOException or UnauthorizedAccessException)
             {
-                throw new StableDiffusionException($"{path}: cannot be written: {e.Message}", e);
+                throw ModelWriter.CannotWrite(output ?? path, e);
             }
 
             throw;

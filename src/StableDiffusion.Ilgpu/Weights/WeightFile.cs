@@ -10,9 +10,14 @@ internal static class WeightFile
         try
         {
             using var handle = File.OpenHandle(path);
+            _ = RandomAccess.GetLength(handle);
             start = start[..RandomAccess.Read(handle, start, 0)];
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (NotSupportedException e)
+        {
+            throw new StableDiffusionException($"{path}: is a pipe; weights are read in any order, so they have to be in a file", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
             throw new StableDiffusionException($"{path}: cannot be read: {e.Message}", e);
         }

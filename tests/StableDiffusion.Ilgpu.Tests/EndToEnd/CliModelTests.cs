@@ -22,6 +22,17 @@ public sealed class CliModelTests
     public void Bad_input_gives_one_clear_line(int exit, string[] arguments, string[] parts) =>
         CliRun.InProcess(arguments).AssertFailed(exit, parts);
 
+    [Theory]
+    [InlineData("/proc/x.safetensors")]
+    [InlineData("/proc/x")]
+    public void An_output_that_cannot_be_written_is_named_as_it_was_given(string output)
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "uses a folder of Linux that takes no new files from anybody");
+        var run = CliRun.InProcess("convert", "-o", output);
+        run.AssertFailed(1, [$"error: {output}: cannot be written: "]);
+        Assert.DoesNotContain(".tmp", run.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Inspect_names_variant_layout_counts_and_hashes()
     {

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using StableDiffusion.Ilgpu.Imaging;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.EndToEnd;
@@ -17,6 +18,27 @@ public sealed class CliProcessTests
 
         (await CliRun.InChildProcess(["txt2img", "-p", "cat", "-o", folder["missing/a.png"]])).AssertFailed(1, ["missing"]);
         (await CliRun.InChildProcess(["txt2img", "--no-such-option"])).AssertFailed(2, ["--no-such-option"]);
+    }
+
+    [Theory]
+    [InlineData("> /dev/full", "No space left on device", "metadata")]
+    [InlineData("> /dev/full", "No space left on device", "inspect")]
+    [InlineData("> /dev/full", "No space left on device", "--help")]
+    [InlineData(">&-", "closed", "metadata")]
+    public async Task An_output_that_takes_nothing_is_told_in_one_line(string redirection, string part, string command)
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "redirects with a shell to a device of Linux");
+        using var folder = new TemporaryFolder();
+        PngWriter.Write(folder["a.png"], 8, 8, new byte[192], "a cat\nSteps: 1, Sampler: Euler, Seed: 1");
+        string[] arguments = command == "metadata" ? [command, folder["a.png"]] : [command];
+        using var shell = Process.Start(new ProcessStartInfo(
+            "sh", ["-c", $"exec dotnet \"$@\" {redirection}", "sh", Path.Combine(AppContext.BaseDirectory, "sdilgpu.dll"), .. arguments])
+        {
+            RedirectStandardError = true,
+        })!;
+        var error = await shell.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+        await shell.WaitForExitAsync(TestContext.Current.CancellationToken);
+        new CliRun(shell.ExitCode, "", error).AssertFailed(1, ["cannot write to the standard output", part]);
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.IO.Pipes;
 using StableDiffusion.Ilgpu.Cli;
 using Xunit;
@@ -75,6 +76,42 @@ public sealed class CliTests
         var run = CliRun.InProcess("txt2img", "-p", "x", "--steps", ALongTime, "-o", folder[output]);
         run.AssertFailed(1, [folder[output], part]);
         Assert.Equal(["folder.png"], folder.Entries);
+    }
+
+    [Theory]
+    [InlineData("-o")]
+    [InlineData("--preview", "1", "--preview-path")]
+    public async Task A_pipe_as_output_is_refused_and_not_waited_for(params string[] options)
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "makes a pipe with the Linux command mkfifo");
+        using var folder = new TemporaryFolder();
+        using (var make = Process.Start("mkfifo", [folder["pipe.png"]]))
+        {
+            await make.WaitForExitAsync(TestContext.Current.CancellationToken);
+        }
+
+        string[] arguments = ["txt2img", "-p", "x", "--steps", ALongTime, .. options, folder["pipe.png"]];
+        var run = await CliRun.InChildProcess(options[0] == "-o" ? arguments : [.. arguments, "-o", folder["picture.png"]]);
+        run.AssertFailed(1, [folder["pipe.png"], "pipe or a device"]);
+        Assert.Equal(["pipe.png"], folder.Entries);
+    }
+
+    [Fact]
+    public void A_picture_may_lie_in_memory()
+    {
+        Assert.SkipUnless(Directory.Exists("/dev/shm"), "there is no folder for files in memory");
+        var file = $"/dev/shm/sdilgpu-tests-{Guid.NewGuid():N}.png";
+        try
+        {
+            var run = CliRun.InProcess("txt2img", "-p", "x", "--steps", "1", "-o", file);
+            Assert.Equal((0, "", true), (run.Exit, run.Error, File.Exists(file)));
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+
+        CliRun.InProcess("txt2img", "-p", "x", "-o", "/dev/full").AssertFailed(1, ["/dev/full", "device"]);
     }
 
     [Theory]
@@ -243,6 +280,15 @@ public sealed class CliTests
     }
 
     [Fact]
+    public void A_cancelled_plan_says_so()
+    {
+        // What is left to run then takes many times as long.
+        using var cancellation = new CancellationTokenSource(TimeSpan.FromSeconds(1));
+        var run = CliRun.InProcessUntil(cancellation.Token, "inspect", "--plan", "-W", "1024", "-H", "1024");
+        Assert.Equal((130, "cancelled"), (run.Exit, run.Error.Trim()));
+    }
+
+    [Fact]
     public void Inspect_prints_the_components_and_the_plan()
     {
         var run = CliRun.InProcess("inspect", "--plan");
@@ -251,5 +297,20 @@ public sealed class CliTests
             new[] { "text_encoder", "unet", "vae", "total", "Path", "Op", "Shape", "Kernel", "Offset", "Bytes", "ms" },
             part => Assert.Contains(part, run.Output, StringComparison.Ordinal));
         Assert.DoesNotContain("…", run.Output, StringComparison.Ordinal);
+    }
+
+    /// <summary>Here a terminal has 80 columns, and the tables of devices and of models are wider.</summary>
+    [Theory]
+    [InlineData("inspect")]
+    [InlineData("devices")]
+    public void A_narrow_terminal_takes_nothing_from_tables(string command)
+    {
+        using var output = new StringWriter();
+        var context = new CommandContext(output, TextWriter.Null, Interactive: true, TestContext.Current.CancellationToken);
+        Assert.Equal(0, CommandLine.Run([command], context));
+        var lines = output.ToString().Split('\n');
+        Assert.All(
+            CliRun.InProcess(command).Lines.Select(l => l.Trim()).Where(l => l.Length > 0 && l[0] != '─'),
+            row => Assert.Contains(lines, line => line.Contains(row, StringComparison.Ordinal)));
     }
 }

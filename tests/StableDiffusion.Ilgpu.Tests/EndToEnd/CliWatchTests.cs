@@ -74,10 +74,13 @@ public sealed class CliWatchTests : IDisposable
         { ["--preview", "vae", "--preview-interval", "0"], 1, ["--preview-interval 0"] },
         { ["--preview-path", "x.png"], 1, ["--preview-path", "--preview"] },
         { ["--preview", "1", "--preview-path", "/no/such/x.png"], 1, ["/no/such/x.png"] },
+        { ["--preview", "1", "--preview-path", "x.jpg"], 1, ["x.jpg", ".png"] },
         { ["--preview", "tae"], 1, ["tae", "--taesd"] },
         { ["--save-steps", "x.gif"], 1, ["x.gif", ".png", ".apng", ".webp"] },
         { ["--save-steps", "/no/such/x.webp"], 1, ["/no/such/x.webp"] },
         { ["--save-steps", "x.png", "--save-steps-every", "0"], 1, ["--save-steps-every 0"] },
+        { ["--preview-interval", "0"], 1, ["--preview-interval 0"] },
+        { ["--save-steps-every", "0"], 1, ["--save-steps-every 0"] },
         { ["--from", "/no/such.png"], 1, ["/no/such.png"] },
     };
 
@@ -105,6 +108,44 @@ public sealed class CliWatchTests : IDisposable
         Assert.Equal(
             ("a dog", "dark: \"x\",\nNegative prompt: y", "Euler", "78", "72x64", "5.5"),
             (changed.Prompt, changed.NegativePrompt, changed["Sampler"], changed["Seed"], changed["Size"], changed["CFG scale"]));
+    }
+
+    [Theory]
+    [InlineData("--preview", "1", "--preview-path")]
+    [InlineData("--save-steps")]
+    public void A_picture_that_is_repeated_is_not_written_over_on_the_way(params string[] options)
+    {
+        var theirs = WithText("a cat\nSteps: 2, Sampler: Euler, Seed: 5, Size: 64x64");
+        var before = File.ReadAllBytes(theirs);
+        CliRun.InProcess(["txt2img", "--from", theirs, "-o", folder["b.png"], .. options, theirs]).AssertFailed(1, [theirs, "would be written over"]);
+        Assert.Equal(before, File.ReadAllBytes(theirs));
+    }
+
+    /// <summary>Options of the second pass count without <c>--hires</c> where the picture has one, each by itself.</summary>
+    [Fact]
+    public void What_is_given_wins_in_a_repeated_second_pass()
+    {
+        Draw(
+            "-p", "a cat", "--steps", "2", "--hires", "--hires-scale", "1.5", "--hires-steps", "3", "--hires-denoising-strength", "0.6", "--hires-upscaler",
+            "lanczos", "-o", folder["a.png"]);
+        foreach (var arguments in new string[][] { ["--hires-steps", "1", "--hires-denoising-strength", "0.5"], ["--hires", "--hires-scale", "2"] })
+        {
+            Draw(["--from", folder["a.png"], "-o", folder["b.png"], .. arguments]);
+            var (given, repeated) = (arguments.Contains("--hires-steps"), PictureSettings.Read(folder["b.png"]));
+            Assert.Equal(
+                given ? ("1.5", "1", "0.5", "Lanczos") : ("2", "3", "0.6", "Lanczos"),
+                (repeated["Hires upscale"], repeated["Hires steps"], repeated["Denoising strength"], repeated["Hires upscaler"]));
+        }
+    }
+
+    [Fact]
+    public void What_a_repeated_picture_has_can_be_left_out()
+    {
+        Draw("-p", "a cat", "--steps", "1", "--circular", "--hires", "-o", folder["a.png"]);
+        Draw("--from", folder["a.png"], "-o", folder["b.png"], "--hires", "false", "--circular=false");
+        var repeated = PictureSettings.Read(folder["b.png"]);
+        Assert.Equal((null, null, null), (repeated["Tiling"], repeated["Hires upscale"], repeated["Denoising strength"]));
+        Assert.Equal(64, PngFile.Read(folder["b.png"]).Width);
     }
 
     [Fact]

@@ -30,6 +30,17 @@ public sealed class StepsPictureTests
         }
     }
 
+    [Theory]
+    [InlineData(".webp", 1, 16384, 8, "16384x8", "16383", ".apng")]
+    [InlineData(".webp", 1, 8, 16384, "8x16384", "16383", ".apng")]
+    [InlineData(".png", 43, 4096, 4096, "43 pictures of 4096x4096", "fewer", ".apng")]
+    public void Frames_without_room_are_told(string extension, int count, int width, int height, params string[] parts)
+    {
+        var frame = new GeneratedImage(width, height, new byte[3 * width * height], 0, "");
+        var error = Assert.Throws<StableDiffusionException>(() => StepsPicture.Encode(extension, [.. Enumerable.Repeat(frame, count)], ""));
+        Assert.All(parts, part => Assert.Contains(part, error.Message, StringComparison.Ordinal));
+    }
+
     [Fact]
     public void An_animated_png_is_what_its_specification_says()
     {

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.IO.Pipes;
 using StableDiffusion.Ilgpu.Weights;
 using Xunit;
 
@@ -42,6 +43,21 @@ public sealed class WeightFileTests : IDisposable
             File.WriteAllBytes(folder["short.pt"], bytes);
             WeightsTestFiles.Refused(() => WeightFile.Open(folder["short.pt"]), folder["short.pt"]);
         }
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("a\0b")]
+    public void What_is_no_name_of_a_file_is_told(string path) => WeightsTestFiles.Refused(() => WeightFile.Open(path), "cannot be read");
+
+    [Fact]
+    public void A_pipe_is_told()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "pipes have names like this on Linux");
+        using var writer = new AnonymousPipeServerStream(PipeDirection.Out);
+        using var reader = new AnonymousPipeClientStream(PipeDirection.In, writer.GetClientHandleAsString());
+        var pipe = $"/dev/fd/{reader.SafePipeHandle.DangerousGetHandle()}";
+        WeightsTestFiles.Refused(() => WeightFile.Open(pipe), pipe, "pipe");
     }
 
     public void Dispose() => folder.Dispose();

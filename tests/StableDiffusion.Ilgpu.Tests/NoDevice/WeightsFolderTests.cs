@@ -232,7 +232,7 @@ public sealed class WeightsFolderTests : IDisposable
         using var source = ModelSource.Open(Demo);
         var tensors = Enum.GetValues<ModelPart>().ToDictionary(p => p, p => (IReadOnlyList<TensorInfo>)Declared(source, p));
         var folder = files.PathOf("written", "model");
-        DiffusersFolderWriter.Write(source, part => source.Open(part, tensors[part]), folder, type, TestContext.Current.CancellationToken);
+        DiffusersFolderWriter.Write(source, part => source.Open(part, tensors[part]), folder, type, cancellationToken: TestContext.Current.CancellationToken);
         Assert.Empty(Directory.GetFiles(folder, "*.tmp", SearchOption.AllDirectories));
 
         using var written = ModelSource.Open(folder);
