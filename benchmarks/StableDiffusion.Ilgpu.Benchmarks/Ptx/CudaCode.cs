@@ -2,8 +2,8 @@ using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Graphs;
 using StableDiffusion.Ilgpu.Kernels;
-using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Kernels.Attention;
+using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Weights;
 
 namespace StableDiffusion.Ilgpu.Benchmarks.Ptx;
