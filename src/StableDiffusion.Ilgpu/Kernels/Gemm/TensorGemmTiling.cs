@@ -10,8 +10,6 @@ namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 /// </summary>
 internal static class TensorGemmTiling
 {
-    private const int SpanTaps = 9;
-
     /// <summary>Below, for example for the layers of time embeddings, reading the weights is all that counts.</summary>
     private const int FewestRows = 16;
 
@@ -116,6 +114,7 @@ internal static class TensorGemmTiling
     /// <summary>
     /// What a contraction takes, in cycles, as measured on an H100. A multiprocessor's copies are what counts: a line of 128 bytes takes 2.5 cycles. Before and
     /// after the loop a group waits for memory, which another one on the same multiprocessor hides. Splits' sums are written and read, and cost a launch.
+    /// With spans the products may take longer than the copies, and a group is alone on its multiprocessor.
     /// </summary>
     private static double Time(in GemmArguments<ushort> a, TensorTileShape shape, int splits, TensorDevice device, bool spans)
     {
@@ -127,8 +126,8 @@ internal static class TensorGemmTiling
         var hidden = 0.75;
         if (spans)
         {
-            depth = SpanTaps * Math.Ceiling(a.Channels / 64.0 / splits);
-            lines = (shape.Columns + (SpanMultiplyText.PixelsOf(a.Width) / (double)SpanTaps)) * depth;
+            depth = SpanMultiplyText.Taps * Math.Ceiling(a.Channels / 64.0 / splits);
+            lines = (shape.Columns + (SpanMultiplyText.PixelsOf(a.Width) / (double)SpanMultiplyText.Taps)) * depth;
             hidden = 0;
         }
 

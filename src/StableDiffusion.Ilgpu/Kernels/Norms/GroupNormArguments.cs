@@ -5,8 +5,8 @@ namespace StableDiffusion.Ilgpu.Kernels.Norms;
 
 /// <summary>
 /// Group norm of a channels-last value in three launches: moments of each column over a part of an item's rows, the merging of the
-/// parts (left out where there are few), and the normalisation. The parts depend on the shape only, so results do not depend on
-/// the number of cores. Offsets and pitches are in elements.
+/// parts (left out where there are few), and the normalisation; or in one, on GPUs, where it is small. The parts depend on the shape only, so results do
+/// not depend on the number of cores. Offsets and pitches are in elements.
 /// </summary>
 internal struct GroupNormArguments<T> where T : unmanaged
 {

@@ -16,7 +16,7 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// </summary>
 internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, WarpgroupMultiplyText.Threads)
 {
-    private const int Taps = 9;
+    public const int Taps = 9;
 
     private const int Depth = WarpgroupMultiplyText.BlockDepth;
 
