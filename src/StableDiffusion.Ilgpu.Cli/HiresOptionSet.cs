@@ -45,7 +45,7 @@ internal sealed class HiresOptionSet
     /// <param name="repeated">A picture's second pass, which asks for one too and sets what no option does; null for none.</param>
     public HiresOptions? Read(ParseResult parsed, HiresOptions? repeated)
     {
-        if (!(IsGiven(hires) ? parsed.GetValue(hires) : repeated is not null))
+        if (!(parsed.IsGiven(hires) ? parsed.GetValue(hires) : repeated is not null))
         {
             return null;
         }
@@ -53,13 +53,11 @@ internal sealed class HiresOptionSet
         repeated ??= new HiresOptions();
         return new HiresOptions
         {
-            Scale = IsGiven(scale) ? parsed.GetValue(scale)!.Value : repeated.Scale,
-            Upscaler = IsGiven(upscaler) ? Find(parsed.GetValue(upscaler)!) : repeated.Upscaler,
+            Scale = parsed.IsGiven(scale) ? parsed.GetValue(scale)!.Value : repeated.Scale,
+            Upscaler = parsed.IsGiven(upscaler) ? Find(parsed.GetValue(upscaler)!) : repeated.Upscaler,
             Steps = parsed.GetValue(steps) ?? repeated.Steps,
-            DenoisingStrength = IsGiven(strength) ? parsed.GetValue(strength)!.Value : repeated.DenoisingStrength,
+            DenoisingStrength = parsed.IsGiven(strength) ? parsed.GetValue(strength)!.Value : repeated.DenoisingStrength,
         };
-
-        bool IsGiven(Option option) => parsed.GetResult(option) is { Implicit: false };
     }
 
     private static string UpscalerNames => string.Join(", ", Upscalers.Select(u => u.Name));

@@ -60,15 +60,13 @@ internal sealed class PictureOptionSet
         return request with
         {
             InitImage = InputImage.Load(parsed.GetValue(image)!),
-            Strength = (IsGiven(strength) ? null : repeated?.Strength) ?? parsed.GetValue(strength)!.Value,
-            ResizeMode = (IsGiven(resizeMode) ? null : repeated?.ResizeMode) ?? FindResizeMode(parsed.GetValue(resizeMode)!),
+            Strength = (parsed.IsGiven(strength) ? null : repeated?.Strength) ?? parsed.GetValue(strength)!.Value,
+            ResizeMode = (parsed.IsGiven(resizeMode) ? null : repeated?.ResizeMode) ?? FindResizeMode(parsed.GetValue(resizeMode)!),
             Mask = parsed.GetValue(mask) is { } file ? InputImage.Load(file) : null,
-            MaskBlur = (IsGiven(maskBlur) ? null : masked?.MaskBlur) ?? parsed.GetValue(maskBlur)!.Value,
-            InvertMask = (IsGiven(invertMask) ? null : masked?.InvertMask) ?? parsed.GetValue(invertMask),
-            MeanLatent = (IsGiven(latent) ? null : repeated?.MeanLatent) ?? FindLatent(parsed.GetValue(latent)!),
+            MaskBlur = (parsed.IsGiven(maskBlur) ? null : masked?.MaskBlur) ?? parsed.GetValue(maskBlur)!.Value,
+            InvertMask = (parsed.IsGiven(invertMask) ? null : masked?.InvertMask) ?? parsed.GetValue(invertMask),
+            MeanLatent = (parsed.IsGiven(latent) ? null : repeated?.MeanLatent) ?? FindLatent(parsed.GetValue(latent)!),
         };
-
-        bool IsGiven(Option option) => parsed.GetResult(option) is { Implicit: false };
     }
 
     private static string ResizeModeNames => string.Join(", ", Enum.GetValues<ResizeMode>().Select(PictureSettingsText.NameOf));

@@ -165,7 +165,7 @@ internal sealed class RequestOptionSet(string size)
 
         // What an option sets is not even looked at in the picture.
         T? Setting<T>(Option option, Func<RepeatedSettings, T?> setting) =>
-            repeated is null || parsed.GetResult(option) is { Implicit: false } ? default : setting(repeated);
+            repeated is null || parsed.IsGiven(option) ? default : setting(repeated);
     }
 
     private static string NoiseGeneratorNames => string.Join(", ", Enum.GetNames<NoiseGenerator>().Select(n => n.ToLowerInvariant()));

@@ -48,6 +48,9 @@ internal static class SharedOptions
         Number<int>("--height", $"Height in pixels, a multiple of 8 [default: {fallback}]", "-H");
 
     /// <summary>A number in the invariant form; without a default, null where it is not given.</summary>
+    /// <summary>Whether a command line names an option, and does not leave it to its default.</summary>
+    public static bool IsGiven(this ParseResult parsed, Option option) => parsed.GetResult(option) is { Implicit: false };
+
     public static Option<T?> Number<T>(string name, string description, params string[] aliases) where T : struct, INumber<T> =>
         new(name, aliases)
         {

@@ -16,8 +16,6 @@ namespace StableDiffusion.Ilgpu.Kernels;
 /// <param name="spans">Which 3x3 convolutions copy source pixels once for all taps; with <paramref name="warpgroups"/> only.</param>
 internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpgroups = false, SpanUse spans = SpanUse.Never) : GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(loader, multiprocessors)
 {
-    private readonly int multiprocessors = multiprocessors;
-
     private readonly TensorDevice device = new(multiprocessors, warpgroups, spans);
 
     public override string Leaf => "tensor";
@@ -37,8 +35,8 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
     public override long Scratch(in GemmArguments<ushort> contraction) => TensorGemmTiling.Fits(contraction)
         ? TensorGemmTiling.Scratch(TensorGemmTiling.Complete(contraction, device)) : base.Scratch(contraction);
 
-    /// <summary>Tensor cores have contractions and attention of their own.</summary>
-    protected override IReadOnlyList<Action> Chosen => [() => _ = WholeGroupNorm];
+    /// <summary>Tensor cores have their own.</summary>
+    protected override IReadOnlyList<Action> Chosen => [];
 
     /// <summary>Tensor cores are faster with all products.</summary>
     public override WinogradConvolution<ushort>? WinogradFor(in GemmArguments<ushort> convolution) =>
@@ -86,18 +84,18 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
 
     private Launcher<TensorGemmArguments> Multiply<TEnd>(TensorGemmArguments complete, string end) where TEnd : struct, ITensorEnd
     {
-        if (!warpgroups)
+        if (!device.Warpgroups)
         {
             return Multiply<WarpLoop, TEnd>(complete.Gemm, end);
         }
 
-        if (TensorGemmTiling.TakesSpans(complete.Gemm, device))
+        if (complete.TakesSpans)
         {
             return complete.Gemm.TilePanels == default(SquareTile).Panels
                 ? Multiply<SquareTile, SpanLoop, TEnd>(end + " spans") : Multiply<WideTile, SpanLoop, TEnd>(end + " spans");
         }
 
-        if (complete.Gemm.Tiles * complete.Splits > multiprocessors)
+        if (complete.Gemm.Tiles * complete.Splits > device.Multiprocessors)
         {
             return Multiply<WarpgroupLoop, TEnd>(complete.Gemm, end);
         }
@@ -166,8 +164,8 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
     /// </summary>
     private Launcher<AttentionArguments<ushort>> Tensor<THead>(in AttentionArguments<ushort> attention)
         where THead : struct, ITensorHead =>
-        warpgroups && PrefersWarpgroups(attention) ? Warpgroups<THead>()
-        : attention.Causal == 0 && attention.Items * attention.Heads * TensorAttentionKernel.Blocks(attention, TensorAttention<THead, TwoRowTiles>.Shape.Queries) >= multiprocessors
+        device.Warpgroups && PrefersWarpgroups(attention) ? Warpgroups<THead>()
+        : attention.Causal == 0 && attention.Items * attention.Heads * TensorAttentionKernel.Blocks(attention, TensorAttention<THead, TwoRowTiles>.Shape.Queries) >= device.Multiprocessors
             ? Tensor<THead, TwoRowTiles>()
             : Tensor<THead, OneRowTile>();
 
@@ -178,7 +176,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
     /// </summary>
     protected virtual bool PrefersWarpgroups(in AttentionArguments<ushort> attention) =>
         attention.Causal == 0 && attention.Keys >= 2 * WarpgroupAttentionShape.TileKeys
-        && 2 * attention.Heads * TensorAttentionKernel.Blocks(attention, WarpgroupAttentionShape.Queries) >= multiprocessors * 3 / 4;
+        && 2 * attention.Heads * TensorAttentionKernel.Blocks(attention, WarpgroupAttentionShape.Queries) >= device.Multiprocessors * 3 / 4;
 
     private Launcher<AttentionArguments<ushort>> Warpgroups<THead>()
         where THead : struct, ITensorHead

@@ -62,6 +62,9 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
     public override Launcher<GroupNormArguments<T>>? GroupNormFor(in GroupNormArguments<T> norm) =>
         GpuWholeGroupNormKernel<T, TFormat>.Fits(norm) ? WholeGroupNorm : null;
 
+    protected override Launcher<GroupNormArguments<T>>? WholeGroupNorm =>
+        Get<GroupNormArguments<T>>("group norm", GpuWholeGroupNormKernel<T, TFormat>.Run, GpuWholeGroupNormKernel<T, TFormat>.Shape);
+
     public override Launcher<GroupNormArguments<T>> Moments =>
         Get<GroupNormArguments<T>>(nameof(Moments), GpuGroupNormKernels<T, TFormat>.Moments, GpuGroupNormKernels<T, TFormat>.MomentsShape);
 
@@ -102,10 +105,7 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
     public override Launcher<LatentBlendArguments> LatentBlend =>
         Get<LatentBlendArguments>(nameof(LatentBlend), GpuLatentKernels<T, TFormat>.Blend, a => GpuLatentKernels<T, TFormat>.Shape(a.Count));
 
-    protected override IReadOnlyList<Action> Chosen => [() => _ = Winograd, () => _ = NarrowAttention, () => _ = WholeGroupNorm];
-
-    protected Launcher<GroupNormArguments<T>> WholeGroupNorm =>
-        Get<GroupNormArguments<T>>("group norm", GpuWholeGroupNormKernel<T, TFormat>.Run, GpuWholeGroupNormKernel<T, TFormat>.Shape);
+    protected override IReadOnlyList<Action> Chosen => [() => _ = Winograd, () => _ = NarrowAttention];
 
     private Launcher<GemmArguments<T>> Winograd =>
         Get<GemmArguments<T>>(WinogradName, GpuWinogradKernel<T, TFormat>.Run, GpuWinogradKernel<T, TFormat>.Shape);

@@ -59,6 +59,9 @@ internal abstract class KernelSet<T> where T : unmanaged
     /// <summary>The kernel that computes a group norm in one launch; null where <see cref="Moments"/> and what follows do it.</summary>
     public virtual Launcher<GroupNormArguments<T>>? GroupNormFor(in GroupNormArguments<T> norm) => null;
 
+    /// <summary>What <see cref="GroupNormFor"/> chooses; null where it chooses nothing.</summary>
+    protected virtual Launcher<GroupNormArguments<T>>? WholeGroupNorm => null;
+
     public abstract Launcher<GroupNormArguments<T>> Moments { get; }
 
     public abstract Launcher<GroupNormArguments<T>> MergeMoments { get; }
@@ -98,7 +101,7 @@ internal abstract class KernelSet<T> where T : unmanaged
         Action[] kernels =
         [
             () => _ = TokenEmbedding, () => _ = LayerNorm, () => _ = Gemm, () => _ = HasOneAttention ? Attention : null, () => _ = TimestepEmbedding, () => _ = Activate,
-            () => _ = Moments, () => _ = MergeMoments, () => _ = Normalize, () => _ = Scale, () => _ = LatentUpdate, () => _ = ToBytes,
+            () => _ = WholeGroupNorm, () => _ = Moments, () => _ = MergeMoments, () => _ = Normalize, () => _ = Scale, () => _ = LatentUpdate, () => _ = ToBytes,
             .. Chosen,
         ];
         foreach (var compile in kernels)

@@ -48,7 +48,7 @@ internal class MatrixKernels<TUnit>(IKernelLoader loader, int multiprocessors) :
             _ => Attend<Output80Tile>(),
         };
 
-    protected override IReadOnlyList<Action> Chosen => [() => _ = Multiply<LargeMatrixTile>(), () => _ = Multiply<SmallMatrixTile>(), () => _ = WholeGroupNorm];
+    protected override IReadOnlyList<Action> Chosen => [() => _ = Multiply<LargeMatrixTile>(), () => _ = Multiply<SmallMatrixTile>()];
 
     private Launcher<GemmArguments<ushort>> Multiply<TTile>() where TTile : struct, IMatrixTile => Get<GemmArguments<ushort>>(
         $"matrix gemm {default(TTile).Rows}x{default(TTile).Columns}", MatrixGemmKernel<TUnit, TTile>.Run, MatrixGemmKernel<TUnit, TTile>.Shape);

@@ -13,7 +13,7 @@ internal struct TensorGemmArguments
     /// <summary>Parts of the depth that different groups sum.</summary>
     public int Splits;
 
-    /// <summary>Blocks of a split but the last; a block has 32 or 64 channels of one tap.</summary>
+    /// <summary>Blocks of a split but the last; a block has 32 or 64 channels of one tap, or of all with <see cref="TakesSpans"/>.</summary>
     public int SplitBlocks;
 
     public int Blocks;
@@ -47,6 +47,9 @@ internal struct TensorGemmArguments
         var y = KernelDivisor.Divide(tap);
         return ((block - (tap * TapBlocks)) << 16) | (y << 8) | (tap - (y * Gemm.Kernel));
     }
+
+    /// <summary>Whether source pixels are copied once for all taps (<see cref="Leaves.Cuda.SpanMultiplyText"/>): a block is then one of all taps.</summary>
+    public readonly bool TakesSpans => Gemm.Kernel > 1 && Blocks == TapBlocks;
 
     public readonly int PackedColumns => Gemm.Panels * Leaves.Tile.Columns;
 }

@@ -73,9 +73,6 @@ internal static class TensorGemmTiling
     /// <summary>fp32 values that the splits' sums take.</summary>
     public static long Scratch(in TensorGemmArguments a) => a.Splits == 1 ? 0 : (long)a.Splits * a.Gemm.Rows * a.PackedColumns;
 
-    /// <summary>Whether source pixels are copied once for all taps (<see cref="SpanMultiplyText"/>).</summary>
-    public static bool TakesSpans(in GemmArguments<ushort> a, TensorDevice device) => Plan(a, device).Spans;
-
     private static bool CanTakeSpans(in GemmArguments<ushort> a) =>
         a is { Kernel: 3, Stride: 1, PadLeft: 1, PadTop: 1, Circular: 0 } && a.Channels % default(SpanLoop).Depth == 0
         && a.Height == a.SourceHeight && a.Width == a.SourceWidth && a.OutputWidth == a.Width && a.OutputPixels == a.Height * a.Width;

@@ -283,14 +283,8 @@ internal static class GpuGroupNormKernels<T, TFormat>
             bias = a.Biases[firstColumn + Group.IdxX];
         }
 
-        // Work-item i merges some columns and parts of group i modulo a power of 2 that is no less than the groups.
-        var (lanes, step) = (1, WorkItems);
-        while (lanes < groups)
-        {
-            lanes *= 2;
-            step /= 2;
-        }
-
+        // Work-items merge some columns and parts of their group each.
+        var (lanes, step) = GroupReduction.Share(WorkItems, groups);
         var group = Group.IdxX & (lanes - 1);
         var start = a.MomentOffset(item, 0) + ((firstGroup + group) * width);
         var end = group < groups ? width * (a.NeedsMerge ? 1 : a.Parts) : 0;

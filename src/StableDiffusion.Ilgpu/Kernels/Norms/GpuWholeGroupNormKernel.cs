@@ -118,20 +118,14 @@ internal static class GpuWholeGroupNormKernel<T, TFormat>
         Row3 = GpuGroupNormKernels<T, TFormat>.LoadRow(a, source, row + (3 * step), a.Rows),
     };
 
-    /// <summary>The sum over the channels of a group, that of the work-item's number modulo a power of 2 that is no less than the groups.</summary>
+    /// <summary>The sum over the channels of the group that the work-item takes part in by <see cref="GroupReduction.Share"/>.</summary>
     private static float SumOfGroup(
         ArrayView<float> shared, ArrayView<float> halves, ArrayView<int> firstGroups, int groups, int split, Float8 values)
     {
         halves[2 * Group.IdxX] = Float8.Multiply(values, Choose(split, 1f, 0f)).Sum;
         halves[(2 * Group.IdxX) + 1] = Float8.Multiply(values, Choose(split, 0f, 1f)).Sum;
         Group.Barrier();
-        var (lanes, step) = (1, WorkItems);
-        while (lanes < groups)
-        {
-            lanes *= 2;
-            step /= 2;
-        }
-
+        var (lanes, step) = GroupReduction.Share(WorkItems, groups);
         var lane = Group.IdxX & (lanes - 1);
         var sum = 0f;
         for (var other = Group.IdxX / lanes; other < WorkItems; other += step)

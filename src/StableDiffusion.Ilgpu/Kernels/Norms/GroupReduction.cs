@@ -10,6 +10,22 @@ internal static class GroupReduction
     public static float Sum(ArrayView<float> shared, int workItems, float value) => SumOfColumn(shared, workItems, 1, Group.IdxX, value);
 
     /// <summary>
+    /// How work-items are shared out to a few sums: work-item i takes part in sum i modulo a power of 2 that is no less than <paramref name="sums"/>, each with so
+    /// many work-items.
+    /// </summary>
+    public static (int Lanes, int Step) Share(int workItems, int sums)
+    {
+        var (lanes, step) = (1, workItems);
+        while (lanes < sums)
+        {
+            lanes *= 2;
+            step /= 2;
+        }
+
+        return (lanes, step);
+    }
+
+    /// <summary>
     /// The sum of those work-items' values that have the same number modulo <paramref name="columns"/>, of column position modulo columns.
     /// </summary>
     /// <param name="shared">Holds all values.</param>

@@ -146,7 +146,8 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
         ptx.Line($"shl.b32 many, width, 1; add.s32 many, many, {LinePixels}; selp.b32 many, {3 * LinePixels}, many, long;");
 
         // The tile's first pixel is there, and sees its own place from a line and a pixel before.
-        ptx.Line("ld.shared.v2.b32 {first, y}, [rows]; shr.s32 x, y, 16; shl.b32 y, y, 16; shr.s32 y, y, 16; mad.lo.s32 first, y, width, first; add.s32 first, first, x;");
+        ReadWindow(ptx, "rows");
+        ptx.Line("mad.lo.s32 first, y, width, first; add.s32 first, first, x;");
         ptx.Line($"and.b32 chunk, tid, {RowChunks - 1}; shr.u32 row, tid, {int.Log2(RowChunks)}; and.b32 t, row, 7; xor.b32 t, t, chunk; shl.b32 t, t, 4;");
         ptx.Line($"mad.lo.s32 to, row, {RowBytes}, t; mul.wide.u32 from, chunk, 16; add.s64 tm_source, tm_source, from;");
         ptx.Line($"shr.u32 t, tm_position, 16; mul.wide.u32 from, t, {RowBytes}; add.s64 tm_source, tm_source, from; sub.s32 u, width, {LinePixels};");
@@ -163,8 +164,8 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
     /// <summary>What each thread copies of a tap's panels: the same chunk of every panel's row. Panels that are not there become zeros.</summary>
     private void PreparePanels(PtxWriter ptx)
     {
-        ptx.Line($"and.b32 chunk, tid, 3; shr.u32 row, tid, 2; shr.u32 t, row, 1; and.b32 t, t, 3; xor.b32 t, t, chunk; shl.b32 t, t, 4; mad.lo.s32 t, row, {PanelRowBytes}, t; add.s32 ring, ring, t;");
-        ptx.Line($"mul.wide.u32 from, chunk, 16; add.s64 tm_weights, tm_weights, from; mul.wide.u32 from, row, {PanelRowBytes}; add.s64 tm_weights, tm_weights, from;");
+        PlacePanelChunk(ptx, "tid", "t");
+        ptx.Line("add.s32 ring, ring, t;");
         ptx.Line($"shr.u32 t, tm_position, 16; mul.wide.u32 from, t, {PanelBytes}; add.s64 tm_weights, tm_weights, from;");
         for (var panel = 0; panel < Shape.Panels; panel++)
         {
@@ -179,7 +180,8 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
     private static void PrepareFragments(PtxWriter ptx)
     {
         ptx.Line("and.b32 lane, tid, 31; shr.u32 row, tid, 5; and.b32 t, lane, 15; mad.lo.s32 row, row, 16, t; shr.u32 odd, lane, 4;");
-        ptx.Line("mad.lo.s32 t, row, 8, rows; ld.shared.v2.b32 {first, y}, [t]; shr.s32 x, y, 16; shl.b32 y, y, 16; shr.s32 y, y, 16;");
+        ptx.Line("mad.lo.s32 t, row, 8, rows;");
+        ReadWindow(ptx, "t");
         ptx.Line("mov.b32 seen, 0; setp.ge.s32 goes, first, 0;");
         for (var tap = 0; tap < Taps; tap++)
         {

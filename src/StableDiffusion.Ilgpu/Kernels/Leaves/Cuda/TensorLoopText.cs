@@ -61,9 +61,8 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
         ptx.Line(RowChunks == 4 ? "shr.u32 t, row, 1; and.b32 t, t, 3;" : "and.b32 t, row, 7;");
         ptx.Line($"xor.b32 t, t, chunk; shl.b32 t, t, 4; mad.lo.s32 copySource, row, {RowBytes}, t; add.s32 copySource, copySource, %6;");
         ptx.Line("mul.wide.u32 from, chunk, 16; add.s64 tm_source, tm_source, from;");
-        ptx.Line("and.b32 chunk, lane, 3; shr.u32 row, lane, 2; shr.u32 t, row, 1; and.b32 t, t, 3; xor.b32 t, t, chunk; shl.b32 t, t, 4;");
-        ptx.Line($"mad.lo.s32 copyPanel, row, {PanelRowBytes}, t; add.s32 copyPanel, copyPanel, %6; add.s32 copyPanel, copyPanel, {SourceBytes};");
-        ptx.Line($"mul.wide.u32 from, chunk, 16; add.s64 tm_weights, tm_weights, from; mul.wide.u32 from, row, {PanelRowBytes}; add.s64 tm_weights, tm_weights, from;");
+        PlacePanelChunk(ptx, "lane", "copyPanel");
+        ptx.Line($"add.s32 copyPanel, copyPanel, %6; add.s32 copyPanel, copyPanel, {SourceBytes};");
 
         // The first block's tap and channel.
         ptx.Line($"shr.u32 channel, tm_position, 16; mul.lo.s32 channel, channel, {depth}; and.b32 tapX, tm_position, 255; shr.u32 tapY, tm_position, 8; and.b32 tapY, tapY, 255;");
@@ -86,8 +85,8 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
     {
         for (var i = 0; i < SourcePasses; i++)
         {
-            ptx.Line($"ld.shared.v2.b32 {{first, y}}, [rowAt+{i * (PassBytes / RowBytes) * 8}];");
-            ptx.Line("shr.s32 x, y, 16; shl.b32 y, y, 16; shr.s32 y, y, 16; add.s32 x, x, tapX; add.s32 y, y, tapY;");
+            ReadWindow(ptx, $"rowAt+{i * (PassBytes / RowBytes) * 8}");
+            ptx.Line("add.s32 x, x, tapX; add.s32 y, y, tapY;");
             Wrap(ptx, "y", "height");
             Wrap(ptx, "x", "width");
             ptx.Line("setp.ge.s32 inside, first, 0; setp.lt.and.u32 inside, y, height, inside; setp.lt.and.u32 inside, x, width, inside;");

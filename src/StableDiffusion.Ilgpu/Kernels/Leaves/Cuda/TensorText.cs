@@ -33,6 +33,21 @@ internal abstract class TensorText(TensorTileShape tile, int threads)
     /// <summary>Writes a pass of the tile's rows of sums to shared memory.</summary>
     public abstract string StoreSums();
 
+    /// <summary>A row's window, at a place of the table of rows: <c>first</c>, <c>y</c> and <c>x</c> become its item's first pixel and where it begins.</summary>
+    protected static void ReadWindow(PtxWriter ptx, string place) => ptx.Line(
+        $"ld.shared.v2.b32 {{first, y}}, [{place}]; shr.s32 x, y, 16; shl.b32 y, y, 16; shr.s32 y, y, 16;");
+
+    /// <summary>
+    /// Has each thread copy one chunk of a panel's row, or of rows so many further: <c>tm_weights</c> moves to it, and <paramref name="to"/> becomes where it goes
+    /// in a panel. Overwrites <c>chunk</c>, <c>row</c>, <c>t</c> and <c>from</c>.
+    /// </summary>
+    protected static void PlacePanelChunk(PtxWriter ptx, string thread, string to)
+    {
+        ptx.Line($"and.b32 chunk, {thread}, 3; shr.u32 row, {thread}, 2; shr.u32 t, row, 1; and.b32 t, t, 3; xor.b32 t, t, chunk; shl.b32 t, t, 4;");
+        ptx.Line($"mad.lo.s32 {to}, row, {PanelRowBytes}, t;");
+        ptx.Line($"mul.wide.u32 from, chunk, 16; add.s64 tm_weights, tm_weights, from; mul.wide.u32 from, row, {PanelRowBytes}; add.s64 tm_weights, tm_weights, from;");
+    }
+
     protected void ZeroSums(PtxWriter ptx)
     {
         for (var i = 0; i < Sums; i++)
