@@ -22,7 +22,7 @@ internal sealed record Circumstances(
         Required(device.ToString(), "device"),
         Required(ComputeDevice.Processor.Name, "processor"),
         Environment.ProcessorCount,
-        CpuSimd.Width,
+        ProcessorVectors.Bits,
         $"{RuntimeInformation.FrameworkDescription}, {RuntimeInformation.OSDescription}",
         Required(Repository.Commit(), "commit"),
         File.Exists(LoadFile) ? File.ReadAllText(LoadFile).Split(' ')[0] : null);

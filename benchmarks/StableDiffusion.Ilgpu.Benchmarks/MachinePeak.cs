@@ -44,7 +44,7 @@ internal sealed record MachinePeak(double Gflops, double CopyGBps, string Title 
     }
 
     /// <summary>The best of short bursts, each on all cores at once: other load can only make a burst slower.</summary>
-    public static MachinePeak Measure() => new(CpuSimd.Width switch
+    public static MachinePeak Measure() => new(ProcessorVectors.Bits switch
     {
         512 => Fma<Simd512>(),
         256 => Fma<Simd256>(),

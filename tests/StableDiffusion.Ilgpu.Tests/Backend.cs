@@ -10,6 +10,9 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
     /// <summary>Multiplications and additions of a case that is interpreted within about a second.</summary>
     public const double InterpretedFlops = 2e7;
 
+    /// <summary>The environment variable that chooses some of them.</summary>
+    public const string WantedVariable = "SD_TEST_BACKENDS";
+
     private static readonly LeafKind[] Processor = [LeafKind.Simd512, LeafKind.Simd256, LeafKind.Simd128, LeafKind.Portable];
 
     private static readonly LeafKind[] OpenCl = [LeafKind.Vector, LeafKind.WideVector, LeafKind.Gpu, LeafKind.Portable];
@@ -40,11 +43,11 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
     ];
 
     /// <summary>For theories.</summary>
-    public static IEnumerable<string> Names => All.Select(b => b.ToString()).Where(IsWanted);
+    public static IEnumerable<string> Names => Wanted.Select(b => b.ToString());
 
     /// <summary>What users get on each device, with both types.</summary>
     public static IEnumerable<string> BestNames =>
-        All.Where(b => b.Leaf == BackendProfile.LeafOf(b.Device)).Select(b => b.ToString()).Where(IsWanted);
+        Wanted.Where(b => b.Leaf == BackendProfile.LeafOf(b.Device)).Select(b => b.ToString());
 
     public string StorageName => Half ? "fp16" : "fp32";
 
@@ -52,9 +55,17 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
 
     public override string ToString() => IsInterpreted ? $"ptx {Leaf} {StorageName}" : Device.Kind == DeviceKind.Cpu ? $"{Leaf} {StorageName}" : $"{Device.Id} {Leaf} {StorageName}";
 
-    /// <summary>Where a device's time is short, SD_TEST_BACKENDS leaves theories those backends alone whose names contain it.</summary>
-    private static bool IsWanted(string name) =>
-        Environment.GetEnvironmentVariable("SD_TEST_BACKENDS") is not { } wanted || name.Contains(wanted, StringComparison.OrdinalIgnoreCase);
+    /// <summary>Where time is short, SD_TEST_BACKENDS leaves theories those backends alone whose device or name contains it.</summary>
+    private static Backend[] Wanted
+    {
+        get
+        {
+            var wanted = Environment.GetEnvironmentVariable(WantedVariable) ?? "";
+            Backend[] backends = [.. All.Where(b => $"{b.Device.Id} {b}".Contains(wanted, StringComparison.OrdinalIgnoreCase))];
+            return backends.Length > 0 ? backends : throw new InvalidOperationException(
+                $"{WantedVariable} is '{wanted}', which none of the backends here contains: {string.Join(", ", All.Select(b => $"{b.Device.Id} {b}"))}");
+        }
+    }
 
     /// <summary>Tensor cores only take fp16: with fp32 storage, their backend has the kernels of any GPU.</summary>
     private static Backend[] OfCuda(ComputeDevice device) => BackendProfile.LeafOf(device) == LeafKind.Tensor
@@ -72,11 +83,11 @@ internal sealed record Backend(LeafKind Leaf, bool Half)
 
     private static string? Missing(LeafKind leaf) => leaf switch
     {
-        LeafKind.Simd512 when CpuSimd.Width < 512 => Reason(512, Vector512.IsHardwareAccelerated),
-        LeafKind.Simd256 when CpuSimd.Width < 256 => Reason(256, Vector256.IsHardwareAccelerated),
+        LeafKind.Simd512 when ProcessorVectors.Bits < 512 => Reason(512, Vector512.IsHardwareAccelerated),
+        LeafKind.Simd256 when ProcessorVectors.Bits < 256 => Reason(256, Vector256.IsHardwareAccelerated),
         _ => null,
     };
 
     private static string Reason(int bits, bool accelerated) =>
-        $"this processor, or the runtime's settings, give no {bits}-bit registers (accelerated: {accelerated}, widest used: {CpuSimd.Width})";
+        $"this processor, or the runtime's settings, give no {bits}-bit registers (accelerated: {accelerated}, widest used: {ProcessorVectors.Bits})";
 }

@@ -22,6 +22,9 @@ internal sealed record TestProcess(int Exit, string Output, string Error)
         };
         start.Environment["OCL_ICD_VENDORS"] = noDrivers.Path;
         start.Environment["OCL_ICD_FILENAMES"] = "";
+
+        // A choice of this process's backends need not name one that there is with other settings.
+        start.Environment.Remove(Backend.WantedVariable);
         foreach (var (name, value) in environment)
         {
             start.Environment[name] = value;

@@ -25,7 +25,7 @@ public class LeafBenchmarks
     public void ChooseWidth()
     {
         TensorPrimitives.ConvertToHalf(Filled(stored.Length), MemoryMarshal.Cast<ushort, Half>(stored.AsSpan()));
-        (multiply, widen, finish) = CpuSimd.Width switch
+        (multiply, widen, finish) = ProcessorVectors.Bits switch
         {
             512 => Leaves<Simd512>(),
             256 => Leaves<Simd256>(),

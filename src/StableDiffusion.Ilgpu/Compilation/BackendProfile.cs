@@ -44,7 +44,7 @@ internal static class BackendProfile
     private static readonly CudaInstructionSet TensorInstructions = CudaInstructionSet.ISA_74;
 
     /// <summary>The fastest leaf of this machine's processor.</summary>
-    public static LeafKind Best => CpuSimd.Width switch
+    public static LeafKind Best => ProcessorVectors.Bits switch
     {
         512 => LeafKind.Simd512,
         256 => LeafKind.Simd256,

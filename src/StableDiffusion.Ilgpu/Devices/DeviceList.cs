@@ -50,7 +50,7 @@ internal static class DeviceList
             ("driver", $"CUDA {cuda.DriverVersion}"), ("architecture", $"{cuda.Architecture}, PTX {cuda.InstructionSet}"),
             ("memory", $"{cuda.MemorySize >> 20} MiB, shared {cuda.MaxSharedMemoryPerGroup >> 10} KiB"),
         ],
-        _ => [],
+        _ => [("vectors", $"{ProcessorVectors.Bits} bits")],
     };
 
     private static DefaultDevice.Offer OfferCuda() => new(Cuda, GpuProbe.MissingCuda() ?? "no CUDA device that ILGPU can use");

@@ -15,6 +15,7 @@ public sealed class CliDeviceTests
         Assert.Equal((0, ""), (run.Exit, run.Error));
         Assert.Contains($"default: {ComputeDevice.Default}: {ComputeDevice.ReasonFor("auto")}", run.Lines);
         Assert.All(ComputeDevice.LeftOut, line => Assert.Contains(line, run.Lines));
+        Assert.Contains($"  vectors: {ProcessorVectors.Bits} bits", run.Lines);
         foreach (var device in OpenClDevice.All)
         {
             var details = run.Lines.SkipWhile(l => l != $"{device}:").Skip(1).TakeWhile(l => l.StartsWith("  ", StringComparison.Ordinal));

@@ -16,7 +16,7 @@ public sealed class RegisterWidthTests
     private const string LeafLine = "fastest leaf: ";
 
     [Fact]
-    public Task Without_AVX512() => Rerun(CpuSimd.Width > 256 ? LeafKind.Simd256 : BackendProfile.Best, "DOTNET_EnableAVX512");
+    public Task Without_AVX512() => Rerun(ProcessorVectors.Bits > 256 ? LeafKind.Simd256 : BackendProfile.Best, "DOTNET_EnableAVX512");
 
     [Fact]
     public Task Without_hardware_intrinsics() => Rerun(LeafKind.Simd128, "DOTNET_EnableHWIntrinsic");

@@ -18,6 +18,9 @@ internal static class WinogradTiling
     private const int MostBlocks = 64;
     private const int MostPanels = 5;
 
+    /// <summary>Measured: the transforms of weights and source beside the 36 products.</summary>
+    internal static readonly TileChoice Tiles = new(PanelRows: 12, RowPanels: 0.6);
+
     public static bool Fits<T>(in GemmArguments<T> a) where T : unmanaged =>
         a.Kernel == 3 && a.Stride == 1 && a.PadLeft == 1 && a.PadTop == 1 && a.OutputPixels == a.Height * a.Width && a.OutputWidth == a.Width
         && a.Channels % ChannelMultiple == 0 && a.OutputPixels >= FewestPixels && a.Epilogue.Geglu == 0 && a.Circular == 0
@@ -26,8 +29,7 @@ internal static class WinogradTiling
     public static WinogradArguments<T> Choose<T>(in GemmArguments<T> gemm, int groups) where T : unmanaged
     {
         var a = new WinogradArguments<T> { Gemm = gemm, Enlarged = IsStored(gemm) ? 0 : 1, TileDepth = Math.Min(Winograd.Depth, gemm.Channels) };
-        a.TileBlocks = GemmTiling.Rows(a.Blocks, MostBlocks);
-        a.TilePanels = GemmTiling.Panels(gemm.Panels, MostPanels, a.BlockTiles, groups);
+        (a.TileBlocks, a.TilePanels) = Tiles.Best(a.Blocks, gemm.Panels, MostBlocks, MostPanels, groups);
         return a;
     }
 

@@ -1,6 +1,5 @@
 using System.Reflection;
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics;
 using ILGPU;
 using ILGPU.Frontend;
 using ILGPU.Frontend.Intrinsic;
@@ -54,12 +53,9 @@ internal static class CpuSimd<V> where V : struct, ISimd<V>
     }
 }
 
-/// <summary>Which widths there are, and their registration.</summary>
+/// <summary>The registration of all widths.</summary>
 internal static class CpuSimd
 {
-    /// <summary>Bits of the widest registers that the machine has and the runtime is allowed to use.</summary>
-    public static int Width => Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;
-
 #pragma warning disable CA2255 // A remapping is global and must be there before the first kernel of any context is compiled.
     [ModuleInitializer]
 #pragma warning restore CA2255

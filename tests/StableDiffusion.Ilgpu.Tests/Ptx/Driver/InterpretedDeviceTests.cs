@@ -22,7 +22,7 @@ public sealed partial class InterpretedDeviceTests
         Assert.SkipUnless(InterpretedDriver.CanInstall, InterpretedDriver.CannotInstall);
         Assert.SkipWhen(InterpretedDriver.Installed is not null, "this is such a process");
         var run = await TestProcess.Run(
-            tests.Split(' '), new Dictionary<string, string> { [InterpretedDriver.Variable] = architecture, ["SD_TEST_BACKENDS"] = backends },
+            tests.Split(' '), new Dictionary<string, string> { [InterpretedDriver.Variable] = architecture, [Backend.WantedVariable] = backends },
             TestContext.Current.CancellationToken);
         Assert.True(run.Exit == 0, run.Output + run.Error);
         var summary = Summary().Match(run.Output);

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 
@@ -35,7 +36,8 @@ internal struct Simd512(Vector512<float> v) : ISimd<Simd512>
         var small = (size.AsSingle() + Vector512.Create(0.5f)).AsUInt32() - Vector512.Create(HalfBits.HalfOne);
         var rounded = Vector512.ConditionalSelect(Vector512.LessThan(size, Vector512.Create((uint)HalfBits.SmallestNormal)), small, normal);
         rounded = Vector512.Min(rounded, Vector512.Create(0x7C00u)) | (sign >> 16);
-        Vector256.Narrow(rounded.GetLower(), rounded.GetUpper()).StoreUnsafe(ref target, (nuint)offset);
+        var stored = Avx512F.IsSupported ? Avx512F.ConvertToVector256UInt16(rounded) : Vector256.Narrow(rounded.GetLower(), rounded.GetUpper());
+        stored.StoreUnsafe(ref target, (nuint)offset);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -69,7 +71,8 @@ internal struct Simd512(Vector512<float> v) : ISimd<Simd512>
     public static Simd512 Round(Simd512 a) => new(Vector512.Round(a.v));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Simd512 Scale(Simd512 a, Simd512 n) => new((a.v.AsInt32() + (Vector512.ConvertToInt32Native(n.v) << 23)).AsSingle());
+    public static Simd512 Scale(Simd512 a, Simd512 n) => new(
+        Avx512F.IsSupported ? Avx512F.Scale(a.v, n.v) : (a.v.AsInt32() + (Vector512.ConvertToInt32Native(n.v) << 23)).AsSingle());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool AreEqual(Simd512 a, Simd512 b) => Vector512.EqualsAll(a.v, b.v);
