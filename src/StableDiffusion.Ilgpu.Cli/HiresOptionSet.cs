@@ -32,12 +32,16 @@ internal sealed class HiresOptionSet
         strength.DefaultValueFactory = _ => defaults.DenoisingStrength;
     }
 
-    public void AddTo(Command command)
+    /// <param name="command">Gets the options.</param>
+    /// <param name="from">The option of a picture that may have had a second pass.</param>
+    public void AddTo(Command command, Option from)
     {
         foreach (var option in new Option[] { hires, scale, upscaler, steps, strength })
         {
             command.Add(option);
         }
+
+        command.RequireFor([scale, upscaler, steps, strength], hires, from);
     }
 
     /// <summary>Null where none is asked for.</summary>

@@ -35,6 +35,7 @@ internal sealed class ModelAdditionSet
         AddFilesTo(command);
         command.Add(loraFolder);
         command.Add(taesdPreviewOnly);
+        command.RequireFor([taesdPreviewOnly], taesd);
     }
 
     /// <summary>What needs no prompt.</summary>

@@ -85,7 +85,7 @@ internal sealed class RequestOptionSet(string size)
         }
 
         tiling.AddTo(command);
-        hires.AddTo(command);
+        hires.AddTo(command, from);
         command.Validators.Add(result =>
         {
             var (hasPrompt, hasFile) = (result.GetResult(prompt) is not null, result.GetResult(promptFile) is not null);

@@ -47,10 +47,20 @@ internal static class SharedOptions
     public static Option<int?> Height(string fallback = ModelsOwn) =>
         Number<int>("--height", $"Height in pixels, a multiple of 8 [default: {fallback}]", "-H");
 
-    /// <summary>A number in the invariant form; without a default, null where it is not given.</summary>
     /// <summary>Whether a command line names an option, and does not leave it to its default.</summary>
     public static bool IsGiven(this ParseResult parsed, Option option) => parsed.GetResult(option) is { Implicit: false };
 
+    /// <summary>Refuses options that are given without any of those which they have an effect on.</summary>
+    public static void RequireFor(this Command command, Option[] dependents, params Option[] needed) => command.Validators.Add(result =>
+    {
+        bool IsGiven(Option option) => result.GetResult(option) is { Implicit: false };
+        if (!needed.Any(IsGiven) && dependents.FirstOrDefault(IsGiven) is { } without)
+        {
+            result.AddError($"Option '{without.Name}' has no effect without '{needed[0].Name}'");
+        }
+    });
+
+    /// <summary>A number in the invariant form; without a default, null where it is not given.</summary>
     public static Option<T?> Number<T>(string name, string description, params string[] aliases) where T : struct, INumber<T> =>
         new(name, aliases)
         {

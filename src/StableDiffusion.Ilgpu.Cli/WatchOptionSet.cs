@@ -45,6 +45,9 @@ internal sealed class WatchOptionSet
         {
             command.Add(option);
         }
+
+        command.RequireFor([interval, method, previewPath], preview);
+        command.RequireFor([saveStepsEvery], saveSteps);
     }
 
     /// <summary>The request with what is to be watched.</summary>
@@ -62,11 +65,6 @@ internal sealed class WatchOptionSet
         var stepsEvery = AtLeastOne("--save-steps-every", parsed.GetValue(saveStepsEvery) ?? 1);
         var path = every == 0 ? null
             : parsed.GetValue(previewPath) ?? Path.Combine(Path.GetDirectoryName(outputs[0]) ?? "", "preview.png");
-        if (path is null && parsed.GetValue(previewPath) is not null)
-        {
-            throw new StableDiffusionException("--preview-path has no effect without --preview");
-        }
-
         OutputNames.RefuseOtherFormats(path ?? "");
         var chosen = ReadMethod(parsed);
         if (chosen == PreviewMethod.TinyAutoencoder && !hasTaesd)

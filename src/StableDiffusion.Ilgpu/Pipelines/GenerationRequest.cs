@@ -165,9 +165,9 @@ public sealed record GenerationRequest
         CheckAtLeastOne("clip skip", ClipSkip ?? 1);
         CheckAtLeastZero("preview interval", PreviewInterval);
         CheckAtLeastZero("noisy preview interval", NoisyPreviewInterval);
-        if (!double.IsFinite(GuidanceScale))
+        if (!float.IsFinite((float)GuidanceScale))
         {
-            throw new StableDiffusionException($"guidance scale {GuidanceScale} is not a finite number");
+            throw new StableDiffusionException($"guidance scale {Number(GuidanceScale)} is not a finite number of single precision");
         }
 
         CheckPictures();

@@ -30,7 +30,7 @@ internal sealed record LoraReference(string Path, LoraScale Scale)
         var colon = text.LastIndexOf(':');
         return colon < 0 || !double.TryParse(text.AsSpan(colon + 1), NumberStyles.Float, CultureInfo.InvariantCulture, out var scale)
             ? (text, null)
-            : double.IsFinite(scale) ? (text[..colon], scale)
-            : throw new StableDiffusionException($"LoRA '{whole}': the scale is not a finite number");
+            : float.IsFinite((float)scale) ? (text[..colon], scale)
+            : throw new StableDiffusionException($"LoRA '{whole}': the scale is not a finite number of single precision");
     }
 }
