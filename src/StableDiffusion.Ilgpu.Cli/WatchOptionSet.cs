@@ -123,6 +123,8 @@ internal sealed class WatchOptionSet
             throw new StableDiffusionException($"cannot write '{output}': valid: {string.Join(", ", StepsPicture.Extensions)}");
         }
 
+        StepsPicture.CheckLibrary(extension);
+
         for (var i = 0; i < count; i++)
         {
             // The names of a batch are numbered as those of its pictures.

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using ILGPU;
 using ILGPU.Runtime.Cuda;
 using ILGPU.Runtime.OpenCL;
@@ -8,8 +7,6 @@ namespace StableDiffusion.Ilgpu.Devices;
 /// <summary>What accelerators there are. Each kind is looked for when it is first asked for: that loads drivers.</summary>
 internal static class DeviceList
 {
-    private const string ProcessorInformation = "/proc/cpuinfo";
-
     private static readonly Lazy<IReadOnlyList<ComputeDevice>> CudaDevices = new(FindCuda);
 
     private static readonly Lazy<IReadOnlyList<ComputeDevice>> OpenClDevicesFound = new(FindOpenCl);
@@ -17,7 +14,7 @@ internal static class DeviceList
     private static readonly Lazy<DefaultDevice> DefaultFound = new(() => DefaultDevice.Choose(Processor!, OfferCuda, OfferOpenCl));
 
     public static ComputeDevice Processor { get; } =
-        new(DeviceKind.Cpu, 0, ProcessorName(), GC.GetGCMemoryInfo().TotalAvailableMemoryBytes, Environment.ProcessorCount);
+        new(DeviceKind.Cpu, 0, ProcessorName.Value, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes, Environment.ProcessorCount);
 
     public static IReadOnlyList<ComputeDevice> Cuda => CudaDevices.Value;
 
@@ -91,13 +88,4 @@ internal static class DeviceList
 
     private static ComputeDevice Describe(DeviceKind kind, int index, ILGPU.Runtime.Device device, Hardware hardware) =>
         new(kind, index, device.Name.Trim(), device.MemorySize, device.NumMultiprocessors) { Driver = device, Hardware = hardware };
-
-    private static string ProcessorName()
-    {
-        // ILGPU calls every processor "CPUAccelerator".
-        var line = File.Exists(ProcessorInformation)
-            ? File.ReadLines(ProcessorInformation).FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))
-            : null;
-        return line?[(line.IndexOf(':', StringComparison.Ordinal) + 1)..].Trim() ?? $"{RuntimeInformation.ProcessArchitecture} processor";
-    }
 }

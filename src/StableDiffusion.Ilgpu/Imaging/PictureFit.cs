@@ -85,6 +85,7 @@ internal static class PictureFit
             return image;
         }
 
+        ImageLibrary.Require("resize a picture");
         using var magick = new MagickImage();
         magick.ReadPixels(
             image.Pixels.Span, new PixelReadSettings((uint)image.Width, (uint)image.Height, StorageType.Char, PixelMapping.RGB));

@@ -19,13 +19,6 @@ internal static class PictureReader
 
     private static ReadOnlySpan<byte> JpegStart => [0xff, 0xd8, 0xff];
 
-    static PictureReader()
-    {
-        // Memory that runs out is an error; the image library would go on in temporary files otherwise.
-        ResourceLimits.Memory = MostMemory;
-        ResourceLimits.Disk = 0;
-    }
-
     /// <exception cref="StableDiffusionException">The file is missing, of another kind, damaged or too large.</exception>
     public static InputImage Read(string path)
     {
@@ -49,6 +42,14 @@ internal static class PictureReader
 
     private static InputImage Decode(string path, byte[] bytes, MagickFormat format)
     {
+        if (!ImageLibrary.IsPresent)
+        {
+            throw CannotRead(path, ImageLibrary.Missing);
+        }
+
+        // Memory that runs out is an error; the image library would go on in temporary files otherwise.
+        ResourceLimits.Memory = MostMemory;
+        ResourceLimits.Disk = 0;
         var settings = new MagickReadSettings { Format = format, FrameIndex = 0, FrameCount = 1 };
         using var image = new MagickImage();
         image.Ping(bytes, settings);

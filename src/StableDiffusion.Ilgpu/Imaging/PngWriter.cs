@@ -84,14 +84,19 @@ internal static class PngWriter
             throw new ArgumentException($"{pixels.Length} bytes are not {width}x{height} RGB pixels", nameof(pixels));
         }
 
+        var png = ImageLibrary.IsPresent ? EncodeByLibrary(width, height, pixels) : PlainPng.Encode(width, height, pixels);
+        return parameters.Length == 0 ? png : PngText.Insert(png, Keyword, parameters);
+    }
+
+    private static byte[] EncodeByLibrary(int width, int height, ReadOnlySpan<byte> pixels)
+    {
         using var image = new MagickImage();
         image.ReadPixels(pixels, new PixelReadSettings((uint)width, (uint)height, StorageType.Char, PixelMapping.RGB));
 
         // Png24 keeps grey pictures in RGB; the other chunks would carry dates and guesses about the colour space.
         image.Format = MagickFormat.Png24;
         image.Settings.SetDefine(MagickFormat.Png, "exclude-chunks", "all");
-        var png = image.ToByteArray();
-        return parameters.Length == 0 ? png : PngText.Insert(png, Keyword, parameters);
+        return image.ToByteArray();
     }
 
     // In the same folder, so that the move is a rename; not made from the file's name, which may be as long as names can be.

@@ -32,6 +32,16 @@ internal static class StepsPicture
         _ => throw new StableDiffusionException($"the extension '{extension}' cannot be used; valid: {string.Join(", ", Extensions)}"),
     };
 
+    /// <summary>Finds out beforehand whether <see cref="Encode"/> can write this format.</summary>
+    /// <exception cref="StableDiffusionException">It takes the image library, which is not there.</exception>
+    public static void CheckLibrary(string extension)
+    {
+        if (extension.Equals(".webp", StringComparison.OrdinalIgnoreCase))
+        {
+            ImageLibrary.Require("write WebP files");
+        }
+    }
+
     private static List<GeneratedImage> OfOneSize(IReadOnlyList<GeneratedImage> frames)
     {
         var (width, height) = (frames[^1].Width, frames[^1].Height);
@@ -119,6 +129,7 @@ internal static class StepsPicture
                 $"pictures of {first.Width}x{first.Height} pixels have no room in a WebP file, which takes {MostPixelsOfWebP} a side; valid: .png, .apng");
         }
 
+        CheckLibrary(".webp");
         using var animation = new MagickImageCollection();
         foreach (var frame in frames)
         {

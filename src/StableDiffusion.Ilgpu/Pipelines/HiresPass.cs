@@ -24,6 +24,11 @@ internal sealed class HiresPass
         (Rows, Columns) = ((int)Math.Round(rows * options.Scale), (int)Math.Round(columns * options.Scale));
         GenerationRequest.CheckSize("width of the second pass", Columns * scale);
         GenerationRequest.CheckSize("height of the second pass", Rows * scale);
+        if (options.Upscaler is HiresUpscaler.Lanczos or HiresUpscaler.Nearest)
+        {
+            ImageLibrary.Require("enlarge a picture");
+        }
+
         Steps = options.Steps ?? request.Steps;
         Plan = MakePlan(model.Schedule);
     }

@@ -41,6 +41,32 @@ public sealed class CliProcessTests
         new CliRun(shell.ExitCode, "", error).AssertFailed(1, ["cannot write to the standard output", part]);
     }
 
+    /// <summary>As on a machine that the image library has no native part for: pictures are drawn, and what needs it says so before anything is drawn.</summary>
+    [Fact]
+    public async Task Without_the_image_library_pictures_are_drawn_and_the_rest_is_told_in_one_line()
+    {
+        using var folder = new TemporaryFolder();
+        var program = folder["program"];
+        Directory.CreateDirectory(program);
+        foreach (var file in Directory.GetFiles(AppContext.BaseDirectory).Where(f => Path.GetExtension(f) is ".dll" or ".json" && !Path.GetFileName(f).Contains("Native", StringComparison.Ordinal)))
+        {
+            File.Copy(file, Path.Combine(program, Path.GetFileName(file)));
+        }
+
+        string[] model = ["-m", Path.Combine(AppContext.BaseDirectory, "weights", "demo")];
+        Task<CliRun> Run(params string[] arguments) => CliRun.InChildProcess([.. arguments, .. model], program: program);
+
+        var drawn = await Run("txt2img", "-p", "cat", "--steps", "1", "-o", folder["a.png"], "--save-steps", folder["steps.apng"], "--preview", "1", "--preview-path", folder["preview.png"]);
+        Assert.Equal((0, ""), (drawn.Exit, drawn.Error));
+        Assert.Contains("Steps: 1", PngFile.Read(folder["a.png"]).Text("parameters"), StringComparison.Ordinal);
+
+        const string Missing = "the native part of the image library, Magick.NET, is missing";
+        (await Run("img2img", "-i", folder["a.png"], "-p", "cat", "-o", folder["b.png"])).AssertFailed(1, ["cannot read the picture", "a.png", Missing]);
+        (await Run("txt2img", "-p", "cat", "-o", folder["b.png"], "--save-steps", folder["b.webp"])).AssertFailed(1, ["cannot write WebP files", Missing]);
+        (await Run("txt2img", "-p", "cat", "-o", folder["b.png"], "--hires", "--hires-upscaler", "lanczos")).AssertFailed(1, ["cannot enlarge a picture", Missing]);
+        Assert.Equal(["a.png", "preview.png", "program", "steps.apng"], folder.Entries);
+    }
+
     [Fact]
     public async Task Version_is_three_numbers()
     {

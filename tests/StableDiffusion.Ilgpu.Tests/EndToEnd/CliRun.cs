@@ -22,15 +22,15 @@ internal sealed record CliRun(int Exit, string Output, string Error)
 
     /// <summary>
     /// The program as a process of its own; <paramref name="whileRunning"/> gets it as soon as it has started. Variables of
-    /// <paramref name="environment"/> are set, or taken away where they are null.
+    /// <paramref name="environment"/> are set, or taken away where they are null. <paramref name="program"/> is its folder, where that is not the tests'.
     /// </summary>
     public static async Task<CliRun> InChildProcess(
-        string[] arguments, Func<Process, Task>? whileRunning = null, IReadOnlyDictionary<string, string?>? environment = null)
+        string[] arguments, Func<Process, Task>? whileRunning = null, IReadOnlyDictionary<string, string?>? environment = null, string? program = null)
     {
         // Under a shell that ignores interrupts, as for background jobs, its children would ignore them too.
         string[] command = OperatingSystem.IsLinux() ? ["env", "--default-signal=INT", "dotnet"] : ["dotnet"];
         var start = new ProcessStartInfo(
-            command[0], [.. command[1..], Path.Combine(AppContext.BaseDirectory, "sdilgpu.dll"), .. arguments])
+            command[0], [.. command[1..], Path.Combine(program ?? AppContext.BaseDirectory, "sdilgpu.dll"), .. arguments])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

@@ -19,6 +19,27 @@ public sealed class PngTests
         Assert.Equal(pixels, png.Pixels);
     }
 
+    /// <summary>What is written where the image library has no native part.</summary>
+    [Theory]
+    [InlineData(64, 64)]
+    [InlineData(1, 1)]
+    [InlineData(137, 3)]
+    public void Pixels_come_back_from_the_plain_encoder(int width, int height)
+    {
+        byte[] slope = [.. Enumerable.Range(0, 3 * width * height).Select(i => (byte)((i / 3 % width) + (2 * (i / 3 / width)) + (i % 3 * 50)))];
+        foreach (var pixels in new[] { Noise(width, height), slope })
+        {
+            var file = PlainPng.Encode(width, height, pixels);
+            var png = PngFile.Parse(file);
+            Assert.Equal((width, height), (png.Width, png.Height));
+            Assert.Equal(pixels, png.Pixels);
+            Assert.Equal(["IHDR", "IDAT", "IEND"], png.Chunks.Select(c => c.Type));
+        }
+
+        // Without filters a slope would take most of its bytes.
+        Assert.True(width < 64 || PlainPng.Encode(width, height, slope).Length < slope.Length / 8);
+    }
+
     [Fact]
     public void A_grey_picture_is_24_bit_too()
     {

@@ -73,6 +73,74 @@ public sealed class SimdLeafTests
         }
     }
 
+    /// <summary>What NEON multiplies with, in software where there is none.</summary>
+    [Theory]
+    [InlineData(1), InlineData(3), InlineData(4), InlineData(7), InlineData(36)]
+    public void Products_by_lanes(int depth)
+    {
+        foreach (var accumulate in new[] { true, false })
+        {
+            LaneProduct<RowByRow>(depth, Tile.Columns, 0, (row, k) => (row * Tile.SourcePitch) + k, accumulate);
+            LaneProduct<RowByBlock>(depth, 8, 0, (row, k) => (row * Tile.SourcePitch) + k, accumulate);
+            LaneProduct<WinogradRows>(depth, 8, 0, (row, k) => (row * Winograd.SourcePitch) + k, accumulate);
+            LaneProduct<ColumnByColumn>(depth, Tile.Columns, 56, (row, k) => (k * 56) + row, accumulate);
+        }
+    }
+
+    private void LaneProduct<TLayout>(int depth, int columns, int pitch, Func<int, int, int> at, bool accumulate) where TLayout : struct, IMultiplyLayout =>
+        Product(LaneMultiply.Rows, depth, columns, at, accumulate, (a, b, c, cPitch) =>
+        {
+            for (var column = 0; column < columns; column += 8)
+            {
+                LaneMultiply.Block<TLayout>(ref a[0], pitch, ref b[column], ref c[column], cPitch, depth, accumulate);
+            }
+        });
+
+    [Theory, MemberData(nameof(Widths))]
+    public void Every_half_is_widened(int width)
+    {
+        // Infinities and what is no number become large finite numbers.
+        var halves = Enumerable.Range(0, 1 << 16).Select(bits => (ushort)bits).Where(bits => Half.IsFinite(BitConverter.UInt16BitsToHalf(bits))).ToArray();
+        var widened = new float[halves.Length];
+        Each(width, halves.Length, new Widening(halves, widened));
+        Assert.Equal(halves.Select(bits => BitConverter.SingleToInt32Bits((float)BitConverter.UInt16BitsToHalf(bits))), widened.Select(BitConverter.SingleToInt32Bits));
+    }
+
+    /// <summary>All halves, what lies in the middle between neighbours, and what lies beside both: rounding is to nearest even, and beyond the range to infinity.</summary>
+    [Theory, MemberData(nameof(Widths))]
+    public void Numbers_are_rounded_to_the_nearest_half(int width)
+    {
+        float[] magnitudes = [.. Enumerable.Range(0, 0x7C00).SelectMany(bits =>
+        {
+            var (half, next) = ((float)BitConverter.UInt16BitsToHalf((ushort)bits), bits == 0x7BFF ? 65536 : (float)BitConverter.UInt16BitsToHalf((ushort)(bits + 1)));
+            return new[] { half, (half + next) / 2 }.SelectMany(value => new[] { MathF.BitDecrement(value), value, MathF.BitIncrement(value) });
+        }).Where(value => value >= 0), 65536, 1e10f, float.MaxValue, float.PositiveInfinity];
+        float[] values = [.. magnitudes, .. magnitudes.Select(value => -value)];
+        Array.Resize(ref values, Tile.RoundUp(values.Length, 16));
+        var halves = new ushort[values.Length];
+        Each(width, values.Length, new Narrowing(values, halves));
+        Assert.Equal(values.Select(value => BitConverter.HalfToUInt16Bits((Half)value)), halves);
+    }
+
+    private static void Each<TWork>(int width, int count, TWork work) where TWork : IWork
+    {
+        for (var i = 0; i < count; i += width / 32)
+        {
+            switch (width)
+            {
+                case 512:
+                    work.At<Simd512>(i);
+                    break;
+                case 256:
+                    work.At<Simd256>(i);
+                    break;
+                default:
+                    work.At<Simd128>(i);
+                    break;
+            }
+        }
+    }
+
     private void Products<V>() where V : struct, ISimd<V>
     {
         foreach (var rows in new[] { 1, 5, 8, 13, 30, 40 })
@@ -209,4 +277,20 @@ public sealed class SimdLeafTests
     }
 
     private float[] Values(int count) => [.. Enumerable.Range(0, count).Select(_ => (float)((2 * random.NextDouble()) - 1))];
+
+    /// <summary>Something that a register is used for.</summary>
+    private interface IWork
+    {
+        void At<V>(int first) where V : struct, ISimd<V>;
+    }
+
+    private sealed record Widening(ushort[] From, float[] To) : IWork
+    {
+        public void At<V>(int first) where V : struct, ISimd<V> => V.Store(V.LoadHalf(ref From[first]), ref To[first]);
+    }
+
+    private sealed record Narrowing(float[] From, ushort[] To) : IWork
+    {
+        public void At<V>(int first) where V : struct, ISimd<V> => V.StoreHalf(V.Load(ref From[first]), ref To[first]);
+    }
 }

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.Arm;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Simd;
 
@@ -22,7 +23,9 @@ internal struct Simd128(Vector128<float> v) : ISimd<Simd128>
     public static Simd128 LoadHalf(ref ushort source, nint offset)
     {
         var four = Vector64.LoadUnsafe(ref Unsafe.As<ushort, short>(ref source), (nuint)offset);
-        return new((Vector128.Create(Vector64.WidenLower(four), Vector64.WidenUpper(four)) << 13 & Vector128.Create(HalfBits.Kept)).AsSingle() * Vector128.Create(HalfBits.Rescale));
+        var moved = AdvSimd.IsSupported ? AdvSimd.ShiftLeftLogicalWideningLower(four, 13)
+            : Vector128.Create(Vector64.WidenLower(four), Vector64.WidenUpper(four)) << 13;
+        return new((moved & Vector128.Create(HalfBits.Kept)).AsSingle() * Vector128.Create(HalfBits.Rescale));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -35,7 +38,8 @@ internal struct Simd128(Vector128<float> v) : ISimd<Simd128>
         var small = (size.AsSingle() + Vector128.Create(0.5f)).AsUInt32() - Vector128.Create(HalfBits.HalfOne);
         var rounded = Vector128.ConditionalSelect(Vector128.LessThan(size.AsInt32(), Vector128.Create(HalfBits.SmallestNormal)).AsUInt32(), small, normal);
         rounded = Vector128.Min(rounded, Vector128.Create(0x7C00u)) | (sign >> 16);
-        Vector64.Narrow(rounded.GetLower(), rounded.GetUpper()).StoreUnsafe(ref target, (nuint)offset);
+        var four = AdvSimd.IsSupported ? AdvSimd.ExtractNarrowingLower(rounded) : Vector64.Narrow(rounded.GetLower(), rounded.GetUpper());
+        four.StoreUnsafe(ref target, (nuint)offset);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -9,6 +9,9 @@ internal interface IMultiplyLayout
     /// <summary>Whether the left factor lies in a far cache, so that its next rows are to be fetched ahead.</summary>
     static abstract bool IsFar { get; }
 
+    /// <summary>Whether a depth's values of the left factor are neighbours, instead of a row's.</summary>
+    static abstract bool IsByColumn { get; }
+
     /// <summary>From a row of the left factor to the next one; <paramref name="pitch"/> is what the caller gave.</summary>
     static abstract nint Row(nint pitch);
 
@@ -24,6 +27,8 @@ internal readonly struct RowByRow : IMultiplyLayout
 {
     public static bool IsFar => false;
 
+    public static bool IsByColumn => false;
+
     public static nint Row(nint pitch) => Tile.SourcePitch;
 
     public static nint Step(nint pitch) => 1;
@@ -35,6 +40,8 @@ internal readonly struct RowByRow : IMultiplyLayout
 internal readonly struct RowByBlock : IMultiplyLayout
 {
     public static bool IsFar => false;
+
+    public static bool IsByColumn => false;
 
     public static nint Row(nint pitch) => Tile.SourcePitch;
 
@@ -48,6 +55,8 @@ internal readonly struct WinogradRows : IMultiplyLayout
 {
     public static bool IsFar => true;
 
+    public static bool IsByColumn => false;
+
     public static nint Row(nint pitch) => Winograd.SourcePitch;
 
     public static nint Step(nint pitch) => 1;
@@ -59,6 +68,8 @@ internal readonly struct WinogradRows : IMultiplyLayout
 internal readonly struct ColumnByColumn : IMultiplyLayout
 {
     public static bool IsFar => false;
+
+    public static bool IsByColumn => true;
 
     public static nint Row(nint pitch) => 1;
 
@@ -119,7 +130,12 @@ internal static class SimdMultiply<V> where V : struct, ISimd<V>
             {
                 ref var source = ref Unsafe.Add(ref a, row * TLayout.Row(pitch));
                 ref var target = ref Unsafe.Add(ref c, (row * cPitch) + column);
-                if (V.TileRows == 8)
+                if (typeof(V) == typeof(Simd128) && LaneMultiply.IsHardwareAccelerated)
+                {
+                    LaneMultiply.Block<TLayout>(ref source, pitch, ref panel, ref target, cPitch, depth, accumulate);
+                    row += LaneMultiply.Rows;
+                }
+                else if (V.TileRows == 8)
                 {
                     Block8<TLayout>(ref source, pitch, ref panel, ref target, cPitch, depth, accumulate);
                     row += 8;
