@@ -65,6 +65,22 @@ public sealed class CliWatchTests : IDisposable
         Assert.Equal(["a.png", "s" + extension], folder.Entries);
     }
 
+    [Fact]
+    public void A_preview_whose_name_differs_in_case_alone_may_be_the_same_file()
+    {
+        string[] arguments = ["txt2img", "-p", "cat", "--steps", "2", "-o", folder["a.png"], "--preview", "1", "--preview-path", folder["A.PNG"]];
+        var run = CliRun.InProcess(arguments);
+        if (OperatingSystem.IsWindows() || OperatingSystem.IsMacOS())
+        {
+            run.AssertFailed(1, [folder["A.PNG"], "would be written over"]);
+        }
+        else
+        {
+            Assert.Equal((0, ""), (run.Exit, run.Error));
+            Assert.Equal(["A.PNG", "a.png"], folder.Entries);
+        }
+    }
+
     /// <summary>Arguments, the exit code, and what the line must contain.</summary>
     public static TheoryData<string[], int, string[]> BadInput => new()
     {
