@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text;
 using StableDiffusion.Ilgpu.Cli;
 using Xunit;
 
@@ -34,6 +35,8 @@ internal sealed record CliRun(int Exit, string Output, string Error)
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
+            StandardOutputEncoding = Encoding.UTF8,
+            StandardErrorEncoding = Encoding.UTF8,
         };
         foreach (var (name, value) in environment ?? new Dictionary<string, string?>())
         {
