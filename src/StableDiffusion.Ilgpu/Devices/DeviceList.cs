@@ -1,4 +1,6 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.X86;
+using System.Text;
 using ILGPU;
 using ILGPU.Runtime.Cuda;
 using ILGPU.Runtime.OpenCL;
@@ -55,9 +57,13 @@ internal static class DeviceList
 
     private static DefaultDevice.Offer OfferCuda() => new(Cuda, GpuProbe.MissingCuda() ?? "no CUDA device that ILGPU can use");
 
-    /// <summary>Where there is no GPU, the drivers for processors need not be loaded.</summary>
+    /// <summary>
+    /// Where there is no GPU, the drivers for processors need not be loaded. Apple has given up its OpenCL, and nobody has seen it run these kernels: a
+    /// first picture must not depend on it.
+    /// </summary>
     private static DefaultDevice.Offer OfferOpenCl() =>
-        GpuProbe.MissingOpenClGpu() is { } missing ? new([], missing) : new(OpenCl, "no OpenCL GPU that can be used");
+        OperatingSystem.IsMacOS() ? new([], "Apple's OpenCL has to be asked for (opencl)")
+        : GpuProbe.MissingOpenClGpu() is { } missing ? new([], missing) : new(OpenCl, "no OpenCL GPU that can be used");
 
     private static IReadOnlyList<ComputeDevice> FindCuda()
     {
@@ -95,9 +101,22 @@ internal static class DeviceList
     private static string ProcessorName()
     {
         // ILGPU calls every processor "CPUAccelerator".
-        var line = File.Exists(ProcessorInformation)
+        var line = OperatingSystem.IsLinux() && File.Exists(ProcessorInformation)
             ? File.ReadLines(ProcessorInformation).FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))
             : null;
-        return line?[(line.IndexOf(':', StringComparison.Ordinal) + 1)..].Trim() ?? $"{RuntimeInformation.ProcessArchitecture} processor";
+        return line?[(line.IndexOf(':', StringComparison.Ordinal) + 1)..].Trim() ?? BrandOfX86() ?? $"{RuntimeInformation.ProcessArchitecture} processor";
+    }
+
+    /// <summary>What an x86 processor calls itself; null for others.</summary>
+    internal static string? BrandOfX86()
+    {
+        const int first = unchecked((int)0x80000002), last = unchecked((int)0x80000004);
+        if (!X86Base.IsSupported || (uint)X86Base.CpuId(int.MinValue, 0).Eax < unchecked((uint)last))
+        {
+            return null;
+        }
+
+        int[] text = [.. Enumerable.Range(first, last - first + 1).Select(leaf => X86Base.CpuId(leaf, 0)).SelectMany(r => new[] { r.Eax, r.Ebx, r.Ecx, r.Edx })];
+        return Encoding.ASCII.GetString(MemoryMarshal.AsBytes(text.AsSpan())).Trim('\0', ' ') is { Length: > 0 } name ? name : null;
     }
 }
