@@ -9,7 +9,7 @@ namespace StableDiffusion.Ilgpu.Tests.EndToEnd;
 internal sealed record CliRun(int Exit, string Output, string Error)
 {
     /// <summary>The lines of the output.</summary>
-    public string[] Lines => Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+    public string[] Lines => Output.Replace("\r\n", "\n", StringComparison.Ordinal).Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
     public static CliRun InProcess(params string[] arguments) => InProcessUntil(TestContext.Current.CancellationToken, arguments);
 
