@@ -38,7 +38,7 @@ internal static class FinishedFile
             {
                 if (left == 0)
                 {
-                    throw new IOException("another program has it open", e);
+                    throw new IOException("a program has it open", e);
                 }
 
                 Thread.Sleep(Wait);

@@ -23,7 +23,7 @@ internal static class OpenClDevices
 
     private static readonly string Install = OperatingSystem.IsLinux()
         ? "install the device's driver (of Debian's packages intel-opencl-icd for Intel, mesa-opencl-icd for AMD, pocl-opencl-icd for any processor)"
-        : OperatingSystem.IsMacOS() ? "macOS brings OpenCL itself" : "the graphics driver of the GPU's vendor brings it";
+        : OperatingSystem.IsMacOS() ? "macOS brings OpenCL itself" : "the graphics driver of the GPU's vendor brings OpenCL";
 
     private static readonly string NotFound = OperatingSystem.IsLinux() ? "; a GPU's is often open to the groups render and video only" : $"; {Install}";
 

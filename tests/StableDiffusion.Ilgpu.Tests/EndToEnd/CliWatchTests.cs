@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using StableDiffusion.Ilgpu.Imaging;
 using Xunit;
@@ -124,6 +125,27 @@ public sealed class CliWatchTests : IDisposable
         Assert.Equal(
             ("a dog", "dark: \"x\",\nNegative prompt: y", "Euler", "78", "72x64", "5.5"),
             (changed.Prompt, changed.NegativePrompt, changed["Sampler"], changed["Seed"], changed["Size"], changed["CFG scale"]));
+    }
+
+    /// <summary>The command has no culture; programs with the library may have any.</summary>
+    [Fact]
+    public void A_decimal_comma_changes_nothing()
+    {
+        string[] arguments = ["-p", "a (cat:1.25)", "--steps", "2", "--cfg-scale", "5.5", "--eta", "0.5", "--hires", "--hires-scale", "1.25", "-o"];
+        Draw([.. arguments, folder["a.png"]]);
+        var (before, comma) = (CultureInfo.CurrentCulture, (CultureInfo)CultureInfo.InvariantCulture.Clone());
+        (comma.NumberFormat.NumberDecimalSeparator, comma.NumberFormat.NegativeSign) = (",", "\u2212");
+        try
+        {
+            CultureInfo.CurrentCulture = comma;
+            Draw([.. arguments, folder["b.png"]]);
+        }
+        finally
+        {
+            CultureInfo.CurrentCulture = before;
+        }
+
+        Assert.Equal(File.ReadAllBytes(folder["a.png"]), File.ReadAllBytes(folder["b.png"]));
     }
 
     [Theory]
