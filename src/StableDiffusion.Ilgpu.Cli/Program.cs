@@ -8,5 +8,6 @@ using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, signal 
     signal.Cancel = !cancellation.IsCancellationRequested;
     cancellation.Cancel();
 });
-Console.SetOut(new ResultWriter(Console.Out));
-return CommandLine.Run(args, new CommandContext(Console.Out, Console.Error, !Console.IsOutputRedirected, cancellation.Token));
+var (output, error) = StandardStreams.Open();
+Console.SetOut(new ResultWriter(output));
+return CommandLine.Run(args, new CommandContext(Console.Out, error, !Console.IsOutputRedirected, cancellation.Token));

@@ -8,7 +8,7 @@ internal static class PromptFile
     private const int MostBytes = 16 << 20;
 
     /// <returns>The prompts with their lines' numbers, from 1; at least one.</returns>
-    /// <exception cref="StableDiffusionException">The file cannot be read, is not UTF-8 or holds no prompt.</exception>
+    /// <exception cref="StableDiffusionException">The file cannot be read, is no Unicode text or holds no prompt.</exception>
     public static IReadOnlyList<(int Line, string Prompt)> Read(string path)
     {
         var strict = new UTF8Encoding(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
@@ -17,7 +17,11 @@ internal static class PromptFile
         try
         {
             ReadOnlySpan<byte> bytes = BoundedFile.Read(path, MostBytes, "a file of prompts");
-            bytes = bytes.StartsWith(Encoding.UTF8.Preamble) ? bytes[Encoding.UTF8.Preamble.Length..] : bytes;
+            bytes = bytes.StartsWith(Encoding.UTF8.Preamble) ? bytes[Encoding.UTF8.Preamble.Length..]
+
+                // What Windows' older PowerShell writes.
+                : bytes.StartsWith(Encoding.Unicode.Preamble) ? Encoding.Convert(Encoding.Unicode, Encoding.UTF8, bytes[Encoding.Unicode.Preamble.Length..].ToArray())
+                : bytes;
             foreach (var range in bytes.Split((byte)'\n'))
             {
                 var text = strict.GetString(bytes[range]).Trim();

@@ -87,7 +87,9 @@ internal sealed class WatchOptionSet
     /// <summary>What shows the way to a picture must not take the place of it, of what it begins with, or of one another.</summary>
     private static void RefuseTaken(IEnumerable<string> taken, IEnumerable<string> files)
     {
-        var names = taken.Select(Path.GetFullPath).ToHashSet();
+        // Where file systems usually are so, names that differ in case alone are one file's.
+        var names = taken.Select(Path.GetFullPath)
+            .ToHashSet(OperatingSystem.IsWindows() || OperatingSystem.IsMacOS() ? StringComparer.OrdinalIgnoreCase : StringComparer.Ordinal);
         if (files.FirstOrDefault(f => !names.Add(Path.GetFullPath(f))) is { } twice)
         {
             throw new StableDiffusionException(

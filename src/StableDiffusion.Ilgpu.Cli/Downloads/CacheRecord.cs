@@ -45,6 +45,6 @@ internal sealed class CacheRecord
     {
         var temporary = path + ".new";
         File.WriteAllBytes(temporary, content);
-        File.Move(temporary, path, overwrite: true);
+        FinishedFile.Move(temporary, path);
     }
 }

@@ -125,13 +125,17 @@ internal sealed class ModelPull(
     private void CheckSpace(List<(string Path, long Size, Digest? Digest)> missing)
     {
         var needed = missing.Sum(m => (decimal)m.Size - Math.Min(m.Size, FileDownload.AllocatedBytes(ModelCache.PathIn(folder, m.Path))));
-        var free = new DriveInfo(folder).AvailableFreeSpace;
+        var free = FreeBytes();
         if (needed > free)
         {
             throw new StableDiffusionException(
                 $"{reference}: needs {needed / (1 << 30):0.0} GiB in the cache '{cache.Root}', where {Tables.Bytes(free)} are free");
         }
     }
+
+    /// <summary>.NET knows no space but that of Windows' drives with letters; others are filled until they are full.</summary>
+    private long FreeBytes() =>
+        OperatingSystem.IsWindows() && Path.GetPathRoot(folder)!.StartsWith(@"\\", StringComparison.Ordinal) ? long.MaxValue : new DriveInfo(folder).AvailableFreeSpace;
 
     private async Task FetchAsync(string path, long size, Digest? digest, string commit, CancellationToken cancellation)
     {
@@ -151,7 +155,7 @@ internal sealed class ModelPull(
                     $"{source}: wrong content: {digest.Name} is {hash}, {digest.Source} says {digest.Value}; nothing was kept");
             }
 
-            File.Move(FileDownload.PartOf(target), target, overwrite: true);
+            FinishedFile.Move(FileDownload.PartOf(target), target);
             File.Delete(FileDownload.StateOf(target));
         }
         finally

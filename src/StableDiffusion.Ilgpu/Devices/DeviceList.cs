@@ -52,9 +52,13 @@ internal static class DeviceList
 
     private static DefaultDevice.Offer OfferCuda() => new(Cuda, GpuProbe.MissingCuda() ?? "no CUDA device that ILGPU can use");
 
-    /// <summary>Where there is no GPU, the drivers for processors need not be loaded.</summary>
+    /// <summary>
+    /// Where there is no GPU, the drivers for processors need not be loaded. Apple has given up its OpenCL, and nobody has seen it run these kernels: a
+    /// first picture must not depend on it.
+    /// </summary>
     private static DefaultDevice.Offer OfferOpenCl() =>
-        GpuProbe.MissingOpenClGpu() is { } missing ? new([], missing) : new(OpenCl, "no OpenCL GPU that can be used");
+        OperatingSystem.IsMacOS() ? new([], "Apple's OpenCL has to be asked for (opencl)")
+        : GpuProbe.MissingOpenClGpu() is { } missing ? new([], missing) : new(OpenCl, "no OpenCL GPU that can be used");
 
     private static IReadOnlyList<ComputeDevice> FindCuda()
     {

@@ -23,7 +23,7 @@ internal static class IlgpuPatches
 
     /// <summary>
     /// ILGPU asks for drivers by names that only development packages provide (<c>libcuda.so</c>, <c>libOpenCL.so</c>); the drivers
-    /// themselves bring the versioned ones. Must run before anything of ILGPU looks for GPUs.
+    /// themselves bring the versioned ones, and macOS has a framework. Must run before anything of ILGPU looks for GPUs.
     /// </summary>
     public static void ResolveLibraryNames()
     {
@@ -36,8 +36,8 @@ internal static class IlgpuPatches
                 {
                     NativeLibrary.SetDllImportResolver(typeof(Context).Assembly, (name, _, _) => name switch
                     {
-                        "cuda" => Load("libcuda.so.1"),
-                        "OpenCL" => Load("libOpenCL.so.1"),
+                        "cuda" => Load(GpuProbe.CudaName),
+                        "OpenCL" => Load(GpuProbe.OpenClName),
                         _ => 0,
                     });
                 }

@@ -21,8 +21,11 @@ internal static class OpenClDevices
     /// </summary>
     private const int IntelUnitsEach = 4;
 
-    private const string Install =
-        "install the device's driver (of Debian's packages intel-opencl-icd for Intel, mesa-opencl-icd for AMD, pocl-opencl-icd for any processor)";
+    private static readonly string Install = OperatingSystem.IsLinux()
+        ? "install the device's driver (of Debian's packages intel-opencl-icd for Intel, mesa-opencl-icd for AMD, pocl-opencl-icd for any processor)"
+        : OperatingSystem.IsMacOS() ? "macOS brings OpenCL itself" : "the graphics driver of the GPU's vendor brings OpenCL";
+
+    private static readonly string NotFound = OperatingSystem.IsLinux() ? "; a GPU's is often open to the groups render and video only" : $"; {Install}";
 
     private static readonly Lazy<Found> Search = new(Look);
 
@@ -43,10 +46,10 @@ internal static class OpenClDevices
     /// <param name="platforms">Drivers that answered.</param>
     /// <param name="leftOut">Devices that cannot be used, with reasons.</param>
     public static string Explain(bool hasLoader, IReadOnlyList<string>? drivers, string place, int platforms, IReadOnlyList<string> leftOut) =>
-        !hasLoader ? $"OpenCL's library {GpuProbe.OpenClName} is missing (Debian's package ocl-icd-libopencl1); {Install}"
+        !hasLoader ? $"OpenCL's library {GpuProbe.OpenClName} is missing{(OperatingSystem.IsLinux() ? " (Debian's package ocl-icd-libopencl1)" : "")}; {Install}"
         : drivers is { Count: 0 } ? $"OpenCL has no driver in {place}; {Install}"
         : platforms == 0 ? $"OpenCL's drivers ({Names(drivers)}) do not load, or find no device; {Install}"
-        : leftOut.Count == 0 ? $"OpenCL's drivers ({Names(drivers)}) find no device; a GPU's is often open to the groups render and video only"
+        : leftOut.Count == 0 ? $"OpenCL's drivers ({Names(drivers)}) find no device{NotFound}"
         : $"no OpenCL device can be used: {leftOut[0]}";
 
     /// <summary>Why a device cannot be used; null if it can.</summary>

@@ -22,7 +22,7 @@ internal static class OpenClDrivers
         string[] others = more?.Split(':', StringSplitOptions.RemoveEmptyEntries) ?? [];
         try
         {
-            var isLibrary = !Path.Exists(place) && !place.Contains('/', StringComparison.Ordinal);
+            var isLibrary = !Path.Exists(place) && Path.GetFileName(place) == place;
             string[] files = Directory.Exists(place) ? Directory.GetFiles(place, "*.icd") : File.Exists(place) ? [place] : [];
             return [.. files.Order(StringComparer.Ordinal).Select(FirstLine), .. isLibrary ? [place] : Array.Empty<string>(), .. others];
         }

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.X86;
 using System.Text;
 
 namespace StableDiffusion.Ilgpu.Devices;
@@ -28,7 +29,7 @@ internal static partial class ProcessorName
         [(0xc0, 0xac4)] = "Ampere-1A",
     };
 
-    public static string Value { get; } = (OperatingSystem.IsMacOS() ? OfMac() : OfLinux()) ?? $"{RuntimeInformation.ProcessArchitecture} processor";
+    public static string Value { get; } = (OperatingSystem.IsMacOS() ? OfMac() : OperatingSystem.IsLinux() ? OfLinux() : OfX86()) ?? $"{RuntimeInformation.ProcessArchitecture} processor";
 
     /// <param name="information">Lines of Linux's information about the processor.</param>
     /// <returns>Null where they name none.</returns>
@@ -62,6 +63,19 @@ internal static partial class ProcessorName
     }
 
     private static string? OfLinux() => File.Exists(InformationFile) ? Of(File.ReadAllLines(InformationFile)) : null;
+
+    /// <summary>What an x86 processor calls itself; null for others.</summary>
+    public static string? OfX86()
+    {
+        const int first = unchecked((int)0x80000002), last = unchecked((int)0x80000004);
+        if (!X86Base.IsSupported || (uint)X86Base.CpuId(int.MinValue, 0).Eax < unchecked((uint)last))
+        {
+            return null;
+        }
+
+        int[] text = [.. Enumerable.Range(first, last - first + 1).Select(leaf => X86Base.CpuId(leaf, 0)).SelectMany(r => new[] { r.Eax, r.Ebx, r.Ecx, r.Edx })];
+        return Encoding.ASCII.GetString(MemoryMarshal.AsBytes(text.AsSpan())).Trim('\0', ' ') is { Length: > 0 } name ? name : null;
+    }
 
     private static string? OfMac()
     {

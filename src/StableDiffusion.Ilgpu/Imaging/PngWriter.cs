@@ -28,7 +28,7 @@ internal static class PngWriter
             RequireFileName(path);
             temporary = TemporaryBeside(path);
             File.WriteAllBytes(temporary, file);
-            File.Move(temporary, path, overwrite: true);
+            FinishedFile.Move(temporary, path);
         }
         catch (Exception e) when (IsFileError(e))
         {
@@ -112,11 +112,17 @@ internal static class PngWriter
             throw new IOException(path.Length == 0 ? "the name is empty" : "it is a folder");
         }
 
-        // Among the devices lies a folder for files in memory.
         var full = Path.GetFullPath(path);
-        if (full.StartsWith("/dev/", StringComparison.Ordinal) && !full.StartsWith("/dev/shm/", StringComparison.Ordinal))
+        if (IsDevice(full))
         {
             throw new IOException("a device's name cannot be given to a file");
+        }
+
+        // A system that minds them says so when the finished picture is to get its name, or, where a colon is in it, puts it somewhere else.
+        var name = Path.GetFileName(path);
+        if (name.IndexOfAny(Path.GetInvalidFileNameChars()) is >= 0 and var at)
+        {
+            throw new IOException($"no file's name can have {(char.IsControl(name[at]) ? "control characters" : $"a '{name[at]}'")} here");
         }
 
         if (!Directory.Exists(FolderOf(path)))
@@ -124,6 +130,11 @@ internal static class PngWriter
             throw new IOException($"there is no folder '{FolderOf(path)}'");
         }
     }
+
+    /// <summary>Linux has devices in a folder, beside one for files in memory; Windows has some in every folder (<c>NUL</c>), and gives those this path.</summary>
+    private static bool IsDevice(string full) => OperatingSystem.IsWindows()
+        ? full.StartsWith(@"\\.\", StringComparison.Ordinal)
+        : full.StartsWith("/dev/", StringComparison.Ordinal) && !full.StartsWith("/dev/shm/", StringComparison.Ordinal);
 
     private static bool IsFileError(Exception e) =>
         e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException;

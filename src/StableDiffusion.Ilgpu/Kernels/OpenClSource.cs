@@ -22,7 +22,10 @@ internal static partial class OpenClSource
 
     /// <summary>All of it, in place. If an ILGPU version has other internals, the text stays as it is.</summary>
     public static void Prepare(CLCompiledKernel kernel) =>
-        Source?.SetValue(kernel, Complete(WithAlignedArrays(WithLocalBarriers(Canonical(kernel.Source)))));
+        Source?.SetValue(kernel, Complete(WithAlignedArrays(WithLocalBarriers(Canonical(WithOneLineEnd(kernel.Source))))));
+
+    /// <summary>ILGPU ends lines as the system does: drivers, and what is changed below, get the same text everywhere.</summary>
+    public static string WithOneLineEnd(string source) => source.Replace("\r\n", "\n", StringComparison.Ordinal);
 
     /// <summary>
     /// ILGPU's barriers order a group's global memory alone. The work-items of our kernels tell each other nothing but by local memory: which a barrier has to

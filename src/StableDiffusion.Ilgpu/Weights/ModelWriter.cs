@@ -61,7 +61,7 @@ internal static class ModelWriter
                 Directory.Delete(folder);
             }
 
-            Directory.Move(temporary, folder);
+            FinishedFile.Move(temporary, folder);
         }
         catch (Exception e)
         {

@@ -34,7 +34,7 @@ internal static class SafetensorsWriter
                 WriteTensors(stream, tensors, fill);
             }
 
-            File.Move(temporary, path, overwrite: true);
+            FinishedFile.Move(temporary, path);
         }
         catch (Exception e)
         {

@@ -67,6 +67,17 @@ public sealed class CliProcessTests
         Assert.Equal(["a.png", "preview.png", "program", "steps.apng"], folder.Entries);
     }
 
+    /// <summary>Whatever letters a console has.</summary>
+    [Fact]
+    public async Task A_pipe_gets_UTF_8_and_any_letters()
+    {
+        using var folder = new TemporaryFolder();
+        var name = folder["ü 日本.png"];
+        PngWriter.Write(name, 8, 8, new byte[192], "ein Bär, 日本, 🐻\nSteps: 1, Sampler: Euler, Seed: 1");
+        Assert.Contains("prompt: ein Bär, 日本, 🐻", (await CliRun.InChildProcess(["metadata", name])).Lines);
+        (await CliRun.InChildProcess(["metadata", folder["日本🐻.png"]])).AssertFailed(1, [folder["日本🐻.png"]]);
+    }
+
     [Fact]
     public async Task Version_is_three_numbers()
     {

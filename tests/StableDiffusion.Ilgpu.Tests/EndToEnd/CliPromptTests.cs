@@ -62,6 +62,17 @@ public sealed class CliPromptTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_file_of_prompts_may_begin_with_the_mark_of_its_encoding(bool isUtf16)
+    {
+        File.WriteAllText(folder["prompts.txt"], "日本\r\n", isUtf16 ? System.Text.Encoding.Unicode : System.Text.Encoding.UTF8);
+        var run = CliRun.InProcess("txt2img", "--prompt-file", folder["prompts.txt"], "--steps", "1", "-o", folder["a.png"]);
+        Assert.Equal((0, ""), (run.Exit, run.Error));
+        Assert.StartsWith("日本\n", PngFile.Read(folder["a.png"]).Text("parameters"), StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Lines_with_different_loras_each_get_theirs()
     {

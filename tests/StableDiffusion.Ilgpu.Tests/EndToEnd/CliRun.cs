@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text;
 using StableDiffusion.Ilgpu.Cli;
 using Xunit;
 
@@ -8,7 +9,7 @@ namespace StableDiffusion.Ilgpu.Tests.EndToEnd;
 internal sealed record CliRun(int Exit, string Output, string Error)
 {
     /// <summary>The lines of the output.</summary>
-    public string[] Lines => Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+    public string[] Lines => Output.Replace("\r\n", "\n", StringComparison.Ordinal).Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
     public static CliRun InProcess(params string[] arguments) => InProcessUntil(TestContext.Current.CancellationToken, arguments);
 
@@ -34,6 +35,8 @@ internal sealed record CliRun(int Exit, string Output, string Error)
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
+            StandardOutputEncoding = Encoding.UTF8,
+            StandardErrorEncoding = Encoding.UTF8,
         };
         foreach (var (name, value) in environment ?? new Dictionary<string, string?>())
         {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using StableDiffusion.Ilgpu.Imaging;
 using Xunit;
@@ -65,6 +66,22 @@ public sealed class CliWatchTests : IDisposable
         Assert.Equal(["a.png", "s" + extension], folder.Entries);
     }
 
+    [Fact]
+    public void A_preview_whose_name_differs_in_case_alone_may_be_the_same_file()
+    {
+        string[] arguments = ["txt2img", "-p", "cat", "--steps", "2", "-o", folder["a.png"], "--preview", "1", "--preview-path", folder["A.PNG"]];
+        var run = CliRun.InProcess(arguments);
+        if (OperatingSystem.IsWindows() || OperatingSystem.IsMacOS())
+        {
+            run.AssertFailed(1, [folder["A.PNG"], "would be written over"]);
+        }
+        else
+        {
+            Assert.Equal((0, ""), (run.Exit, run.Error));
+            Assert.Equal(["A.PNG", "a.png"], folder.Entries);
+        }
+    }
+
     /// <summary>Arguments, the exit code, and what the line must contain.</summary>
     public static TheoryData<string[], int, string[]> BadInput => new()
     {
@@ -110,6 +127,27 @@ public sealed class CliWatchTests : IDisposable
         Assert.Equal(
             ("a dog", "dark: \"x\",\nNegative prompt: y", "Euler", "78", "72x64", "5.5"),
             (changed.Prompt, changed.NegativePrompt, changed["Sampler"], changed["Seed"], changed["Size"], changed["CFG scale"]));
+    }
+
+    /// <summary>The command has no culture; programs with the library may have any.</summary>
+    [Fact]
+    public void A_decimal_comma_changes_nothing()
+    {
+        string[] arguments = ["-p", "a (cat:1.25)", "--steps", "2", "--cfg-scale", "5.5", "--eta", "0.5", "--hires", "--hires-scale", "1.25", "-o"];
+        Draw([.. arguments, folder["a.png"]]);
+        var (before, comma) = (CultureInfo.CurrentCulture, (CultureInfo)CultureInfo.InvariantCulture.Clone());
+        (comma.NumberFormat.NumberDecimalSeparator, comma.NumberFormat.NegativeSign) = (",", "\u2212");
+        try
+        {
+            CultureInfo.CurrentCulture = comma;
+            Draw([.. arguments, folder["b.png"]]);
+        }
+        finally
+        {
+            CultureInfo.CurrentCulture = before;
+        }
+
+        Assert.Equal(File.ReadAllBytes(folder["a.png"]), File.ReadAllBytes(folder["b.png"]));
     }
 
     [Theory]

@@ -55,7 +55,13 @@ public sealed class PullProxyTests : IDisposable
 
     private async Task<CliRun> PullAsync(string hub, params (string Name, string Value)[] variables)
     {
-        var environment = Variables.SelectMany(v => new[] { v, v.ToLowerInvariant() }).ToDictionary(v => v, _ => (string?)null);
+        // In Windows both cases are one variable.
+        var environment = new Dictionary<string, string?>(OperatingSystem.IsWindows() ? StringComparer.OrdinalIgnoreCase : StringComparer.Ordinal);
+        foreach (var name in Variables.SelectMany(v => new[] { v, v.ToLowerInvariant() }))
+        {
+            environment[name] = null;
+        }
+
         environment["HF_ENDPOINT"] = hub;
         environment["HF_HOME"] = folder["none"];
         foreach (var (name, value) in variables)

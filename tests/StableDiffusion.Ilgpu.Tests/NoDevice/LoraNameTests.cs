@@ -219,9 +219,9 @@ public sealed class LoraNameTests : IDisposable
         }
 
         var loras = folder["loras"];
-        Directory.CreateSymbolicLink(Path.Combine(loras, "people", "old", "up"), Path.Combine("..", ".."));
-        Directory.CreateSymbolicLink(Path.Combine(loras, "self"), loras);
-        Directory.CreateSymbolicLink(Path.Combine(loras, "linked"), folder["elsewhere"]);
+        Link(Path.Combine(loras, "people", "old", "up"), Path.Combine("..", ".."));
+        Link(Path.Combine(loras, "self"), loras);
+        Link(Path.Combine(loras, "linked"), folder["elsewhere"]);
         string Found(string name) => Path.GetRelativePath(folder.Path, Assert.Single(LoraFolder.Resolve(loras, $"<lora:{name}>")).Path);
         Assert.Equal(Path.Combine("loras", "people", "old", "a.ckpt"), Found("a"));
         Assert.Equal(Path.Combine("loras", "people", "b.pt"), Found("b"));
@@ -229,6 +229,20 @@ public sealed class LoraNameTests : IDisposable
         WeightsTestFiles.Refused(
             () => Found("twice"), "'twice'", Path.Combine(loras, "twice.pt"), Path.Combine(loras, "styles", "twice.CKPT"));
         WeightsTestFiles.Refused(() => Found("d"), "'d'", "a, b, c, twice");
+    }
+
+    private static void Link(string path, string target)
+    {
+        try
+        {
+            Directory.CreateSymbolicLink(path, target);
+        }
+        catch (Exception e) when (OperatingSystem.IsWindows() && e is IOException or UnauthorizedAccessException)
+        {
+            // In Windows that is a right.
+        }
+
+        Assert.SkipUnless(Directory.Exists(path), "symbolic links cannot be made here");
     }
 
     public void Dispose() => folder.Dispose();

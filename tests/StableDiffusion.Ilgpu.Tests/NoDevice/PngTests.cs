@@ -131,6 +131,68 @@ public sealed class PngTests
         Assert.Throws<StableDiffusionException>(() => PngWriter.CheckWritable(folder.Path));
     }
 
+    [Theory]
+    [InlineData("a<b.png", "'<'")]
+    [InlineData("ab:c.png", "':'")]
+    [InlineData("a?.png", "'?'")]
+    [InlineData("a\tb.png", "control characters")]
+    public void Names_that_Windows_refuses_are_told_before_there_is_a_picture(string name, string part)
+    {
+        using var folder = new TemporaryFolder();
+        if (OperatingSystem.IsWindows())
+        {
+            var error = Assert.Throws<StableDiffusionException>(() => PngWriter.CheckWritable(folder[name]));
+            Assert.Contains(part, error.Message, StringComparison.Ordinal);
+        }
+        else
+        {
+            PngWriter.CheckWritable(folder[name]);
+        }
+
+        Assert.Empty(folder.Entries);
+    }
+
+    [Theory]
+    [InlineData("NUL")]
+    [InlineData("nul")]
+    [InlineData("COM1")]
+    public void Names_of_Windows_devices_are_not_for_pictures(string name)
+    {
+        Assert.SkipUnless(OperatingSystem.IsWindows(), "such devices are Windows' alone");
+        var error = Assert.Throws<StableDiffusionException>(() => PngWriter.CheckWritable(name));
+        Assert.Contains("device", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_picture_that_somebody_looks_at_is_replaced_when_they_have_it_no_more()
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder["a.png"], "old");
+        var viewer = new FileStream(folder["a.png"], FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+        var writing = Task.Run(() => PngWriter.Replace(folder["a.png"], [1]), TestContext.Current.CancellationToken);
+        await Task.WhenAny(writing, Task.Delay(300, TestContext.Current.CancellationToken));
+        await viewer.DisposeAsync();
+        await writing;
+        Assert.Equal([1], File.ReadAllBytes(folder["a.png"]));
+        Assert.Equal(["a.png"], folder.Entries);
+    }
+
+    [Fact]
+    public void A_picture_that_stays_open_stays_as_it_was()
+    {
+        Assert.SkipUnless(OperatingSystem.IsWindows(), "other systems replace files that are open");
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder["a.png"], "old");
+        using (new FileStream(folder["a.png"], FileMode.Open, FileAccess.Read, FileShare.ReadWrite))
+        {
+            var error = Assert.Throws<StableDiffusionException>(() => PngWriter.Replace(folder["a.png"], [1]));
+            Assert.Contains("a program has it open", error.Message, StringComparison.Ordinal);
+        }
+
+        Assert.Equal("old", File.ReadAllText(folder["a.png"]));
+        Assert.Equal(["a.png"], folder.Entries);
+    }
+
     private static byte[] Noise(int width, int height)
     {
         var pixels = new byte[3 * width * height];

@@ -95,8 +95,9 @@ public sealed class WeightsFolderTests : IDisposable
         var copy = Copy();
         foreach (var text in new[] { "", "{", "[]", "{\"a\":1,\n\"a\":2}" })
         {
-            File.WriteAllText(Path.Combine(copy, file), text);
-            WeightsTestFiles.Refused(() => OpenAll(copy), Path.Combine(copy, file), "JSON");
+            var path = Path.Combine([copy, .. file.Split('/')]);
+            File.WriteAllText(path, text);
+            WeightsTestFiles.Refused(() => OpenAll(copy), path, "JSON");
         }
     }
 
@@ -177,10 +178,11 @@ public sealed class WeightsFolderTests : IDisposable
             Assert.NotNull(model.ShortHash);
         }
 
+        var part = Path.Combine(unet, "part.safetensors");
+        File.Move(variant, part);
         foreach (var name in new[] { "diffusion_pytorch_model.safetensors.index.fp16.json", "diffusion_pytorch_model.safetensors.index.json" })
         {
-            using var names = SafetensorsFile.Open(File.Exists(variant) ? variant : Path.Combine(unet, "part.safetensors"));
-            File.Move(names.Description, Path.Combine(unet, "part.safetensors"), overwrite: true);
+            using var names = SafetensorsFile.Open(part);
             var map = names.Tensors.Keys.ToDictionary(n => n, _ => "part.safetensors");
             File.WriteAllText(Path.Combine(unet, name), JsonSerializer.Serialize(new { weight_map = map }));
             using var model = ModelSource.Open(copy);
