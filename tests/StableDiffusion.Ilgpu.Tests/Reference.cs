@@ -10,13 +10,15 @@ internal static class Reference
 {
     /// <param name="graph">A graph that no rule has touched.</param>
     /// <param name="data">Values of an input by its key, or of a weight by its name; channels last.</param>
+    /// <param name="store">What storage keeps of a computed value; null for all of it.</param>
     /// <returns>The outputs by key.</returns>
-    public static Dictionary<string, double[]> Evaluate(Graph graph, Func<string, float[]> data)
+    public static Dictionary<string, double[]> Evaluate(Graph graph, Func<string, float[]> data, Func<double, double>? store = null)
     {
         var results = new Dictionary<Value, double[]>();
         foreach (var value in graph.Values)
         {
-            results.Add(value, Evaluate(value, [.. value.Inputs.Select(i => results[i])], name => [.. data(name).Select(v => (double)v)]));
+            var result = Evaluate(value, [.. value.Inputs.Select(i => results[i])], name => [.. data(name).Select(v => (double)v)]);
+            results.Add(value, store is null || value.Op is Input ? result : Array.ConvertAll(result, v => store(v)));
         }
 
         return graph.Outputs.ToDictionary(o => o.Key, o => results[o.Value]);

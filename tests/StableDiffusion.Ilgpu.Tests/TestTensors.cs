@@ -39,16 +39,14 @@ internal sealed class TestTensors
 
     public long[] Longs(string name) => Values<long>(name, "I64");
 
-    private T[] Values<T>(string name, string type) where T : struct
+    /// <summary>A tensor of any type as it is stored.</summary>
+    public ReadOnlySpan<byte> Stored(string name)
     {
-        var entry = entries[name];
-        if (Type(name) != type)
-        {
-            throw new InvalidOperationException($"{name} is {Type(name)}, not {type}");
-        }
-
-        var range = entry.GetProperty("data_offsets");
+        var range = entries[name].GetProperty("data_offsets");
         var (first, end) = (range[0].GetInt32(), range[1].GetInt32());
-        return MemoryMarshal.Cast<byte, T>(bytes.AsSpan(dataStart + first, end - first)).ToArray();
+        return bytes.AsSpan(dataStart + first, end - first);
     }
+
+    private T[] Values<T>(string name, string type) where T : struct => Type(name) == type ? MemoryMarshal.Cast<byte, T>(Stored(name)).ToArray()
+        : throw new InvalidOperationException($"{name} is {Type(name)}, not {type}");
 }

@@ -64,7 +64,7 @@ public sealed class OpReferenceTests(DeviceFixture fixture)
 
     private void Check<T>(ReferenceOp op, Backend backend) where T : unmanaged
     {
-        var comparisons = new Comparisons();
+        var (comparisons, limit) = (new Comparisons(), backend.Half ? HalfLimitOf(op) : FloatLimit(op.Case.Name));
         foreach (var (fusion, options) in new[] { ("unfused", FusionOptions.None), ("fused", FusionOptions.All) })
         {
             var actual = OpRun.Run<T>(fixture, backend, op.Case, options);
@@ -78,11 +78,26 @@ public sealed class OpReferenceTests(DeviceFixture fixture)
             }
             else
             {
-                comparisons.Compare(what, actual, op.Expected, backend.Half ? HalfLimit : FloatLimit(op.Case.Name));
+                comparisons.Compare(what, actual, op.Expected, limit);
             }
         }
 
         comparisons.Verify();
+    }
+
+    /// <summary>
+    /// fp16 rounds queries and keys before anything is computed, and a softmax changes with that by the size of its logits, which a set chooses. A
+    /// kernel is not to blame for what the exact result of rounded inputs differs by; the README's limit holds where that is less.
+    /// </summary>
+    private static double HalfLimitOf(ReferenceOp op)
+    {
+        if (ReferenceOps.Kind(op.Case.Name) != "attention")
+        {
+            return HalfLimit;
+        }
+
+        float[] exact = [.. Reference.Evaluate(op.Case.Record(), OpRun.StoredData(op.Case, half: true))["out"].Select(v => (float)v)];
+        return Math.Max(HalfLimit, Comparisons.RelativeL2(exact, op.Expected) + op.Case.Limit(half: true));
     }
 
     private static double FloatLimit(string name) => name switch

@@ -100,7 +100,7 @@ internal sealed class TinyRun
                 Width = tiny.Shape[3],
                 Plan = tiny.Plan,
                 Draw = () => draw++ < 0 ? tiny.Tensors.Floats(tiny.initialNoise)[(item * size)..((item + 1) * size)]
-                    : tiny.Tensors.Floats($"{tiny.run}.noise.{draw - 1}"),
+                    : tiny.Tensors.Floats($"{tiny.run}.noise.{draw - 1}")[(item * size)..((item + 1) * size)],
                 Watch = new StepWatch(steps.Count, interval: 0, noisyInterval: 1, (_, done, _, noisy) =>
                 {
                     if (done > 0)

@@ -14,11 +14,11 @@ internal static class FullSizeNames
         foreach (var line in File.ReadLines(ReferenceData.PathOf("synthetic", manifest)))
         {
             var json = JsonSerializer.Deserialize<JsonElement>(line);
-            var key = json.GetProperty("key").GetString()!.Split(':', 4);
-            var part = key[2] switch { "te" => ModelPart.TextEncoder, "unet" => ModelPart.UNet, _ => ModelPart.Vae };
+            var key = json.GetProperty("key").GetString()!.Split(':');
+            var part = key[^2] switch { "te" => ModelPart.TextEncoder, "unet" => ModelPart.UNet, _ => ModelPart.Vae };
             parts.TryAdd(part, []);
             long[] shape = [.. json.GetProperty("shape").EnumerateArray().Select(s => s.GetInt64())];
-            parts[part][key[3]] = new TensorInfo(key[3], TensorType.F16, shape);
+            parts[part][key[^1]] = new TensorInfo(key[^1], TensorType.F16, shape);
         }
 
         return parts;

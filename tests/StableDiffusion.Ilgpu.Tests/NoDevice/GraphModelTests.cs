@@ -48,17 +48,17 @@ public sealed class GraphModelTests
 
     private static long Parameters(Weight weight) => weight.Shape.Aggregate(1L, (a, b) => a * b);
 
-    /// <summary>"name 320x4x3x3" of each weight of a component; a key is salt:model:component:name.</summary>
+    /// <summary>"name 320x4x3x3" of each weight of a component; a key is salt:model:component:name, and any text can be a salt.</summary>
     private static IEnumerable<string> ReadManifest(string component)
     {
         foreach (var line in File.ReadLines(ReferenceData.PathOf("synthetic", "sd15-manifest.jsonl")).Where(l => l.Length > 0))
         {
             using var json = JsonDocument.Parse(line);
-            var key = json.RootElement.GetProperty("key").GetString()!.Split(':', 4);
-            if (key[2] == component)
+            var key = json.RootElement.GetProperty("key").GetString()!.Split(':');
+            if (key[^2] == component)
             {
                 var shape = json.RootElement.GetProperty("shape").EnumerateArray().Select(e => e.GetInt64());
-                yield return $"{key[3]} {string.Join('x', shape)}";
+                yield return $"{key[^1]} {string.Join('x', shape)}";
             }
         }
     }

@@ -63,14 +63,16 @@ public sealed class ModelConfigTests
                 ("class_embeddings_concat", "false"), ("projection_class_embeddings_input_dim", "null"), ("dropout", "0.0"),
                 ("resnet_time_scale_shift", "\"default\"")),
             "unet");
-        Assert.Equal([32, 32, 32, 64], unet.Channels);
-        Assert.Equal(unet.Heads, UNetConfig.Parse(With("unet", ("transformer_layers_per_block", "1")), "unet").Heads);
+        var plain = UNetConfig.Parse(With("unet"), "unet");
+        Assert.Equal(plain.Channels, unet.Channels);
+        Assert.Equal(plain.Heads, unet.Heads);
+        Assert.Equal(plain.Heads, UNetConfig.Parse(With("unet", ("transformer_layers_per_block", "1")), "unet").Heads);
         var vae = AutoencoderKlConfig.Parse(
             With(
                 "vae", ("shift_factor", "null"), ("latents_mean", "null"), ("latents_std", "null"), ("use_quant_conv", "true"),
                 ("use_post_quant_conv", "true"), ("mid_block_add_attention", "true"), ("force_upcast", "true")),
             "vae");
-        Assert.Equal(4, vae.LatentChannels);
+        Assert.Equal(AutoencoderKlConfig.Parse(With("vae"), "vae").LatentChannels, vae.LatentChannels);
         _ = AutoencoderKlConfig.Parse(With("vae", ("shift_factor", "0.0")), "vae");
     }
 

@@ -182,7 +182,7 @@ public sealed class SingleFileTests : IDisposable
     [Fact]
     public void A_UNet_of_its_own_says_what_it_predicts()
     {
-        var model = SingleFileSample.Models.First();
+        var model = SingleFileSample.Models.First(m => Prediction(new ModelOptions { Model = ReferenceData.PathOf(m) }) == PredictionType.Epsilon);
         var sample = new SingleFileSample(model);
         sample.Add("v_pred", 0);
         var options = new ModelOptions { Model = ReferenceData.PathOf(model), UNet = sample.Write(files.PathOf("v.safetensors")) };
