@@ -37,7 +37,9 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
 
     public double? GuidanceScale => Number<double>("CFG scale");
 
-    public long? Seed => Number<long>("Seed");
+    /// <summary>ComfyUI's seeds have 64 bits without a sign, of which PyTorch's generator on the CPU takes the low 32: those of one that no seed here can be.</summary>
+    public long? Seed => settings["Seed"] is { } text && TryNumber(text, out ulong seed) && seed > long.MaxValue && NoiseGenerator == Ilgpu.NoiseGenerator.Cpu
+        ? (uint)seed : Number<long>("Seed");
 
     public int? Width => Size?.Width;
 

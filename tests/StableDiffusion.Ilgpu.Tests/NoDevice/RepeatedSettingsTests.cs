@@ -1,5 +1,6 @@
 using StableDiffusion.Ilgpu.Imaging;
 using StableDiffusion.Ilgpu.Sampling;
+using StableDiffusion.Ilgpu.Sampling.Noise;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.NoDevice;
@@ -50,6 +51,19 @@ public sealed class RepeatedSettingsTests
             (settings.Steps, settings.GuidanceScale, settings.Seed, settings.Width, settings.Height, settings.NoiseGenerator));
         var none = Settings();
         Assert.Equal((null, null, null, null, null), (none.Steps, none.GuidanceScale, none.Seed, none.Width, none.NoiseGenerator));
+    }
+
+    [Fact]
+    public void A_seed_that_is_too_large_for_one_here_gives_the_same_noise_of_the_CPU()
+    {
+        const ulong Large = 0xfedc_ba98_7654_3210;
+        var seed = Settings(("Seed", $"{Large}"), ("RNG", "CPU")).Seed!.Value;
+        var (noise, same) = (new float[64], new float[64]);
+        new MersenneTwisterStream(unchecked((long)Large)).Fill(noise);
+        new MersenneTwisterStream(seed).Fill(same);
+        Assert.Equal(noise, same);
+        Assert.Contains($"{Large}", Assert.Throws<StableDiffusionException>(() => Settings(("Seed", $"{Large}"), ("RNG", "cuda")).Seed).Message, StringComparison.Ordinal);
+        Assert.Equal(long.MaxValue, Settings(("Seed", $"{long.MaxValue}"), ("RNG", "CPU")).Seed);
     }
 
     [Fact]
