@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Numerics;
 
@@ -48,13 +49,14 @@ internal static class SharedOptions
         Number<int>("--height", $"Height in pixels, a multiple of 8 [default: {fallback}]", "-H");
 
     /// <summary>Whether a command line names an option, and does not leave it to its default.</summary>
-    public static bool IsGiven(this ParseResult parsed, Option option) => parsed.GetResult(option) is { Implicit: false };
+    public static bool IsGiven(this ParseResult parsed, Option option) => parsed.CommandResult.IsGiven(option);
+
+    private static bool IsGiven(this CommandResult command, Option option) => command.GetResult(option) is { Implicit: false };
 
     /// <summary>Refuses options that are given without any of those which they have an effect on.</summary>
     public static void RequireFor(this Command command, Option[] dependents, params Option[] needed) => command.Validators.Add(result =>
     {
-        bool IsGiven(Option option) => result.GetResult(option) is { Implicit: false };
-        if (!needed.Any(IsGiven) && dependents.FirstOrDefault(IsGiven) is { } without)
+        if (!needed.Any(result.IsGiven) && dependents.FirstOrDefault(result.IsGiven) is { } without)
         {
             result.AddError($"Option '{without.Name}' has no effect without '{needed[0].Name}'");
         }

@@ -29,11 +29,12 @@ internal static partial class ProcessorName
         [(0xc0, 0xac4)] = "Ampere-1A",
     };
 
-    public static string Value { get; } = (OperatingSystem.IsMacOS() ? OfMac() : OperatingSystem.IsLinux() ? OfLinux() : OfX86()) ?? $"{RuntimeInformation.ProcessArchitecture} processor";
+    public static string Value { get; } =
+        (OperatingSystem.IsMacOS() ? OfMac() : OfLinux()) ?? OfX86() ?? $"{RuntimeInformation.ProcessArchitecture} processor";
 
-    /// <param name="information">Lines of Linux's information about the processor.</param>
+    /// <param name="information">Lines of Linux's information about the processor, which has a part for each core: no more is read than is needed.</param>
     /// <returns>Null where they name none.</returns>
-    public static string? Of(IReadOnlyList<string> information)
+    public static string? Of(IEnumerable<string> information)
     {
         if (ValuesOf(information, "model name").FirstOrDefault() is { } name)
         {
@@ -46,7 +47,7 @@ internal static partial class ProcessorName
         return string.Join(" and ", known) is { Length: > 0 } parts ? parts : null;
     }
 
-    private static IEnumerable<string> ValuesOf(IReadOnlyList<string> information, string key) => information
+    private static IEnumerable<string> ValuesOf(IEnumerable<string> information, string key) => information
         .Where(line => line.StartsWith(key, StringComparison.Ordinal) && line.Contains(':', StringComparison.Ordinal))
         .Select(line => line[(line.IndexOf(':', StringComparison.Ordinal) + 1)..].Trim());
 
@@ -62,7 +63,7 @@ internal static partial class ProcessorName
         }
     }
 
-    private static string? OfLinux() => File.Exists(InformationFile) ? Of(File.ReadAllLines(InformationFile)) : null;
+    private static string? OfLinux() => OperatingSystem.IsLinux() && File.Exists(InformationFile) ? Of(File.ReadLines(InformationFile)) : null;
 
     /// <summary>What an x86 processor calls itself; null for others.</summary>
     public static string? OfX86()
@@ -74,8 +75,10 @@ internal static partial class ProcessorName
         }
 
         int[] text = [.. Enumerable.Range(first, last - first + 1).Select(leaf => X86Base.CpuId(leaf, 0)).SelectMany(r => new[] { r.Eax, r.Ebx, r.Ecx, r.Edx })];
-        return Encoding.ASCII.GetString(MemoryMarshal.AsBytes(text.AsSpan())).Trim('\0', ' ') is { Length: > 0 } name ? name : null;
+        return NotEmpty(Encoding.ASCII.GetString(MemoryMarshal.AsBytes(text.AsSpan())));
     }
+
+    private static string? NotEmpty(string name) => name.Trim('\0', ' ') is { Length: > 0 } text ? text : null;
 
     private static string? OfMac()
     {
@@ -83,8 +86,7 @@ internal static partial class ProcessorName
         var size = (nuint)name.Length;
         try
         {
-            return SystemControl("machdep.cpu.brand_string", name, ref size, 0, 0) == 0
-                ? Encoding.UTF8.GetString(name, 0, (int)size).TrimEnd('\0').Trim() is { Length: > 0 } text ? text : null : null;
+            return SystemControl("machdep.cpu.brand_string", name, ref size, 0, 0) == 0 ? NotEmpty(Encoding.UTF8.GetString(name, 0, (int)size)) : null;
         }
         catch (Exception e) when (e is DllNotFoundException or EntryPointNotFoundException)
         {

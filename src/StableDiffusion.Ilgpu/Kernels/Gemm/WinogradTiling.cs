@@ -19,7 +19,7 @@ internal static class WinogradTiling
     private const int MostPanels = 5;
 
     /// <summary>Measured: the transforms of weights and source beside the 36 products.</summary>
-    internal static readonly TileChoice Tiles = new(PanelRows: 12, RowPanels: 0.6);
+    private static readonly TileChoice Tiles = new(PanelRows: 12, RowPanels: 0.6);
 
     public static bool Fits<T>(in GemmArguments<T> a) where T : unmanaged =>
         a.Kernel == 3 && a.Stride == 1 && a.PadLeft == 1 && a.PadTop == 1 && a.OutputPixels == a.Height * a.Width && a.OutputWidth == a.Width
