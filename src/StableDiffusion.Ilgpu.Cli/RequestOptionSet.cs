@@ -115,8 +115,7 @@ internal sealed class RequestOptionSet(string size)
             display.WriteLine(line);
         }
 
-        if (repeated?.NotRepeated(
-            request.InitImage is not null, request.Mask is not null, pipeline.Loras.Select(l => l.Reference.Name)).ToList() is { Count: > 0 } keys)
+        if (repeated?.NotRepeated(request.InitImage is not null, request.Mask is not null, pipeline.Additions).ToList() is { Count: > 0 } keys)
         {
             display.WriteLine($"not repeated: {string.Join(", ", keys)}");
         }

@@ -10,6 +10,7 @@ internal sealed class LearnedTokens
 {
     private readonly List<ExtraToken> tokens = [];
     private readonly List<float[]> vectors = [];
+    private readonly List<NamedFile> embeddings = [];
     private readonly Dictionary<string, string> owners = new(StringComparer.OrdinalIgnoreCase);
 
     /// <param name="files">The embedding files.</param>
@@ -33,6 +34,7 @@ internal sealed class LearnedTokens
             }
 
             Add(file.Name, path, first, config.Vocabulary + vectors.Count - first);
+            embeddings.Add(new NamedFile(file.Name, new(() => FileHash.Sha256(path)[..FileHash.AdditionDigits])));
         }
 
         void Add(string text, string path, int first, int count)
@@ -47,6 +49,16 @@ internal sealed class LearnedTokens
     }
 
     public int Count => vectors.Count;
+
+    /// <summary>The files, by their names without extension.</summary>
+    public IReadOnlyList<NamedFile> Embeddings => embeddings;
+
+    /// <summary>Those that stand in a prompt.</summary>
+    public IEnumerable<NamedFile> EmbeddingsIn(string prompt)
+    {
+        var paths = tokens.Where(t => t.IsIn(prompt)).Select(t => owners[t.Text]).ToHashSet();
+        return embeddings.Where(e => paths.Contains(owners[e.Name]));
+    }
 
     /// <exception cref="StableDiffusionException">A text stands for a token of the model already.</exception>
     public ClipTokenizer Extend(ClipTokenizer tokenizer) =>

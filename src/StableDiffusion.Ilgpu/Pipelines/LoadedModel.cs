@@ -17,6 +17,7 @@ internal sealed class LoadedModel : IDisposable
     private readonly LearnedTokens learned;
     private readonly LoraSet loras;
     private readonly IReadOnlyList<LoraReference> loraReferences;
+    private readonly NamedFile? vae;
     private readonly TinyAutoencoderPart? taesd;
 
     private LoadedModel(IModelSource source, ModelOptions options)
@@ -31,6 +32,7 @@ internal sealed class LoadedModel : IDisposable
         learned = new LearnedTokens(options.Embeddings, storedTextConfig);
         TextConfig = storedTextConfig with { Vocabulary = storedTextConfig.Vocabulary + learned.Count };
         CheckThatPartsFit();
+        vae = options.Vae is { } path ? new NamedFile(Path.GetFileName(path), new(() => FileHash.Sha256(path)[..FileHash.ModelDigits])) : null;
         taesd = options.Taesd is { } file ? TinyAutoencoderPart.Open(file, VaeConfig) : null;
         PreviewTaesd = options.PreviewTaesd is { } small ? TinyAutoencoderPart.Open(small, VaeConfig) : null;
         loraReferences = [.. options.Loras.Select(LoraReference.Parse)];
@@ -61,6 +63,18 @@ internal sealed class LoadedModel : IDisposable
 
     /// <summary>What became of the LoRA files.</summary>
     public IReadOnlyList<LoraReport> Loras => loras.Reports;
+
+    /// <summary>What there is beside the model's own files.</summary>
+    public ModelAdditions Additions => new()
+    {
+        Loras = [.. Loras.Select(l => l.Reference.Name)],
+        Embeddings = [.. learned.Embeddings.Select(e => e.Name)],
+        Vae = vae,
+        HasTaesd = IsTaesdDecoder,
+    };
+
+    /// <summary>The textual inversions that prompts use.</summary>
+    public IEnumerable<NamedFile> EmbeddingsIn(params IEnumerable<string> prompts) => learned.EmbeddingsIn(string.Join('\n', prompts.Select(WithoutLoras)));
 
     /// <summary>The folder of the bundled model, beside the program.</summary>
     public static string Bundled => Path.Combine(AppContext.BaseDirectory, "weights", "demo");

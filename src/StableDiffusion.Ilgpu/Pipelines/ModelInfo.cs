@@ -1,3 +1,5 @@
+using StableDiffusion.Ilgpu.Weights;
+
 namespace StableDiffusion.Ilgpu;
 
 /// <summary>What a model is and how it is stored, for people to read.</summary>
@@ -10,6 +12,6 @@ namespace StableDiffusion.Ilgpu;
 internal sealed record ModelInfo(
     string Name, string Variant, string Layout, string? Sha256, IReadOnlyList<ComponentInfo> Components, IReadOnlyList<string> Ignored)
 {
-    /// <summary>The first 10 digits of the hash, as AUTOMATIC1111's web UI shows it.</summary>
-    public string? ShortHash => Sha256?[..10];
+    /// <summary>The first digits of the hash, as AUTOMATIC1111's web UI shows it.</summary>
+    public string? ShortHash => Sha256?[..FileHash.ModelDigits];
 }

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Numerics;
 using StableDiffusion.Ilgpu.Imaging;
 using StableDiffusion.Ilgpu.Sampling;
+using StableDiffusion.Ilgpu.Weights;
 
 namespace StableDiffusion.Ilgpu;
 
@@ -14,10 +15,12 @@ namespace StableDiffusion.Ilgpu;
 internal sealed class RepeatedSettings(string source, PictureSettings settings)
 {
     /// <summary>Keys that tell about a picture and do not change it, or that are compared with the model.</summary>
-    private static readonly string[] Informative = ["Model", "Model hash", "VAE", "VAE hash", "Version", "User", "SDCPP"];
+    private static readonly string[] Informative = ["Model", "Model hash", SettingsText.VaeHashKey, "Version", "User", "SDCPP"];
 
     private static readonly string[] Repeated =
         ["Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "RNG", "Eta", "Eta DDIM", "Clip skip", "Emphasis", "Tiling"];
+
+    private static readonly string[] TaesdKeys = [SettingsText.DecoderKey, SettingsText.EncoderKey];
 
     private static readonly string[] HiresKeys = ["Hires upscale", "Hires steps", "Hires upscaler"];
 
@@ -124,19 +127,27 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     /// <summary>Keys of the picture that a request has nothing for.</summary>
     /// <param name="hasPicture">The request begins with a picture.</param>
     /// <param name="hasMask">It has a mask.</param>
-    /// <param name="loras">Names of the LoRAs that the model was loaded with.</param>
-    public IEnumerable<string> NotRepeated(bool hasPicture, bool hasMask, params IEnumerable<string> loras) => settings.Settings.Select(s => s.Key).Except(
+    /// <param name="additions">What the model was loaded with.</param>
+    public IEnumerable<string> NotRepeated(bool hasPicture, bool hasMask, ModelAdditions additions) => settings.Settings.Select(s => s.Key).Except(
         [
             .. Informative, .. Repeated, .. Hires is null ? [] : HiresKeys.Append(HiresDenoisingKey),
             .. hasPicture && Strength is not null ? [DenoisingKey] : Array.Empty<string>(),
             .. hasPicture && ResizeMode is not null ? [ResizeKey] : Array.Empty<string>(), .. hasPicture ? [LatentKey] : Array.Empty<string>(),
-            .. hasMask ? [BlurKey, ModeKey] : Array.Empty<string>(), .. HasAllLoras(loras) ? [SettingsText.LoraKey] : Array.Empty<string>(),
+            .. hasMask ? [BlurKey, ModeKey] : Array.Empty<string>(),
+            .. HasAll(SettingsText.LoraKey, additions.Loras) ? [SettingsText.LoraKey] : Array.Empty<string>(),
+            .. HasAll(SettingsText.EmbeddingKey, additions.Embeddings) ? [SettingsText.EmbeddingKey] : Array.Empty<string>(),
+            .. HasVae(additions.Vae) ? [SettingsText.VaeKey] : Array.Empty<string>(),
+            .. additions.HasTaesd ? TaesdKeys : [],
         ],
         StringComparer.OrdinalIgnoreCase);
 
-    /// <summary>Prompts that name LoRAs bring them along; others have to be given.</summary>
-    private bool HasAllLoras(IEnumerable<string> names) => settings[SettingsText.LoraKey] is not { } hashes
-        || !hashes.Split(", ").Select(h => h.Split(": ")[0]).Except(names.Select(SettingsText.LoraName), StringComparer.OrdinalIgnoreCase).Any();
+    /// <summary>Prompts that name LoRAs bring them along; others, and textual inversions, have to be given.</summary>
+    private bool HasAll(string key, IEnumerable<string> names) => settings[key] is not { } hashes
+        || !hashes.Split(", ").Select(h => h.Split(": ")[0]).Except(names.Select(SettingsText.ListedName), StringComparer.OrdinalIgnoreCase).Any();
+
+    /// <summary>Whether the picture's autoencoder is there, by its hash or, where it has none, by its name.</summary>
+    private bool HasVae(NamedFile? vae) => vae is not null
+        && (settings[SettingsText.VaeHashKey] is { Length: FileHash.ModelDigits } hash ? Same(hash, vae.ShortHash.Value) : Same(settings[SettingsText.VaeKey] ?? "", vae.Name));
 
     /// <summary>Where the second pass' strength stands.</summary>
     private string HiresDenoisingKey => settings[HiresPass.DenoisingKey] is null ? DenoisingKey : HiresPass.DenoisingKey;

@@ -7,8 +7,14 @@ namespace StableDiffusion.Ilgpu;
 /// <summary>The parameters text of a picture, in AUTOMATIC1111's keys and order: what <see cref="RepeatedSettings"/> reads again.</summary>
 internal static class SettingsText
 {
-    /// <summary>The key of the LoRAs' names and hashes.</summary>
-    public const string LoraKey = "Lora hashes";
+    /// <summary>Keys of the LoRAs' and the textual inversions' names and hashes.</summary>
+    public const string LoraKey = "Lora hashes", EmbeddingKey = "TI hashes";
+
+    /// <summary>Keys of an autoencoder in place of the model's own, and of what decodes instead of it.</summary>
+    public const string VaeKey = "VAE", VaeHashKey = "VAE hash", DecoderKey = "VAE Decoder", EncoderKey = "VAE Encoder";
+
+    /// <summary>The value of <see cref="DecoderKey"/> and <see cref="EncoderKey"/> where it is a TAESD.</summary>
+    public const string Taesd = "TAESD";
 
     /// <param name="request">What was drawn.</param>
     /// <param name="model">With which model.</param>
@@ -28,6 +34,7 @@ internal static class SettingsText
             ("Size", $"{width}x{height}"),
             ("Model hash", model.ShortHash),
             ("Model", model.Name),
+            .. Vae(request, model.Additions),
             (request.Sampler.EtaKey, request.Eta is { } eta && eta != request.Sampler.DefaultEta ? Number(eta) : null),
             ("Denoising strength", request.InitImage is null && request.Hires is { } hires ? Number(hires.DenoisingStrength) : null),
             .. PictureSettingsText.Of(request),
@@ -36,16 +43,25 @@ internal static class SettingsText
             ("Emphasis", PromptConditioning.NameOf(request.PromptWeighting)),
             ("Tiling", request.Circular ? "True" : null),
             .. HiresPass.Describe(request),
-            (LoraKey, LoraHashes(model)),
+            (LoraKey, Hashes(model.Loras.DistinctBy(l => l.Reference.Name).Select(l => (l.Reference.Name, l.ShortHash.Value)))),
+            (EmbeddingKey, Hashes(model.EmbeddingsIn(request.Prompt, request.NegativePrompt).Select(e => (e.Name, e.ShortHash.Value)))),
             ("Version", $"sdilgpu {typeof(StableDiffusionPipeline).Assembly.GetName().Version?.ToString(3)}"),
         ]);
 
     /// <summary>Without what separates names and hashes.</summary>
-    public static string LoraName(string name) => name.Replace(":", "", StringComparison.Ordinal).Replace(",", "", StringComparison.Ordinal);
+    public static string ListedName(string name) => name.Replace(":", "", StringComparison.Ordinal).Replace(",", "", StringComparison.Ordinal);
 
-    /// <summary>As the web UI writes them; null without LoRAs.</summary>
-    private static string? LoraHashes(LoadedModel model) => model.Loras.Count == 0 ? null : string.Join(
-        ", ", model.Loras.DistinctBy(l => l.Reference.Name).Select(l => $"{LoraName(l.Reference.Name)}: {l.ShortHash.Value}"));
+    /// <summary>A TAESD leaves nothing for another autoencoder to do.</summary>
+    private static (string Key, string? Value)[] Vae(GenerationRequest request, ModelAdditions additions) => additions switch
+    {
+        { HasTaesd: true } => [(DecoderKey, Taesd), (EncoderKey, request.InitImage is null ? null : Taesd)],
+        { Vae: { } vae } => [(VaeHashKey, vae.ShortHash.Value), (VaeKey, vae.Name)],
+        _ => [],
+    };
+
+    /// <summary>As the web UI lists them; null where there are none.</summary>
+    private static string? Hashes(IEnumerable<(string Name, string Hash)> files) =>
+        string.Join(", ", files.Select(f => $"{ListedName(f.Name)}: {f.Hash}")) is { Length: > 0 } list ? list : null;
 
     private static string Number(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
 }

@@ -40,6 +40,9 @@ public sealed class StableDiffusionPipeline : IDisposable
     /// <summary>What became of the LoRA files.</summary>
     internal IReadOnlyList<LoraReport> Loras => model.Loras;
 
+    /// <summary>What the model was loaded with beside its own files.</summary>
+    internal ModelAdditions Additions => model.Additions;
+
     /// <summary>Where the time went so far.</summary>
     internal GenerationTimings Timings { get; } = new();
 

@@ -5,6 +5,9 @@ namespace StableDiffusion.Ilgpu.Weights;
 /// <summary>The hash that tools know a model file by.</summary>
 internal static class FileHash
 {
+    /// <summary>How many digits AUTOMATIC1111's web UI writes into pictures for a model or autoencoder, and for a LoRA or embedding.</summary>
+    public const int ModelDigits = 10, AdditionDigits = 12;
+
     /// <summary>SHA-256 of a file's bytes, 64 hex digits.</summary>
     /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
     public static string Sha256(string path) => Sha256(path, 0);

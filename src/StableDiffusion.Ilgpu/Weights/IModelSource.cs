@@ -20,8 +20,8 @@ internal interface IModelSource : IDisposable
     /// </summary>
     string? Sha256 { get; }
 
-    /// <summary>The form that AUTOMATIC1111's web UI writes into pictures: the first 10 digits.</summary>
-    string? ShortHash => Sha256?[..10];
+    /// <summary>The form that AUTOMATIC1111's web UI writes into pictures: the first digits.</summary>
+    string? ShortHash => Sha256?[..FileHash.ModelDigits];
 
     /// <summary>The layout, for people to read.</summary>
     string Layout { get; }

@@ -79,6 +79,9 @@ public sealed class TinyAutoencoderTests(DeviceFixture fixture) : IDisposable
         using var plain = TinyModels.Load(name);
         using var model = LoadedModel.Open(new ModelOptions { Model = ReferenceData.PathOf(name), Taesd = Write("taesd_", "both") });
         Assert.Equal((plain.VaeConfig.ScalingFactor, 1), (plain.LatentScale, model.LatentScale));
+        var request = new GenerationRequest { Prompt = "cat" };
+        Assert.Contains(", VAE Decoder: TAESD, ", SettingsText.Of(request, model, 8, 8, 1), StringComparison.Ordinal);
+        Assert.DoesNotContain("TAESD", SettingsText.Of(request, plain, 8, 8, 1), StringComparison.Ordinal);
         var backend = new Backend(BackendProfile.Best, Half: false);
         using var engine = new DiffusionEngine<float>(model, fixture.DeviceOf(backend), fixture.Kernels<float>(backend), FusionOptions.All);
         var z = Values(5, Latent * 6, 2);

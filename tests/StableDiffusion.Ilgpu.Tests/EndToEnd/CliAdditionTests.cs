@@ -1,3 +1,4 @@
+using StableDiffusion.Ilgpu.Weights;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.EndToEnd;
@@ -95,7 +96,15 @@ public sealed class CliAdditionTests : IDisposable
         var plain = Draw("plain.png", "-p", "a cat, My-Style");
         var learned = Draw("learned.png", "-p", "a cat, My-Style", "--embedding", file);
         Assert.NotEqual(plain.Pixels, learned.Pixels);
-        Assert.Equal(Draw("without.png", "-p", "a cat").Pixels, Draw("unused.png", "-p", "a cat", "--embedding", file).Pixels);
+        var unused = Draw("unused.png", "-p", "a cats-my-styled", "--embedding", file);
+        Assert.Equal(Draw("without.png", "-p", "a cats-my-styled").Pixels, unused.Pixels);
+
+        // The web UI's name for a file that the prompt uses: the hash of all of it.
+        Assert.Contains($"TI hashes: \"my-style: {FileHash.Sha256(file)[..12]}\"", learned.Text("parameters"), StringComparison.Ordinal);
+        Assert.DoesNotContain("TI hashes", unused.Text("parameters"), StringComparison.Ordinal);
+        string[] repeat = ["txt2img", "--from", folder["learned.png"], "-o", folder["again.png"]];
+        Assert.Contains("not repeated: TI hashes", CliRun.InProcess(repeat).Lines);
+        Assert.DoesNotContain("not repeated", CliRun.InProcess([.. repeat, "--embedding", file]).Output, StringComparison.Ordinal);
     }
 
     /// <summary>Arguments, and what the line must contain.</summary>

@@ -82,6 +82,12 @@ public sealed class CliModelTests
                 "--unet", Path.Combine(folder["model"], "unet", "diffusion_pytorch_model.safetensors")));
         Assert.NotEqual(expected, Draw("v.png", "--prediction", "v"));
 
+        // Pictures name another autoencoder as the web UI does.
+        Assert.Contains(
+            $", VAE hash: {FileHash.Sha256(folder["model.safetensors"])[..10]}, VAE: model.safetensors,", PngFile.Read(folder["parts.png"]).Text("parameters"),
+            StringComparison.Ordinal);
+        Assert.DoesNotContain("VAE", PngFile.Read(folder["original.png"]).Text("parameters"), StringComparison.Ordinal);
+
         void Convert(string name, params string[] more)
         {
             var run = CliRun.InProcess(["convert", "-o", folder[name], .. more]);

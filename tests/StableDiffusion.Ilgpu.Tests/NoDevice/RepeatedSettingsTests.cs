@@ -74,7 +74,7 @@ public sealed class RepeatedSettingsTests
             ("Hires upscale", "1.5"), ("Hires steps", "9"), ("Hires upscaler", "Latent (nearest)"));
         Assert.Equal((0.5, 2, PromptWeighting.Plain, true), (settings.Eta, settings.ClipSkip, settings.PromptWeighting, settings.IsCircular));
         Assert.Equal(new HiresOptions { Scale = 1.5, Steps = 9, Upscaler = HiresUpscaler.LatentNearest, DenoisingStrength = 0.6 }, settings.Hires);
-        Assert.Empty(settings.NotRepeated(hasPicture: false, hasMask: false));
+        Assert.Empty(settings.NotRepeated(hasPicture: false, hasMask: false, new ModelAdditions()));
         Assert.Null(settings.Strength);
 
         // stable-diffusion.cpp writes an eta for samplers that do not look at it.
@@ -90,23 +90,23 @@ public sealed class RepeatedSettingsTests
         (string, string?)[] picture = [("Denoising strength", "0.6"), ("Mask blur", "4"), ("Mask mode", "Inpaint not masked")];
         var settings = Settings(picture);
         Assert.Equal((0.6, 4, true, null), (settings.Strength, settings.MaskBlur, settings.InvertMask, settings.Hires));
-        Assert.Equal(["Denoising strength", "Mask blur", "Mask mode"], settings.NotRepeated(hasPicture: false, hasMask: false));
-        Assert.Equal(["Mask blur", "Mask mode"], settings.NotRepeated(hasPicture: true, hasMask: false));
-        Assert.Empty(settings.NotRepeated(hasPicture: true, hasMask: true));
+        Assert.Equal(["Denoising strength", "Mask blur", "Mask mode"], settings.NotRepeated(hasPicture: false, hasMask: false, new ModelAdditions()));
+        Assert.Equal(["Mask blur", "Mask mode"], settings.NotRepeated(hasPicture: true, hasMask: false, new ModelAdditions()));
+        Assert.Empty(settings.NotRepeated(hasPicture: true, hasMask: true, new ModelAdditions()));
         Assert.Equal((null, null, null), (Settings().Strength, Settings().MaskBlur, Settings().InvertMask));
         Assert.False(Settings(("Mask mode", "Inpaint masked")).InvertMask);
 
         var fit = Settings(("Denoising strength", "0.6"), ("Resize mode", "Stretch"), ("Latent", "mean"));
         Assert.Equal((ResizeMode.Stretch, true), (fit.ResizeMode, fit.MeanLatent));
-        Assert.Empty(fit.NotRepeated(hasPicture: true, hasMask: false));
-        Assert.Equal(["Denoising strength", "Resize mode", "Latent"], fit.NotRepeated(hasPicture: false, hasMask: false));
+        Assert.Empty(fit.NotRepeated(hasPicture: true, hasMask: false, new ModelAdditions()));
+        Assert.Equal(["Denoising strength", "Resize mode", "Latent"], fit.NotRepeated(hasPicture: false, hasMask: false, new ModelAdditions()));
         Assert.Equal((null, null), (settings.ResizeMode, settings.MeanLatent));
-        Assert.Equal(["Resize mode"], Settings(("Steps", "9"), ("Seed", "1"), ("Resize mode", "By magic")).NotRepeated(hasPicture: true, hasMask: false));
+        Assert.Equal(["Resize mode"], Settings(("Steps", "9"), ("Seed", "1"), ("Resize mode", "By magic")).NotRepeated(hasPicture: true, hasMask: false, new ModelAdditions()));
 
         // Both passes have a strength then.
         var both = Settings([.. picture, ("Hires upscale", "2"), ("Hires upscaler", "Lanczos"), ("Hires denoising strength", "0.3")]);
         Assert.Equal((0.6, 0.3, HiresUpscaler.Lanczos), (both.Strength, both.Hires?.DenoisingStrength, both.Hires?.Upscaler));
-        Assert.Equal(["Denoising strength"], both.NotRepeated(hasPicture: false, hasMask: true));
+        Assert.Equal(["Denoising strength"], both.NotRepeated(hasPicture: false, hasMask: true, new ModelAdditions()));
     }
 
     [Fact]
@@ -134,9 +134,37 @@ public sealed class RepeatedSettingsTests
     public void LoRAs_that_are_not_given_are_told()
     {
         var settings = Settings(("Steps", "1"), ("Lora hashes", "good one: 0123456789ab, other: ba9876543210"));
-        Assert.Equal(["Lora hashes"], settings.NotRepeated(hasPicture: false, hasMask: false));
-        Assert.Equal(["Lora hashes"], settings.NotRepeated(hasPicture: false, hasMask: false, "good one"));
-        Assert.Empty(settings.NotRepeated(hasPicture: false, hasMask: false, "other", "good: one"));
+        Assert.Equal(["Lora hashes"], settings.NotRepeated(hasPicture: false, hasMask: false, new ModelAdditions()));
+        Assert.Equal(["Lora hashes"], settings.NotRepeated(hasPicture: false, hasMask: false, new ModelAdditions { Loras = ["good one"] }));
+        Assert.Empty(settings.NotRepeated(hasPicture: false, hasMask: false, new ModelAdditions { Loras = ["other", "good: one"] }));
+    }
+
+    [Fact]
+    public void Textual_inversions_that_are_not_given_are_told()
+    {
+        var settings = Settings(("Steps", "1"), ("TI hashes", "bad_hands: 0123456789ab, bad_hands: 0123456789ab"));
+        Assert.Equal(["TI hashes"], settings.NotRepeated(hasPicture: false, hasMask: false, new ModelAdditions { Loras = ["bad_hands"] }));
+        Assert.Empty(settings.NotRepeated(hasPicture: false, hasMask: false, new ModelAdditions { Embeddings = ["Bad_Hands"] }));
+    }
+
+    [Fact]
+    public void Another_autoencoder_is_told()
+    {
+        var other = new ModelAdditions { Vae = new NamedFile("a.ckpt", new("9876543210")) };
+        var same = new ModelAdditions { Vae = new NamedFile("b.safetensors", new("0123456789")) };
+        var settings = Settings(("Steps", "1"), ("VAE hash", "0123456789"), ("VAE", "a.ckpt"));
+        Assert.Equal(["VAE"], settings.NotRepeated(hasPicture: false, hasMask: false, new ModelAdditions()));
+        Assert.Equal(["VAE"], settings.NotRepeated(hasPicture: false, hasMask: false, other));
+        Assert.Empty(settings.NotRepeated(hasPicture: false, hasMask: false, same));
+
+        // Names alone have to do where there is no hash.
+        var named = Settings(("Steps", "1"), ("VAE", "A.ckpt"));
+        Assert.Empty(named.NotRepeated(hasPicture: false, hasMask: false, other));
+        Assert.Equal(["VAE"], named.NotRepeated(hasPicture: false, hasMask: false, same));
+
+        var small = Settings(("Steps", "1"), ("VAE Decoder", "TAESD"), ("VAE Encoder", "TAESD"));
+        Assert.Equal(["VAE Decoder", "VAE Encoder"], small.NotRepeated(hasPicture: true, hasMask: false, other));
+        Assert.Empty(small.NotRepeated(hasPicture: true, hasMask: false, new ModelAdditions { HasTaesd = true }));
     }
 
     [Fact]
@@ -145,7 +173,7 @@ public sealed class RepeatedSettingsTests
         var settings = Settings(
             ("Steps", "1"), ("Hires upscale", "2"), ("Hires upscaler", "R-ESRGAN 4x+"), ("Model", "m"), ("Model hash", "0123456789"), ("Version", "v1"),
             ("Face restoration", "x"));
-        Assert.Equal(["Hires upscale", "Hires upscaler", "Face restoration"], settings.NotRepeated(hasPicture: true, hasMask: true));
+        Assert.Equal(["Hires upscale", "Hires upscaler", "Face restoration"], settings.NotRepeated(hasPicture: true, hasMask: true, new ModelAdditions()));
         Assert.Null(settings.Hires);
         Assert.Null(settings.CompareModel("other name", "0123456789"));
         Assert.Contains("'m' (0123456789)", settings.CompareModel("m", "9876543210"), StringComparison.Ordinal);

@@ -14,8 +14,6 @@ internal sealed class LoraFile : IDisposable
 {
     private const string HashMetadata = "sshs_model_hash";
 
-    private const int ShortHashDigits = 12;
-
     /// <summary>Endings of tensor names in kohya's, LyCORIS', PEFT's and diffusers' files; what stands before is the module.</summary>
     private static readonly (string Ending, LoraRole Role)[] Endings =
     [
@@ -82,9 +80,9 @@ internal sealed class LoraFile : IDisposable
     public string ShortHash()
     {
         var hash = Source is not SafetensorsFile safe ? FileHash.Sha256(Source.Description)
-            : safe.FindMetadata(HashMetadata) is { Length: >= ShortHashDigits } written && written.All(char.IsAsciiHexDigit) ? written
+            : safe.FindMetadata(HashMetadata) is { Length: >= FileHash.AdditionDigits } written && written.All(char.IsAsciiHexDigit) ? written
             : FileHash.Sha256(safe.Description, safe.DataStart);
-        return hash[..ShortHashDigits];
+        return hash[..FileHash.AdditionDigits];
     }
 
     /// <summary>What a product of this rank counts where the module has no alpha of its own: 1, unless PEFT's settings say otherwise.</summary>
