@@ -17,6 +17,9 @@ internal static class BatchPlan
 
     private const int MostPixelsOnProcessor = 64 * 64;
 
+    /// <summary>Kernels count pixels of all batch items, which are two a picture with guidance, in 32 bits.</summary>
+    private const int MostPixels = int.MaxValue / 2;
+
     /// <summary>How many pictures to draw together.</summary>
     /// <param name="count">Pictures to draw.</param>
     /// <param name="limit">The most that the user allows; null for the device's own measure.</param>
@@ -27,7 +30,7 @@ internal static class BatchPlan
     public static int Choose(int count, int? limit, int latentPixels, DeviceKind kind, long budget, Func<int, long> measure)
     {
         var most = kind == DeviceKind.Cpu ? Math.Clamp(MostPixelsOnProcessor / latentPixels, 1, MostOnProcessor) : count;
-        var size = Math.Min(count, limit ?? most);
+        var size = Math.Clamp(Math.Min(count, limit ?? most), 1, Math.Max(1, MostPixels / latentPixels));
         while (size > 1 && measure(size) is var bytes && bytes > budget)
         {
             size = (int)Math.Clamp(size * (double)budget / bytes, 1, size - 1);

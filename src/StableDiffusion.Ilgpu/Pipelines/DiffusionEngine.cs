@@ -118,9 +118,9 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         ModelPart.Vae, "encoder", model.OpenEncoderWeights, $"encoder {height} {width} {circular}", () => model.RecordEncoder(height, width, circular),
         cancellationToken);
 
-    /// <summary>Bytes of arena that a UNet call needs.</summary>
-    public long MeasureUNet(int items, int height, int width) =>
-        CompiledGraph<T>.MeasureArena(model.RecordUNet(items, height, width), fusion);
+    /// <summary>Bytes of arena that a UNet call needs, with its prompts' keys and values; <see cref="UNet"/> says what the parameters are.</summary>
+    public long MeasureUNet(int items, int height, int width, bool circular = false, int? tokens = null) =>
+        CompiledGraph<T>.MeasureArena(model.RecordUNet(items, height, width, circular, tokens), fusion);
 
     /// <summary>Bytes of arena that decoding a whole latent needs.</summary>
     public long MeasureDecoder(int height, int width) => CompiledGraph<T>.MeasureArena(model.RecordDecoder(height, width), fusion);
@@ -142,7 +142,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     public float[] Sample(SamplingRun run, CancellationToken cancellationToken = default)
     {
         var halves = run.Guidance is null ? 1 : 2;
-        var tokens = run.Context.Distinct[0].Length / halves / model.TextConfig.Hidden;
+        var tokens = run.Context.Tokens(halves, model.TextConfig.Hidden);
         var graph = UNet(halves * run.Pictures, run.Height, run.Width, run.Circular, tokens, cancellationToken);
         parts.IsHeld = true;
         try

@@ -291,10 +291,12 @@ public sealed class StableDiffusionPipeline : IDisposable
         var kept = hires is null || request.Mask is null ? null : largerPicture?.Encode(encoder, model, cancellationToken);
         Timings.Sampling += Stopwatch.GetElapsedTime(start);
 
+        var halves = guided ? 2 : 1;
+        var tokens = new[] { context, secondContext }.Max(c => c.Tokens(halves, model.TextConfig.Hidden));
         var batchSize = BatchPlan.Choose(
             request.BatchCount, request.BatchSize, finalRows * finalColumns, session.IsProcessor ? DeviceKind.Cpu : Device.Kind,
             engine.ArenaBudget(ModelPart.UNet),
-            pictures => engine.MeasureUNet(guided ? 2 * pictures : pictures, finalRows, finalColumns));
+            pictures => engine.MeasureUNet(halves * pictures, finalRows, finalColumns, request.Circular, tokens));
         var decoder = new LatentDecoder<ushort>(engine, model, request);
         var previews = new PreviewDecoder(engine, model, request, decoder);
         foreach (var (first, count) in BatchPlan.Split(request.BatchCount, batchSize))

@@ -13,6 +13,11 @@ internal sealed record StepContexts(IReadOnlyList<float[]> Distinct, IReadOnlyLi
     {
     }
 
+    /// <summary>Places of the encoded prompts.</summary>
+    /// <param name="halves">2 with guidance, 1 without.</param>
+    /// <param name="width">Of a vector.</param>
+    public int Tokens(int halves, int width) => Distinct[0].Length / halves / width;
+
     /// <param name="step">Counting from 0.</param>
     public float[] At(int step) => Distinct[OfStep[Math.Min(step, OfStep.Count - 1)]];
 }

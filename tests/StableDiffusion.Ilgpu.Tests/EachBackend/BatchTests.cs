@@ -38,6 +38,21 @@ public sealed class BatchTests(DeviceFixture fixture)
         }
     }
 
+    /// <summary>Long prompts have keys and values that fill more memory than small pictures do.</summary>
+    [Fact]
+    public void What_a_batch_is_planned_with_is_what_it_takes()
+    {
+        using var model = TinyModels.Load(TinyModels.Names.First());
+        foreach (var tokens in new[] { model.TextConfig.Tokens, 6 * model.TextConfig.Tokens })
+        {
+            var backend = new Backend(BackendProfile.Best, Half: true);
+            using var engine = new DiffusionEngine<ushort>(model, fixture.DeviceOf(backend), fixture.Kernels<ushort>(backend), FusionOptions.All);
+            var graph = engine.UNet(4, 8, 8, circular: true, tokens, TestContext.Current.CancellationToken);
+            Assert.Equal(graph.ArenaBytes, engine.MeasureUNet(4, 8, 8, circular: true, tokens));
+            Assert.Equal(tokens == model.TextConfig.Tokens, graph.ArenaBytes == engine.MeasureUNet(4, 8, 8, circular: true));
+        }
+    }
+
     /// <summary>
     /// The whole pipeline alone and in batches, and where a number of cores can be chosen on 1, 2 and 3 of them: every byte of the pictures.
     /// </summary>

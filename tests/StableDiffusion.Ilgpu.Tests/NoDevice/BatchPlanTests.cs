@@ -19,6 +19,20 @@ public sealed class BatchPlanTests
         int count, int? limit, int pixels, DeviceKind kind, int expected, long budget = 1000) =>
         Assert.Equal(expected, BatchPlan.Choose(count, limit, pixels, kind, budget, n => n * 100L));
 
+    /// <summary>Whoever takes pictures until he has seen enough asks for as many as can be.</summary>
+    [Theory]
+    [InlineData(null, DeviceKind.Cuda)]
+    [InlineData(int.MaxValue, DeviceKind.Cpu)]
+    public void A_batch_has_no_more_pixels_than_can_be_counted(int? limit, DeviceKind kind)
+    {
+        const int pixels = 4096;
+        Assert.Equal(5, BatchPlan.Choose(int.MaxValue, limit, pixels, kind, 500, pictures =>
+        {
+            Assert.InRange(2L * pictures * pixels, 1, int.MaxValue);
+            return pictures * 100L;
+        }));
+    }
+
     [Fact]
     public void The_last_batch_takes_what_is_left()
     {
