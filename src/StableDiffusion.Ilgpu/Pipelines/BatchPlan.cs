@@ -1,5 +1,3 @@
-using StableDiffusion.Ilgpu.Devices;
-
 namespace StableDiffusion.Ilgpu;
 
 /// <summary>
@@ -17,6 +15,12 @@ internal static class BatchPlan
 
     private const int MostPixelsOnProcessor = 64 * 64;
 
+    /// <summary>
+    /// Sixteen pictures of 512 x 512 give a GPU's largest tiles two thousand rows at the UNet's smallest level. With more, all would only wait
+    /// longer for the first one.
+    /// </summary>
+    private const int MostPixelsOnGpu = 16 * 64 * 64;
+
     /// <summary>Kernels count pixels of all batch items, which are two a picture with guidance, in 32 bits.</summary>
     private const int MostPixels = int.MaxValue / 2;
 
@@ -24,12 +28,12 @@ internal static class BatchPlan
     /// <param name="count">Pictures to draw.</param>
     /// <param name="limit">The most that the user allows; null for the device's own measure.</param>
     /// <param name="latentPixels">Pixels of one picture's latent.</param>
-    /// <param name="kind">The device.</param>
+    /// <param name="isProcessor">Whether a processor computes.</param>
     /// <param name="budget">Bytes of memory that may be used.</param>
     /// <param name="measure">Bytes that a call with so many pictures needs.</param>
-    public static int Choose(int count, int? limit, int latentPixels, DeviceKind kind, long budget, Func<int, long> measure)
+    public static int Choose(int count, int? limit, int latentPixels, bool isProcessor, long budget, Func<int, long> measure)
     {
-        var most = kind == DeviceKind.Cpu ? Math.Clamp(MostPixelsOnProcessor / latentPixels, 1, MostOnProcessor) : count;
+        var most = isProcessor ? Math.Min(MostPixelsOnProcessor / latentPixels, MostOnProcessor) : MostPixelsOnGpu / latentPixels;
         var size = Math.Clamp(Math.Min(count, limit ?? most), 1, Math.Max(1, MostPixels / latentPixels));
         while (size > 1 && measure(size) is var bytes && bytes > budget)
         {

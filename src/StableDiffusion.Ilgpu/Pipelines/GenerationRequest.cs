@@ -36,8 +36,8 @@ public sealed record GenerationRequest
     public int BatchCount { get; init; } = 1;
 
     /// <summary>
-    /// Most pictures that are drawn together, in one call of the UNet for each step; null for as many as the device has memory for, on the
-    /// processor up to 8 small ones. Pictures do not depend on it.
+    /// Most pictures that are drawn together, in one call of the UNet for each step; null for the device's own measure, at most as many as it
+    /// has memory for: on a GPU the pixels of 16 pictures of 512x512, on the processor up to 8 small ones. Pictures do not depend on it.
     /// </summary>
     public int? BatchSize { get; init; }
 

@@ -294,7 +294,7 @@ public sealed class StableDiffusionPipeline : IDisposable
         var halves = guided ? 2 : 1;
         var tokens = new[] { context, secondContext }.Max(c => c.Tokens(halves, model.TextConfig.Hidden));
         var batchSize = BatchPlan.Choose(
-            request.BatchCount, request.BatchSize, finalRows * finalColumns, session.IsProcessor ? DeviceKind.Cpu : Device.Kind,
+            request.BatchCount, request.BatchSize, finalRows * finalColumns, session.IsProcessor,
             engine.ArenaBudget(ModelPart.UNet),
             pictures => engine.MeasureUNet(halves * pictures, finalRows, finalColumns, request.Circular, tokens));
         var decoder = new LatentDecoder<ushort>(engine, model, request);

@@ -5,28 +5,32 @@ namespace StableDiffusion.Ilgpu.Tests.NoDevice;
 public sealed class BatchPlanTests
 {
     [Theory]
-    [InlineData(5, null, 64, DeviceKind.Cpu, 5)]
-    [InlineData(50, null, 64, DeviceKind.Cpu, 8)]
-    [InlineData(50, null, 1024, DeviceKind.Cpu, 4)]
-    [InlineData(50, null, 4096, DeviceKind.Cpu, 1)]
-    [InlineData(50, null, 16384, DeviceKind.Cpu, 1)]
-    [InlineData(50, 3, 4096, DeviceKind.Cpu, 3)]
-    [InlineData(2, 3, 4096, DeviceKind.Cpu, 2)]
-    [InlineData(50, null, 4096, DeviceKind.Cuda, 10)]
-    [InlineData(50, 30, 4096, DeviceKind.Cuda, 10)]
-    [InlineData(50, null, 4096, DeviceKind.Cuda, 1, 5)]
+    [InlineData(5, null, 64, true, 5)]
+    [InlineData(50, null, 64, true, 8)]
+    [InlineData(50, null, 1024, true, 4)]
+    [InlineData(50, null, 4096, true, 1)]
+    [InlineData(50, null, 16384, true, 1)]
+    [InlineData(50, 3, 4096, true, 3)]
+    [InlineData(2, 3, 4096, true, 2)]
+    [InlineData(50, null, 4096, false, 10)]
+    [InlineData(50, 30, 4096, false, 10)]
+    [InlineData(50, null, 4096, false, 1, 5)]
+    [InlineData(50, null, 4096, false, 16, 10_000)]
+    [InlineData(50, 30, 4096, false, 30, 10_000)]
+    [InlineData(5000, null, 64, false, 1024, 1_000_000)]
+    [InlineData(50, null, 131072, false, 1, 10_000)]
     public void Batches_are_as_large_as_device_and_memory_allow(
-        int count, int? limit, int pixels, DeviceKind kind, int expected, long budget = 1000) =>
-        Assert.Equal(expected, BatchPlan.Choose(count, limit, pixels, kind, budget, n => n * 100L));
+        int count, int? limit, int pixels, bool isProcessor, int expected, long budget = 1000) =>
+        Assert.Equal(expected, BatchPlan.Choose(count, limit, pixels, isProcessor, budget, n => n * 100L));
 
     /// <summary>Whoever takes pictures until he has seen enough asks for as many as can be.</summary>
     [Theory]
-    [InlineData(null, DeviceKind.Cuda)]
-    [InlineData(int.MaxValue, DeviceKind.Cpu)]
-    public void A_batch_has_no_more_pixels_than_can_be_counted(int? limit, DeviceKind kind)
+    [InlineData(null, false)]
+    [InlineData(int.MaxValue, true)]
+    public void A_batch_has_no_more_pixels_than_can_be_counted(int? limit, bool isProcessor)
     {
         const int pixels = 4096;
-        Assert.Equal(5, BatchPlan.Choose(int.MaxValue, limit, pixels, kind, 500, pictures =>
+        Assert.Equal(5, BatchPlan.Choose(int.MaxValue, limit, pixels, isProcessor, 500, pictures =>
         {
             Assert.InRange(2L * pictures * pixels, 1, int.MaxValue);
             return pictures * 100L;
