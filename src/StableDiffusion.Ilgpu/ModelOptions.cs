@@ -52,4 +52,40 @@ public sealed record ModelOptions
     /// time; made if it is not there, and not used where that fails. Null for none.
     /// </summary>
     public string? KernelCache { get; init; }
+
+    /// <summary>Checks what can be checked without looking at files.</summary>
+    /// <exception cref="StableDiffusionException">A value cannot be used.</exception>
+    internal void Validate()
+    {
+        CheckFiles("LoRA", Loras);
+        CheckFiles("embedding", Embeddings);
+        foreach (var (name, file) in new[]
+        {
+            ("UNet", UNet), ("text encoder", TextEncoder), ("VAE", Vae), ("configuration folder", ConfigFolder), ("TAESD", Taesd), ("preview TAESD", PreviewTaesd),
+        })
+        {
+            CheckFile(name, file ?? name);
+        }
+
+        if (Prediction is { } prediction)
+        {
+            GenerationRequest.CheckDefined("prediction type", prediction);
+        }
+    }
+
+    private static void CheckFiles(string kind, IReadOnlyList<string>? files)
+    {
+        foreach (var file in files ?? throw new StableDiffusionException($"the list of {kind} files is null; valid: an empty one, too"))
+        {
+            CheckFile(kind, file);
+        }
+    }
+
+    private static void CheckFile(string kind, string? file)
+    {
+        if (string.IsNullOrEmpty(file))
+        {
+            throw new StableDiffusionException($"{kind}: the file's name is empty");
+        }
+    }
 }

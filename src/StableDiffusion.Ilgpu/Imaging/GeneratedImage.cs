@@ -28,5 +28,12 @@ public sealed class GeneratedImage
     /// replaced in one go; on an error it stays as it was.
     /// </summary>
     /// <exception cref="StableDiffusionException">The file cannot be written; the message names it and the reason.</exception>
-    public void Save(string path) => PngWriter.Write(path, Width, Height, Pixels.Span, Parameters);
+    public void Save(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        PngWriter.Write(path, Width, Height, Pixels.Span, Parameters);
+    }
+
+    /// <summary>The bytes of the file that <see cref="Save"/> writes.</summary>
+    public byte[] ToPng() => PngWriter.Encode(Width, Height, Pixels.Span, Parameters);
 }

@@ -17,10 +17,10 @@ public sealed class InputImage
             throw new StableDiffusionException($"a picture of {width}x{height} pixels has nothing in it; valid: 1x1 and more");
         }
 
-        if (pixels.Length != 3L * width * height)
+        var expected = (Int128)3 * width * height;
+        if (pixels.Length != expected)
         {
-            throw new StableDiffusionException(
-                $"{pixels.Length} bytes are not a picture of {width}x{height} pixels, which has {3L * width * height}");
+            throw new StableDiffusionException($"{pixels.Length} bytes are not a picture of {width}x{height} pixels, which has {expected}");
         }
 
         (Width, Height, Pixels) = (width, height, pixels.ToArray());
@@ -48,4 +48,11 @@ public sealed class InputImage
         ArgumentNullException.ThrowIfNull(path);
         return PictureReader.Read(path);
     }
+
+    /// <summary>Reads the bytes of such a file.</summary>
+    /// <param name="file">All of them.</param>
+    /// <exception cref="StableDiffusionException">
+    /// It is of another kind, damaged, or larger than 16384 pixels a side or 128 million pixels in all.
+    /// </exception>
+    public static InputImage Decode(ReadOnlySpan<byte> file) => PictureReader.Read(file);
 }

@@ -22,29 +22,42 @@ internal static class PictureReader
     /// <exception cref="StableDiffusionException">The file is missing, of another kind, damaged or too large.</exception>
     public static InputImage Read(string path)
     {
+        var name = $" '{path}'";
         try
         {
-            var bytes = BoundedFile.Read(path, LargestFile, "a picture");
-            var format = FormatOf(bytes) ?? throw CannotRead(path, $"it is {OtherKind(bytes)}; valid: {Kinds}");
-            return Decode(path, bytes, format);
+            return Read(name, BoundedFile.Read(path, LargestFile, "a picture"));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
+        {
+            throw CannotRead(name, FileReason(path, e), e);
+        }
+    }
+
+    /// <exception cref="StableDiffusionException">The file is of another kind, damaged or too large.</exception>
+    public static InputImage Read(ReadOnlySpan<byte> file) => Read("", file);
+
+    /// <param name="name">What messages say after "the picture".</param>
+    /// <param name="bytes">The file.</param>
+    private static InputImage Read(string name, ReadOnlySpan<byte> bytes)
+    {
+        var format = FormatOf(bytes) ?? throw CannotRead(name, $"it is {OtherKind(bytes)}; valid: {Kinds}");
+        try
+        {
+            return Decode(name, bytes, format);
         }
         catch (MagickException e)
         {
             var reason = e is MagickResourceLimitErrorException or MagickCacheErrorException
                 ? "it needs more memory than a picture may have" : "it is damaged or cut short";
-            throw CannotRead(path, $"{reason} ({Reason(e)})", e);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
-        {
-            throw CannotRead(path, FileReason(path, e), e);
+            throw CannotRead(name, $"{reason} ({Reason(e)})", e);
         }
     }
 
-    private static InputImage Decode(string path, byte[] bytes, MagickFormat format)
+    private static InputImage Decode(string name, ReadOnlySpan<byte> bytes, MagickFormat format)
     {
         if (!ImageLibrary.IsPresent)
         {
-            throw CannotRead(path, ImageLibrary.Missing);
+            throw CannotRead(name, ImageLibrary.Missing);
         }
 
         // Memory that runs out is an error; the image library would go on in temporary files otherwise.
@@ -56,7 +69,7 @@ internal static class PictureReader
         if (image.Width > LargestSide || image.Height > LargestSide || (long)image.Width * image.Height > MostPixels)
         {
             throw CannotRead(
-                path, $"it has {image.Width}x{image.Height} pixels; valid: up to {LargestSide} a side and {MostPixels} in all");
+                name, $"it has {image.Width}x{image.Height} pixels; valid: up to {LargestSide} a side and {MostPixels} in all");
         }
 
         // A JPEG that ends too early is a warning only, and grey from there on. Other warnings are about things that do not show.
@@ -65,7 +78,7 @@ internal static class PictureReader
         image.Read(bytes, settings);
         if (cut is not null)
         {
-            throw CannotRead(path, "it is damaged or cut short");
+            throw CannotRead(name, "it is damaged or cut short");
         }
 
         image.AutoOrient();
@@ -73,7 +86,7 @@ internal static class PictureReader
         image.BackgroundColor = MagickColors.White;
         image.Alpha(AlphaAction.Remove);
         using var pixels = image.GetPixelsUnsafe();
-        var rgb = pixels.ToByteArray(PixelMapping.RGB) ?? throw CannotRead(path, "it has no pixels");
+        var rgb = pixels.ToByteArray(PixelMapping.RGB) ?? throw CannotRead(name, "it has no pixels");
         return new InputImage((int)image.Width, (int)image.Height, rgb);
     }
 
@@ -118,15 +131,17 @@ internal static class PictureReader
 
     private static string FileReason(string path, Exception e) => e switch
     {
+        _ when path.Length == 0 => "the name is empty",
         _ when Directory.Exists(path) => "it is a folder",
+        ArgumentException => "no file can have this name",
         FileNotFoundException or DirectoryNotFoundException => "there is no such file",
         UnauthorizedAccessException => "access is denied",
         _ => e.Message,
     };
 
-    private static StableDiffusionException CannotRead(string path, string reason, Exception? inner = null)
+    private static StableDiffusionException CannotRead(string name, string reason, Exception? inner = null)
     {
-        var message = $"cannot read the picture '{path}': {reason}";
+        var message = $"cannot read the picture{name}: {reason}";
         return inner is null ? new StableDiffusionException(message) : new StableDiffusionException(message, inner);
     }
 }

@@ -160,6 +160,7 @@ internal static class PngWriter
         {
             UnauthorizedAccessException => "access is denied",
             FileNotFoundException or DirectoryNotFoundException => "the folder takes no new files",
+            ArgumentException => "no file can have this name",
 
             // "No space left on device : '(the temporary file)'"
             _ => e.Message.Split(" : ")[0].ReplaceLineEndings(" "),

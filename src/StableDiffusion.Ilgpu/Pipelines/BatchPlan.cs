@@ -45,7 +45,7 @@ internal static class BatchPlan
 
     /// <summary>The first picture and the number of pictures of each batch.</summary>
     public static IEnumerable<(int First, int Count)> Split(int count, int size) =>
-        Enumerable.Range(0, (count + size - 1) / size).Select(i => (i * size, Math.Min(size, count - (i * size))));
+        Enumerable.Range(0, ((count - 1) / size) + 1).Select(i => (i * size, Math.Min(size, count - (i * size))));
 
     /// <summary>Halves a, b (without the prompt and with it) become a … a, b … b, each <paramref name="pictures"/> times.</summary>
     public static float[] Repeat(float[] context, int halves, int pictures)

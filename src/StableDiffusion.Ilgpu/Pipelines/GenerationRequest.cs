@@ -140,6 +140,9 @@ public sealed record GenerationRequest
     /// <exception cref="StableDiffusionException">A value cannot be used.</exception>
     internal void Validate()
     {
+        CheckGiven("prompt", Prompt);
+        CheckGiven("negative prompt", NegativePrompt);
+        CheckGiven("sampler", Sampler);
         CheckSize("width", Width);
         CheckSize("height", Height);
         CheckAtLeastOne("steps", Steps);
@@ -199,6 +202,12 @@ public sealed record GenerationRequest
             throw new StableDiffusionException($"mask blur {MaskBlur} cannot be used; valid: 0 to {MostMaskBlur}");
         }
 
+        if (InitImage is not null && InitSize() is var (width, height) && Math.Max(width, height) > MostPixels)
+        {
+            throw new StableDiffusionException(
+                $"a picture to begin with of {InitImage.Width}x{InitImage.Height} pixels cannot be drawn in its own size; valid: up to {MostPixels} a side");
+        }
+
         if (InitImage is null && Mask is not null)
         {
             throw new StableDiffusionException("a mask needs a picture that it belongs to");
@@ -207,6 +216,15 @@ public sealed record GenerationRequest
         if (Mask is null && (InvertMask || MaskBlur > 0))
         {
             throw new StableDiffusionException($"{(InvertMask ? "inverting" : "blurring")} the mask needs a mask");
+        }
+    }
+
+    /// <summary>Refuses null, which programs that do not look for it can give.</summary>
+    private static void CheckGiven(string name, object? value)
+    {
+        if (value is null)
+        {
+            throw new StableDiffusionException($"the {name} is null");
         }
     }
 

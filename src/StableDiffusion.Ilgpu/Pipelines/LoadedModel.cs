@@ -79,6 +79,12 @@ internal sealed class LoadedModel : IDisposable
     /// <summary>The folder of the bundled model, beside the program.</summary>
     public static string Bundled => Path.Combine(AppContext.BaseDirectory, "weights", "demo");
 
+    /// <summary>The bundled model's folder, which packages that refer to the library's package do not pass on.</summary>
+    /// <exception cref="StableDiffusionException">It is not there.</exception>
+    public static string RequireBundled(string folder) => Directory.Exists(folder) ? folder : throw new StableDiffusionException(
+        $"the bundled model is not there ({folder}); it comes with projects that refer to the package StableDiffusion.Ilgpu themselves: "
+        + "refer to it, or name another model");
+
     /// <summary>Whether the UNet also takes a mask and a masked picture.</summary>
     public bool IsInpainting => UNetConfig.InChannels != VaeConfig.LatentChannels;
 
@@ -86,7 +92,8 @@ internal sealed class LoadedModel : IDisposable
 
     public static LoadedModel Open(ModelOptions options)
     {
-        var source = ModelSource.Open(options.Model ?? Bundled, options);
+        options.Validate();
+        var source = ModelSource.Open(options.Model ?? RequireBundled(Bundled), options);
         try
         {
             return new LoadedModel(source, options);

@@ -10,7 +10,8 @@ using StableDiffusion.Ilgpu.Weights.Lora;
 namespace StableDiffusion.Ilgpu;
 
 /// <summary>
-/// A loaded model on a device: text encoder, UNet and autoencoder. One generation at a time; not thread-safe.
+/// A loaded model on a device: text encoder, UNet and autoencoder. Any thread may use it. One batch of pictures is drawn at a time; other requests
+/// wait for it, in no particular order.
 /// </summary>
 public sealed class StableDiffusionPipeline : IDisposable
 {
@@ -18,11 +19,13 @@ public sealed class StableDiffusionPipeline : IDisposable
     private readonly DeviceSession session;
     private readonly KernelSet<ushort> kernels;
     private readonly DiffusionEngine<ushort> engine;
+    private readonly Turns turns;
 
     private StableDiffusionPipeline(ComputeDevice device, LoadedModel model, DeviceSession session, KernelSet<ushort> kernels, bool offload)
     {
         (Device, this.model, this.session, this.kernels) = (device, model, session, kernels);
         engine = new DiffusionEngine<ushort>(model, session, kernels, FusionOptions.All, offload);
+        turns = new Turns(Free);
     }
 
     /// <summary>The device that everything runs on.</summary>
@@ -116,6 +119,12 @@ public sealed class StableDiffusionPipeline : IDisposable
                 throw told;
             }
 
+            if (e is OperationCanceledException)
+            {
+                // With the caller's token, and not one that was made of it.
+                cancellationToken.ThrowIfCancellationRequested();
+            }
+
             throw;
         }
     }
@@ -123,21 +132,37 @@ public sealed class StableDiffusionPipeline : IDisposable
 #pragma warning restore RS0026, RS0027
 
     /// <summary>Makes the pictures of a request.</summary>
-    /// <exception cref="StableDiffusionException">A value of the request cannot be used; nothing was computed.</exception>
+    /// <param name="request">What to draw and how.</param>
+    /// <param name="progress">Is told how far it is, on the thread that draws, which waits for it. It cannot draw with this pipeline itself.</param>
+    /// <param name="cancellationToken">Stops the generation, or the waiting for its turn.</param>
+    /// <exception cref="StableDiffusionException">
+    /// A value of the request cannot be used, and nothing was computed; or the device has too little memory, or failed. The pipeline can be used again.
+    /// </exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step.</exception>
+    /// <exception cref="ObjectDisposedException">The pipeline is disposed, or was while it drew.</exception>
+    /// <exception cref="InvalidOperationException">It was called by what watches the progress of this pipeline.</exception>
     public IReadOnlyList<GeneratedImage> Generate(
         GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default) =>
         [.. GenerateEach(request, progress, cancellationToken)];
 
     /// <summary>
-    /// Makes the pictures of a request as they are asked for: each is there as soon as its batch is drawn and it is decoded.
+    /// Makes the pictures of a request as they are asked for: each is there as soon as its batch is drawn and it is decoded. Between two pictures other
+    /// requests may have their turn.
     /// </summary>
-    /// <exception cref="StableDiffusionException">A value of the request cannot be used; nothing was computed.</exception>
+    /// <param name="request">What to draw and how.</param>
+    /// <param name="progress">Is told how far it is, on the thread that draws, which waits for it. It cannot draw with this pipeline itself.</param>
+    /// <param name="cancellationToken">Stops the generation, or the waiting for its turn.</param>
+    /// <exception cref="StableDiffusionException">
+    /// A value of the request cannot be used, and nothing was computed; or the device has too little memory, or failed. The pipeline can be used again.
+    /// </exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step.</exception>
+    /// <exception cref="ObjectDisposedException">The pipeline is disposed, or was while it drew.</exception>
+    /// <exception cref="InvalidOperationException">It was called by what watches the progress of this pipeline.</exception>
     public IEnumerable<GeneratedImage> GenerateEach(
         GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(request);
+        ObjectDisposedException.ThrowIf(turns.AreOver, this);
         request.Validate();
         PreviewDecoder.Check(request, model);
 
@@ -148,21 +173,29 @@ public sealed class StableDiffusionPipeline : IDisposable
         var picture = PictureInput.Create(request, model, columns * scale, rows * scale);
         var hires = HiresPass.Create(request, model, rows, columns);
         var larger = hires is null ? picture : PictureInput.Create(request, model, hires.Columns * scale, hires.Rows * scale);
-        return Recovering(Draw(request, plan, picture, hires, larger, progress, cancellationToken));
+        return InTurns(stop => Draw(request, plan, picture, hires, larger, progress, stop), cancellationToken);
     }
 
-    /// <summary>The same pictures; an error of the device is told in one line, and the pipeline can be used again.</summary>
-    private IEnumerable<GeneratedImage> Recovering(IEnumerable<GeneratedImage> images)
+    /// <summary>The same pictures, each in a turn of its own.</summary>
+    private IEnumerable<GeneratedImage> InTurns(Func<CancellationToken, IEnumerable<GeneratedImage>> draw, CancellationToken cancellationToken)
     {
-        using var each = images.GetEnumerator();
-        while (true)
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, turns.Ending);
+        using var each = draw(stop.Token).GetEnumerator();
+        while (Next(each, stop.Token, cancellationToken))
         {
+            yield return each.Current;
+        }
+    }
+
+    /// <summary>An error of the device is told in one line, and the pipeline can be used again.</summary>
+    private bool Next(IEnumerator<GeneratedImage> each, CancellationToken stop, CancellationToken cancellationToken)
+    {
+        try
+        {
+            using var turn = turns.Begin(stop);
             try
             {
-                if (!each.MoveNext())
-                {
-                    yield break;
-                }
+                return each.MoveNext();
             }
             catch (Exception e) when (e is not OperationCanceledException)
             {
@@ -173,8 +206,11 @@ public sealed class StableDiffusionPipeline : IDisposable
 
                 throw;
             }
-
-            yield return each.Current;
+        }
+        catch (OperationCanceledException e) when (stop.IsCancellationRequested)
+        {
+            ObjectDisposedException.ThrowIf(turns.AreOver, this);
+            throw new OperationCanceledException(e.Message, e, cancellationToken);
         }
     }
 
@@ -244,8 +280,10 @@ public sealed class StableDiffusionPipeline : IDisposable
         return new(text, noise, unet, decoder, new(picture.Pixels.ToArray(), Stopwatch.GetElapsedTime(start).TotalSeconds));
     }
 
-    /// <summary>Frees the device's memory.</summary>
-    public void Dispose()
+    /// <summary>Stops what is drawn, waits for that, and frees the device's memory. Called by what watches the progress, that is done when its turn is over.</summary>
+    public void Dispose() => turns.Dispose();
+
+    private void Free()
     {
         engine.Dispose();
         session.Dispose();

@@ -88,6 +88,7 @@ public static class Samplers
     /// <exception cref="StableDiffusionException">There is none; the message lists the short names and aliases.</exception>
     public static Sampler Find(string name)
     {
+        ArgumentNullException.ThrowIfNull(name);
         bool IsName(string known) => string.Equals(known, name, StringComparison.OrdinalIgnoreCase);
         return All.FirstOrDefault(s => IsName(s.Name) || IsName(s.DisplayName) || s.Aliases.Any(IsName))
             ?? throw new StableDiffusionException(

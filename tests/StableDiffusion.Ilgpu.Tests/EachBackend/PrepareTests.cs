@@ -36,5 +36,25 @@ public sealed class PrepareTests : IDisposable
         Assert.Equal(0, device.LiveBuffers);
     }
 
+    /// <summary>A program that draws in ever new sizes must not keep the graphs of all of them.</summary>
+    [Fact]
+    public void Graphs_that_were_not_used_for_long_are_dropped()
+    {
+        using var model = LoadedModel.Open(model: null);
+        using var device = DeviceSession.OpenCpu(2);
+        var backend = new Backend(BackendProfile.Best, Half: true);
+        using var engine = new DiffusionEngine<ushort>(model, device, DeviceFixture.Compile<ushort>(device, backend), FusionOptions.All);
+        CompiledGraph<ushort> Text(int prompts) => engine.Text(prompts, cancellationToken: TestContext.Current.CancellationToken);
+        var (used, unused) = (Text(1), Text(2));
+        for (var prompts = 3; prompts < 100; prompts++)
+        {
+            Assert.Same(used, Text(1));
+            Text(prompts);
+        }
+
+        Assert.Same(used, Text(1));
+        Assert.NotSame(unused, Text(2));
+    }
+
     public void Dispose() => folder.Dispose();
 }

@@ -42,6 +42,8 @@ public sealed class BatchPlanTests
     {
         Assert.Equal([(0, 3), (3, 3), (6, 1)], BatchPlan.Split(7, 3));
         Assert.Equal([(0, 2)], BatchPlan.Split(2, 2));
+        Assert.Equal([(0, 8), (8, 8)], BatchPlan.Split(int.MaxValue, 8).Take(2));
+        Assert.Equal([(0, int.MaxValue - 1), (int.MaxValue - 1, 1)], BatchPlan.Split(int.MaxValue, int.MaxValue - 1));
     }
 
     [Fact]

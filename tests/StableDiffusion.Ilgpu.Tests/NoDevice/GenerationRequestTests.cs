@@ -21,4 +21,63 @@ public sealed class GenerationRequestTests
             Assert.Equal(message, Assert.Throws<StableDiffusionException>(wrong.Validate).Message);
         }
     }
+
+    [Fact]
+    public void A_request_refuses_what_is_not_there()
+    {
+        var request = new GenerationRequest { Prompt = "" };
+        foreach (var (wrong, name) in new[]
+        {
+            (request with { Prompt = null! }, "prompt"),
+            (request with { NegativePrompt = null! }, "negative prompt"),
+            (request with { Sampler = null! }, "sampler"),
+        })
+        {
+            Assert.Equal($"the {name} is null", Assert.Throws<StableDiffusionException>(wrong.Validate).Message);
+        }
+    }
+
+    /// <summary>Pixels may come in any size; one that is drawn has a limit, whoever chose it.</summary>
+    [Fact]
+    public void A_picture_that_is_too_large_needs_another_size()
+    {
+        var wide = new InputImage(1 << 15, 1, new byte[3 << 15]);
+        var request = new GenerationRequest { Prompt = "", InitImage = wide };
+        Assert.Equal(
+            "a picture to begin with of 32768x1 pixels cannot be drawn in its own size; valid: up to 16384 a side",
+            Assert.Throws<StableDiffusionException>(request.Validate).Message);
+        (request with { Width = 64 }).Validate();
+    }
+
+    [Fact]
+    public void Model_options_refuse_what_names_no_file()
+    {
+        var options = new ModelOptions();
+        foreach (var (wrong, message) in new[]
+        {
+            (options with { Loras = null! }, "the list of LoRA files is null; valid: an empty one, too"),
+            (options with { Embeddings = null! }, "the list of embedding files is null; valid: an empty one, too"),
+            (options with { Loras = [null!] }, "LoRA: the file's name is empty"),
+            (options with { Embeddings = [""] }, "embedding: the file's name is empty"),
+            (options with { UNet = "" }, "UNet: the file's name is empty"),
+            (options with { TextEncoder = "" }, "text encoder: the file's name is empty"),
+            (options with { Vae = "" }, "VAE: the file's name is empty"),
+            (options with { ConfigFolder = "" }, "configuration folder: the file's name is empty"),
+            (options with { Taesd = "" }, "TAESD: the file's name is empty"),
+            (options with { PreviewTaesd = "" }, "preview TAESD: the file's name is empty"),
+            (options with { Prediction = (PredictionType)9 }, "unknown prediction type 9; valid: Epsilon, V"),
+        })
+        {
+            Assert.Equal(message, Assert.Throws<StableDiffusionException>(() => LoadedModel.Open(wrong)).Message);
+        }
+    }
+
+    [Fact]
+    public void A_bundled_model_that_is_not_there_is_told_as_such()
+    {
+        using var folder = new TemporaryFolder();
+        Assert.Equal(folder.Path, LoadedModel.RequireBundled(folder.Path));
+        var e = Assert.Throws<StableDiffusionException>(() => LoadedModel.RequireBundled(folder["none"]));
+        Assert.StartsWith($"the bundled model is not there ({folder["none"]})", e.Message, StringComparison.Ordinal);
+    }
 }

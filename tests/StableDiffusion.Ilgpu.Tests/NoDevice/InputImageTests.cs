@@ -149,6 +149,7 @@ public sealed class InputImageTests : IDisposable
         Directory.CreateDirectory(folder["folder.png"]);
         using var picture = Picture(4, 4, Speckle);
         AssertRefused("missing.png", "there is no such file");
+        Assert.Equal("cannot read the picture '': the name is empty", Assert.Throws<StableDiffusionException>(() => InputImage.Load("")).Message);
         AssertRefused("missing/a.png", "there is no such file");
         AssertRefused("folder.png", "it is a folder");
         foreach (var (content, reason) in new (byte[], string)[]
@@ -165,6 +166,27 @@ public sealed class InputImageTests : IDisposable
         {
             File.WriteAllBytes(folder["a.png"], content);
             AssertRefused("a.png", reason);
+        }
+    }
+
+    [Theory]
+    [InlineData(MagickFormat.Png24)]
+    [InlineData(MagickFormat.Jpeg)]
+    [InlineData(MagickFormat.WebP)]
+    public void Bytes_give_what_their_file_gives(MagickFormat format)
+    {
+        using var picture = Picture(24, 16, Speckle);
+        var file = picture.ToByteArray(format);
+        var (stored, given) = (Load(file), InputImage.Decode(file));
+        Assert.Equal((stored.Width, stored.Height), (given.Width, given.Height));
+        Assert.Equal(stored.Pixels.ToArray(), given.Pixels.ToArray());
+        foreach (var (damaged, message) in new (byte[], string)[]
+        {
+            ([], "cannot read the picture: it is empty; valid: PNG, JPEG, WebP"),
+            (file[..(file.Length / 8)], "cannot read the picture: it is damaged or cut short"),
+        })
+        {
+            Assert.StartsWith(message, Assert.Throws<StableDiffusionException>(() => InputImage.Decode(damaged)).Message, StringComparison.Ordinal);
         }
     }
 
@@ -254,7 +276,9 @@ public sealed class InputImageTests : IDisposable
         Assert.Equal([1, 2, 3, 4, 5, 6], image.Pixels.ToArray());
         Assert.Contains("6 bytes", Assert.Throws<StableDiffusionException>(() => new InputImage(2, 2, pixels)).Message, StringComparison.Ordinal);
         Assert.Contains("0x2", Assert.Throws<StableDiffusionException>(() => new InputImage(0, 2, [])).Message, StringComparison.Ordinal);
-        Assert.Throws<StableDiffusionException>(() => new InputImage(int.MaxValue, int.MaxValue, pixels));
+        Assert.Equal(
+            "6 bytes are not a picture of 2147483647x2147483647 pixels, which has 13835058042397261827",
+            Assert.Throws<StableDiffusionException>(() => new InputImage(int.MaxValue, int.MaxValue, pixels)).Message);
     }
 
     public void Dispose() => folder.Dispose();

@@ -77,6 +77,7 @@ public sealed class PngTests
         image.Save(folder["a.png"]);
         image.Save(folder["b.png"]);
         Assert.Equal(File.ReadAllBytes(folder["a.png"]), File.ReadAllBytes(folder["b.png"]));
+        Assert.Equal(File.ReadAllBytes(folder["a.png"]), image.ToPng());
         Assert.Equal(Parameters, PngFile.Read(folder["b.png"]).Text("parameters"));
         Assert.Equal(["a.png", "b.png"], folder.Entries);
     }
