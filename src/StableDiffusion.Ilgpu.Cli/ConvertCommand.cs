@@ -24,15 +24,18 @@ internal static class ConvertCommand
         };
         var type = SharedOptions.OptionalChoice(
             "--type", "Type of the written weights: fp16, fp32, bf16 [default: as stored]", name => FindType(name));
-        var command = new Command("convert", "Write a model in another layout or type.") { output, type, SharedOptions.Verbose() };
+        var verbose = SharedOptions.Verbose();
+        var command = new Command("convert", "Write a model in another layout or type.") { output, type, verbose };
         models.AddTo(command);
         additions.AddLorasTo(command);
         command.SetAction(parsed =>
         {
             var path = parsed.GetValue(output)!;
             ModelWriter.CheckOutput(path);
-            StableDiffusionPipeline.Convert(
-                additions.Read(parsed, models.Read(parsed), models.OpenCache(parsed)), path, parsed.GetValue(type) is { } name ? FindType(name) : null, context.Cancellation);
+            var loras = StableDiffusionPipeline.Convert(
+                additions.Read(parsed, models.Read(parsed), models.OpenCache(parsed)), path,
+                parsed.GetValue(type) is { } name ? FindType(name) : null, context.Cancellation);
+            ModelAdditionSet.Print(loras, context.Output.WriteLine, parsed.GetValue(verbose));
             context.Output.WriteLine(path);
         });
         return command;

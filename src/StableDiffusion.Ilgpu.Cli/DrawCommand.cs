@@ -126,7 +126,7 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
         var start = SinceProcessStart();
         var saving = TimeSpan.Zero;
         using var pipeline = StableDiffusionPipeline.Load(jobs[0].Model, ComputeDevice.Find(target), context.Cancellation);
-        ModelAdditionSet.Print(pipeline.Loras, display, verbosely);
+        ModelAdditionSet.Print(pipeline.Loras, display.WriteLine, verbosely);
         RequestOptionSet.Print(repeated, jobs[0].Request, pipeline, display);
 
         // Each file is there as soon as its picture is, with the time since the one before.

@@ -13,9 +13,10 @@ internal static class InspectCommand
         var width = SharedOptions.Width();
         var height = SharedOptions.Height();
         var device = SharedOptions.Device();
+        var verbose = SharedOptions.Verbose();
         var command = new Command("inspect", "Print a model's components and its compiled program.")
         {
-            plan, width, height, device, SharedOptions.Verbose(),
+            plan, width, height, device, verbose,
         };
         models.AddTo(command);
         additions.AddFilesTo(command);
@@ -24,7 +25,7 @@ internal static class InspectCommand
             GenerationRequest.CheckSize("width", parsed.GetValue(width));
             GenerationRequest.CheckSize("height", parsed.GetValue(height));
             var model = additions.Read(parsed, models.Read(parsed), models.OpenCache(parsed));
-            PrintModel(context, StableDiffusionPipeline.Inspect(model));
+            PrintModel(context, StableDiffusionPipeline.Inspect(model), parsed.GetValue(verbose));
             if (parsed.GetValue(plan))
             {
                 using var pipeline = StableDiffusionPipeline.Load(
@@ -36,7 +37,7 @@ internal static class InspectCommand
         return command;
     }
 
-    private static void PrintModel(CommandContext context, ModelInfo model)
+    private static void PrintModel(CommandContext context, ModelInfo model, bool verbosely)
     {
         context.Output.WriteLine($"{model.Name}: {model.Variant}");
         context.Output.WriteLine($"layout: {model.Layout}");
@@ -47,6 +48,7 @@ internal static class InspectCommand
             context.Output.WriteLine($"not used: {string.Join(", ", model.Ignored)}");
         }
 
+        ModelAdditionSet.Print(model.Loras, context.Output.WriteLine, verbosely);
         var components = model.Components;
         var table = Tables.Create("Component", "Class", "Sizes", ">Tensors", ">Parameters", "Stored as");
         foreach (var component in components)

@@ -70,17 +70,17 @@ internal sealed class ModelAdditionSet
     public bool HasTaesd(ParseResult parsed) => parsed.GetValue(taesd) is not null;
 
     /// <summary>Tells what LoRA files hold without effect: always their number, the names if asked for.</summary>
-    public static void Print(IReadOnlyList<LoraReport> reports, ProgressDisplay display, bool verbosely)
+    public static void Print(IReadOnlyList<LoraReport> reports, Action<string> writeLine, bool verbosely)
     {
         foreach (var (reference, tensors, unmatched, _) in reports.Where(l => verbosely || l.Unmatched.Count > 0))
         {
-            display.WriteLine(
+            writeLine(
                 $"lora {reference.Name} at {reference.Scale} changes {tensors} tensors"
                 + (unmatched.Count == 0 ? "" : $"; {unmatched.Count} of its own have no effect on this model")
                 + (unmatched.Count == 0 ? "" : verbosely ? ":" : " (-v lists them)"));
             foreach (var name in unmatched.Where(_ => verbosely))
             {
-                display.WriteLine($"  {name}");
+                writeLine($"  {name}");
             }
         }
     }

@@ -203,7 +203,7 @@ internal sealed class LoadedModel : IDisposable
     /// <summary>The model for people to read; of the weight files' tensors only the headers are looked at.</summary>
     public ModelInfo Describe() => new(
         Name, ModelVariant.TitleOf(source.Config(ModelPart.UNet), source.SchedulerConfig, source.ConfigDescription(ModelPart.UNet)),
-        source.Layout, source.Sha256, [.. Enum.GetValues<ModelPart>().Select(Describe)], source.Ignored);
+        source.Layout, source.Sha256, [.. Enum.GetValues<ModelPart>().Select(Describe)], source.Ignored, Loras);
 
     /// <summary>Writes the model to a file or folder: everything that is stored, not only what the graphs use.</summary>
     public void Save(string output, TensorType? type, CancellationToken cancellationToken) =>

@@ -1,4 +1,5 @@
 using StableDiffusion.Ilgpu.Weights;
+using StableDiffusion.Ilgpu.Weights.Lora;
 
 namespace StableDiffusion.Ilgpu;
 
@@ -9,8 +10,10 @@ namespace StableDiffusion.Ilgpu;
 /// <param name="Sha256">Of the single file or the UNet's, 64 hex digits; null where there is no such file.</param>
 /// <param name="Components">Its parts.</param>
 /// <param name="Ignored">What is stored without use.</param>
+/// <param name="Loras">What became of the LoRAs that change it.</param>
 internal sealed record ModelInfo(
-    string Name, string Variant, string Layout, string? Sha256, IReadOnlyList<ComponentInfo> Components, IReadOnlyList<string> Ignored)
+    string Name, string Variant, string Layout, string? Sha256, IReadOnlyList<ComponentInfo> Components, IReadOnlyList<string> Ignored,
+    IReadOnlyList<LoraReport> Loras)
 {
     /// <summary>The first digits of the hash, as AUTOMATIC1111's web UI shows it.</summary>
     public string? ShortHash => Sha256?[..FileHash.ModelDigits];

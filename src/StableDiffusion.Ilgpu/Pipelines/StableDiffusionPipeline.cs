@@ -223,13 +223,16 @@ public sealed class StableDiffusionPipeline : IDisposable
     }
 
     /// <summary>Writes a model to a file or folder; no device is touched.</summary>
+    /// <returns>What became of the LoRAs that are merged.</returns>
     /// <exception cref="StableDiffusionException">
     /// The model cannot be read, or the output not be written; nothing is left of it.
     /// </exception>
-    internal static void Convert(ModelOptions options, string output, TensorType? type, CancellationToken cancellationToken)
+    internal static IReadOnlyList<LoraReport> Convert(
+        ModelOptions options, string output, TensorType? type, CancellationToken cancellationToken)
     {
         using var loaded = LoadedModel.Open(options);
         loaded.Save(output, type, cancellationToken);
+        return loaded.Loras;
     }
 
     /// <summary>The launches of a generation of this size; with times of one run of each if asked for.</summary>

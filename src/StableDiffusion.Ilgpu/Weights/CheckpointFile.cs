@@ -42,11 +42,6 @@ internal sealed class CheckpointFile : IDisposable
     /// </exception>
     public static CheckpointFile Open(string path) => Open(path, (contents, names) =>
     {
-        if (contents.file.Tensors.Keys.Any(n => n.StartsWith("conditioner.embedders.1.", StringComparison.Ordinal)))
-        {
-            throw new StableDiffusionException($"{path}: is a Stable Diffusion XL model (two text encoders); supported: 1.x and 2.x");
-        }
-
         foreach (var tensor in contents.file.Tensors.Values)
         {
             contents.HasGenerativeModelsNames |= LdmNames.IsGenerativeModels(tensor.Name);
@@ -62,6 +57,7 @@ internal sealed class CheckpointFile : IDisposable
 
         if (contents.views.Count == 0)
         {
+            contents.RequireNoOther();
             var parts = Enum.GetValues<ModelPart>()
                 .Where(p => contents.file.Tensors.Keys.Any(n => names.ToDiffusers(p, n) is not null)).ToList();
             throw new StableDiffusionException(parts is [var only]
@@ -90,6 +86,7 @@ internal sealed class CheckpointFile : IDisposable
 
         if (contents.views.Count == 0)
         {
+            contents.RequireNoOther();
             throw new StableDiffusionException($"{path}: holds no {DiffusersFolder.FolderOf(part)}");
         }
     });
@@ -133,18 +130,30 @@ internal sealed class CheckpointFile : IDisposable
             read(contents, LdmNames.OfOriginal(contents.file.Tensors.Keys));
             if (contents.unknown.Count > 0)
             {
+                contents.RequireNoOther();
                 var more = contents.unknown.Count > NamesInMessage ? $" (and {contents.unknown.Count - NamesInMessage} more)" : "";
                 throw new StableDiffusionException(
                     $"{path}: {contents.unknown.Count} tensor(s) belong to no part of the model: "
                     + $"{string.Join(", ", contents.unknown.Order(StringComparer.Ordinal).Take(NamesInMessage))}{more}");
             }
 
-            return contents;
+            return contents.Holds(ModelPart.UNet) && OtherModels.Find(contents.TensorsOf(ModelPart.UNet, int.MaxValue)) is { } other
+                ? throw new StableDiffusionException($"{path}: is {other}")
+                : contents;
         }
         catch
         {
             contents.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>Says of a file that was not understood what it is, where that is known.</summary>
+    private void RequireNoOther()
+    {
+        if (OtherModels.Find(file.Tensors.Keys) is { } other)
+        {
+            throw new StableDiffusionException($"{Path}: is {other}");
         }
     }
 

@@ -30,6 +30,11 @@ internal sealed class LdmNames
         "conditioner.embedders.0.model.text_projection", "conditioner.embedders.0.model.logit_scale",
         "conditioner.embedders.0.model.attn_mask", "cond_stage_model.logit_scale", "cond_stage_model.text_projection",
         "cond_stage_model.transformer.text_projection.weight",
+
+        // What converters from transformers' names leave in OpenCLIP's.
+        "cond_stage_model.model.transformer.text_model.embeddings.position_ids", "cond_stage_model.model.transformer.text_projection.weight",
+        "conditioner.embedders.0.model.transformer.text_model.embeddings.position_ids",
+        "conditioner.embedders.0.model.transformer.text_projection.weight",
     ];
 
     /// <summary>What files of whole CLIP models have beside the text encoder.</summary>
@@ -72,7 +77,8 @@ internal sealed class LdmNames
 
         if (NamePairs.Behind(ClipPrefix, name) is { } inClip)
         {
-            return (ModelPart.TextEncoder, [inClip.StartsWith(TextModel, StringComparison.Ordinal) ? inClip : TextModel + inClip]);
+            return IgnoredAs(name) is not null ? null
+                : (ModelPart.TextEncoder, [inClip.StartsWith(TextModel, StringComparison.Ordinal) ? inClip : TextModel + inClip]);
         }
 
         return (NamePairs.Behind(OpenClipPrefix, name) ?? NamePairs.Behind(GenerativeModelsPrefix, name)) is { } inOpenClip

@@ -14,10 +14,10 @@ internal sealed class PickleReader
     private const int LongestName = 256;
 
     // Estimates from above of what each takes.
-    private const int BoxBytes = 24, ListBytes = 64, TextBytes = 32;
+    private const int BoxBytes = 24, ListBytes = 64, TextBytes = 32, GlobalBytes = 48;
 
     private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
-    private static readonly TorchOpaque Bytes = new("bytes");
+    private static readonly TorchOpaque Bytes = new("bytes"), LargeInteger = new("a large integer");
     private static readonly object True = true, False = false;
     private static readonly object[] SmallIntegers = [.. Enumerable.Range(0, 1025).Select(i => (object)(long)i)];
 
@@ -264,15 +264,16 @@ internal sealed class PickleReader
         }
     }
 
-    /// <summary>An integer of 0 to 8 bytes, two's complement, little-endian.</summary>
+    /// <summary>An integer, two's complement, little-endian. One of more than 8 bytes is the state of a random generator, or its seed.</summary>
     private void PushLong(int length)
     {
+        var bytes = Take(length);
         if (length > sizeof(long))
         {
-            throw new InvalidDataException($"an integer of {length} bytes; the longest has {sizeof(long)}");
+            stack.Push(LargeInteger);
+            return;
         }
 
-        var bytes = Take(length);
         var value = length > 0 && (bytes[^1] & 0x80) != 0 ? -1L : 0;
         for (var i = length - 1; i >= 0; i--)
         {
@@ -312,7 +313,7 @@ internal sealed class PickleReader
 
     private void PushGlobal(string module, string name)
     {
-        budget.Take(TextBytes + (2L * (module.Length + name.Length + 1)));
+        budget.Take(TextBytes + GlobalBytes + (2L * (module.Length + name.Length + 1)));
         var joined = $"{module}.{name}";
         stack.Push(TorchGlobals.Find(joined) ?? throw new InvalidDataException(
             $"names {joined}, which is not among the names that tensors need; refused, nothing was run"));

@@ -80,10 +80,16 @@ internal sealed class PickleStack(AllocationBudget budget)
         return count;
     }
 
-    /// <summary>The topmost objects go into the list below them.</summary>
+    /// <summary>The topmost objects go into the list below them; what is only named takes in anything and keeps nothing.</summary>
     public void Append(int count)
     {
         Require(count + 1);
+        if (items[^(count + 1)] is TorchOpaque)
+        {
+            items.RemoveRange(items.Count - count, count);
+            return;
+        }
+
         if (items[^(count + 1)] is not List<object?> list)
         {
             throw new InvalidDataException($"items are added to {TorchObjects.Describe(items[^(count + 1)])}, not to a list");
@@ -94,10 +100,16 @@ internal sealed class PickleStack(AllocationBudget budget)
         items.RemoveRange(items.Count - count, count);
     }
 
-    /// <summary>The topmost objects, keys and values by turns, go into the dictionary below them.</summary>
+    /// <summary>The topmost objects, keys and values by turns, go into the dictionary below them, or nowhere as in <see cref="Append"/>.</summary>
     public void SetItems(int count)
     {
         Require(count + 1);
+        if (items[^(count + 1)] is TorchOpaque)
+        {
+            items.RemoveRange(items.Count - count, count);
+            return;
+        }
+
         if (items[^(count + 1)] is not TorchDictionary dictionary)
         {
             throw new InvalidDataException($"items are set in {TorchObjects.Describe(items[^(count + 1)])}, not in a dictionary");

@@ -42,6 +42,9 @@ internal static class StridedReader
     {
         switch (size)
         {
+            case sizeof(byte):
+                destination = *source;
+                break;
             case sizeof(ushort):
                 Unsafe.WriteUnaligned(ref destination, Unsafe.ReadUnaligned<ushort>(source));
                 break;

@@ -46,9 +46,15 @@ internal sealed class TorchObjects(Func<string, (long Offset, long Length)?> loc
         (TorchGlobalKind.OrderedDictionary, []) => Dictionary(),
         (TorchGlobalKind.Set, [IReadOnlyList<object?> items]) => items,
         (TorchGlobalKind.Size, [IReadOnlyList<object?> sizes]) => sizes,
-        (TorchGlobalKind.RebuildTensor, [TorchStorage storage, long start, object?[] shape, object?[] strides, ..]) =>
-            Tensor(storage, start, shape, strides),
+        (TorchGlobalKind.RebuildTensor, [TorchStorage storage, long start, object?[] shape, object?[] strides, _, _, .. var view]) =>
+            Tensor(storage, start, shape, strides, view),
+        (TorchGlobalKind.RebuildTypedTensor,
+            [TorchStorage storage, long start, object?[] shape, object?[] strides, _, _, TorchGlobal { Type: { } type }, .. var view]) =>
+            Tensor(Retyped(storage, type), start, shape, strides, view),
         (TorchGlobalKind.RebuildParameter, [TorchTensor tensor, ..]) => tensor,
+        (TorchGlobalKind.RebuildFromType,
+            [TorchGlobal { Kind: TorchGlobalKind.RebuildTensor or TorchGlobalKind.RebuildTypedTensor } function, TorchGlobal, object?[] inner, ..]) =>
+            Call(function, inner),
         (TorchGlobalKind.Opaque, _) => global,
         _ => throw new InvalidDataException($"{global.Name} is called with arguments that torch.save does not write"),
     };
@@ -104,10 +110,29 @@ internal sealed class TorchObjects(Func<string, (long Offset, long Length)?> loc
         _ => "a list",
     };
 
-    private TorchTensor Tensor(TorchStorage storage, long start, object?[] shape, object?[] strides)
+    /// <param name="storage">What it views.</param>
+    /// <param name="start">Its first element's place in the storage.</param>
+    /// <param name="shape">Sizes.</param>
+    /// <param name="strides">For each dimension.</param>
+    /// <param name="view">Empty, or a dictionary that says whether the values count with the other sign.</param>
+    private TorchTensor Tensor(TorchStorage storage, long start, object?[] shape, object?[] strides, object?[] view)
     {
+        if (view is [TorchDictionary flags, ..] && flags.TryGetValue("neg", out var isNegative) && isNegative is true)
+        {
+            throw new InvalidDataException("a tensor is a negative view of its storage, which is not read");
+        }
+
         budget.Take(TensorBytes + (8L * (shape.Length + strides.Length)));
         return new TorchTensor(storage, start, Numbers(shape), Numbers(strides));
+    }
+
+    /// <summary>PyTorch stores its newer types as bytes and gives each tensor its type; one storage serves tensors of one type.</summary>
+    private TorchStorage Retyped(TorchStorage storage, TensorType type)
+    {
+        var size = SafetensorsHeader.BytesOf(type);
+        budget.Take(StorageBytes);
+        return SafetensorsHeader.BytesOf(storage.Type) == 1 && storage.Count % size == 0 ? storage with { Type = type, Count = storage.Count / size }
+            : throw new InvalidDataException($"the storage {storage.Key} of {storage.Count} {storage.Type} is read as {type}");
     }
 
     private static long[] Numbers(object?[] values)

@@ -83,6 +83,11 @@ public sealed class CliAdditionTests : IDisposable
         Assert.Equal((0, "", 2), (run.Exit, run.Error, run.Lines.Length));
         Assert.Equal("lora bold at 1 changes 1 tensors; 1 of its own have no effect on this model (-v lists them)", run.Lines[0]);
         Assert.Contains("  lora_unet_nothing.lora_up.weight", CliRun.InProcess([.. arguments, "-v"]).Lines);
+        foreach (var other in new string[][] { ["inspect"], ["convert", "-o", folder["a.safetensors"]] })
+        {
+            Assert.Contains(run.Lines[0], CliRun.InProcess([.. other, "--lora", lora]).Lines);
+            Assert.Contains("  lora_unet_nothing.lora_up.weight", CliRun.InProcess([.. other, "--lora", lora, "-v"]).Lines);
+        }
     }
 
     [Fact]

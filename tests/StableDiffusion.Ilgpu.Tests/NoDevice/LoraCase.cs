@@ -91,6 +91,13 @@ internal sealed record LoraCase(
         }
 
         {
+            var (whole, convolution) = (M(5, 7), T(6, 4, 3, 3));
+            yield return new("Difference 5x7", [5, 7], [("diff", whole)], (o, i, y, x) => whole[o, i], 1);
+            yield return new("Difference of linear shapes for a 1x1 convolution", [5, 7, 1, 1], [("diff", whole)], (o, i, y, x) => whole[o, i], 1);
+            yield return new("Difference of a 3x3 convolution", [6, 4, 3, 3], [("diff", convolution)], (o, i, y, x) => convolution[o, i, y, x], 1);
+        }
+
+        {
             var (up, down) = (T(6, 2, 1, 1), T(2, 4, 1, 1));
             double Product(int o, int i, int y, int x) => Sum(2, r => up[o, r, 0, 0] * down[r, i, 0, 0]);
             yield return new(

@@ -105,6 +105,9 @@ public sealed class LoraMergeTests : IDisposable
         { "LoRA of a 3x3 convolution with a core", "lora_mid.weight 3 4 3 3", ["lora_mid.weight [3, 4, 3, 3]", "ranks: 4 and 2"] },
         { "LoHa 5x8 of rank 3", "hada_w2_b 3 9", ["another model"] },
         { "LoKr with a product", "lokr_w1 2 6", ["6 x 24", "6 x 20"] },
+        { "Difference 5x7", "diff 5 8", ["diff changes a weight of 5 x 8", "5 x 7", "another model"] },
+        { "Difference 5x7", "diff 7", ["7 x 1", "5 x 7"] },
+        { "Difference 5x7", "diff 0 7", ["diff", "[0, 7]", "not a matrix"] },
     };
 
     [Theory]
@@ -229,6 +232,48 @@ public sealed class LoraMergeTests : IDisposable
         })
         {
             WeightsTestFiles.Refused(() => LoraSet.Open([new LoraReference(path, new(1))], Declared(shape)), path, "6 x 36", "another model");
+        }
+    }
+
+    /// <summary>LyCORIS trains norms, and ComfyUI saves the differences of norms and biases beside the factors of matrices.</summary>
+    [Theory]
+    [InlineData("w_norm", "b_norm")]
+    [InlineData("diff", "diff_b")]
+    public void Norms_and_biases_change(string weight, string bias)
+    {
+        const string norm = "mid_block.resnets.0.norm1", module = "lora_unet_mid_block_resnets_0_norm1";
+        (ModelPart, IReadOnlyList<TensorInfo>)[] declared =
+        [
+            (ModelPart.UNet,
+            [
+                new TensorInfo($"{norm}.weight", TensorType.F16, [3]), new TensorInfo($"{norm}.bias", TensorType.F16, [3]),
+                new TensorInfo(LoraCase.Weight, TensorType.F16, [2, 2]),
+            ]),
+        ];
+        var file = new TensorFiles().Add($"{module}.{weight}", [3], [1, 2, 3]).Add($"{module}.{bias}", [3], [10, 20, 30])
+            .Add($"{LoraCase.Module}.lora_up.weight", [2, 1], [1, 1]).Add($"{LoraCase.Module}.lora_down.weight", [1, 2], [1, 1])
+            .Add($"{LoraCase.Module}.{bias}", [2], [1, 1]).Add($"{module}.lora_up.weight", [3, 1], [1, 1, 1])
+            .Add($"{module}.lora_down.weight", [1, 1], [1]).Add($"{module}.dora_scale", [1, 3], [1, 1, 1]);
+        using var set = LoraSet.Open([new LoraReference(file.Write(folder["n.safetensors"]), new(0.5))], declared);
+        var report = Assert.Single(set.Reports);
+        Assert.Equal(3, report.Tensors);
+        Assert.Equal(
+            [$"{LoraCase.Module}.{bias}", $"{module}.dora_scale", $"{module}.lora_down.weight", $"{module}.lora_up.weight"], report.Unmatched);
+        var stored = new TensorFiles().Add($"{norm}.weight", [3], [1, 1, 1]).Add($"{norm}.bias", [3], [0, 0, 0])
+            .Add(LoraCase.Weight, [2, 2], [0, 0, 0, 0]);
+        using var merged = set.Apply(ModelPart.UNet, SafetensorsFile.Open(stored.Write(folder["base.safetensors"])));
+        Assert.Equal([1.5f, 2, 2.5f], Values($"{norm}.weight", 3));
+        Assert.Equal([5f, 10, 15], Values($"{norm}.bias", 3));
+        Assert.Equal([0.5f, 0.5f, 0.5f, 0.5f], Values(LoraCase.Weight, 4));
+
+        var other = new TensorFiles().Add($"{module}.{weight}", [4], [1, 2, 3, 4]).Write(folder["o.safetensors"]);
+        WeightsTestFiles.Refused(() => LoraSet.Open([new LoraReference(other, new(1))], declared), other, "4 x 1", "3 x 1", "another model");
+
+        float[] Values(string name, int count)
+        {
+            var values = new float[count];
+            merged.Read(name, values);
+            return values;
         }
     }
 

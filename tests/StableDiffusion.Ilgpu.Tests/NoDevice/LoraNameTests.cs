@@ -19,6 +19,8 @@ public sealed class LoraNameTests : IDisposable
         ["LyCORIS' wrapper"] = ("lycoris_", "lycoris_", ".lora_up.weight", ".lora_down.weight"),
         ["PEFT"] = ("unet.", "text_encoder.", ".lora_B.weight", ".lora_A.weight"),
         ["PEFT, default"] = ("unet.", "text_encoder.", ".lora_B.default.weight", ".lora_A.default.weight"),
+        ["ComfyUI, 1.x"] = ("unet.", "text_encoders.clip_l.transformer.", ".lora_up.weight", ".lora_down.weight"),
+        ["ComfyUI, 2.x"] = ("unet.", "text_encoders.clip_h.transformer.", ".lora_up.weight", ".lora_down.weight"),
         ["diffusers"] = ("unet.", "text_encoder.", ".lora.up.weight", ".lora.down.weight"),
         ["linear layers"] = ("unet.", "text_encoder.", ".lora_linear_layer.up.weight", ".lora_linear_layer.down.weight"),
     };

@@ -63,9 +63,17 @@ public sealed class PickleReaderTests
         Assert.IsType<TorchDictionary>(Read(Bytes("ccollections\nOrderedDict\n)R")));
         Assert.IsType<TorchDictionary>(Read(Bytes("\u008c\u000bcollections\u008c\u000bOrderedDict\u0093)\u0081")));
         Assert.Equal([1L], (object?[])Read(Bytes("ctorch\nSize\nK\u0001\u0085\u0085R"))!);
+        Assert.Equal([1L], (List<object?>)Read(Bytes("c__builtin__\nfrozenset\n]K\u0001a\u0085R"))!);
         Assert.Equal("numpy.dtype", ((TorchOpaque)Read(Bytes("cnumpy\ndtype\nK\u0001\u0085RN\u0062"))!).Name);
         Assert.Equal("bytes", ((TorchOpaque)Read(Bytes("C\u0002\u00ff\u00fe"))!).Name);
         Assert.Equal("bytes", ((TorchOpaque)Read(Bytes("U\u0002\u00ff\u00fe"))!).Name);
+        Assert.Equal("a large integer", ((TorchOpaque)Read(Bytes("\u008a\u0009\0\0\0\0\0\0\0\0\u0001"))!).Name);
+
+        // A dictionary and a list of a class of their own keep nothing: items one by one, and many.
+        Assert.Equal(
+            "collections.defaultdict",
+            ((TorchOpaque)Read(Bytes("ccollections\ndefaultdict\nc__builtin__\ndict\n\u0085RK\u0001K\u0002s(K\u0003K\u0004u"))!).Name);
+        Assert.Equal("omegaconf.x", ((TorchOpaque)Read(Bytes("comegaconf\nx\n)\u0081K\u0001a(K\u0002K\u0003e"))!).Name);
     }
 
     [Theory]
@@ -104,8 +112,12 @@ public sealed class PickleReaderTests
     [InlineData("X\u00ff\u00ff\u00ff\u00ff", "4294967295 bytes are announced, 1 are left")]
     [InlineData("\u008d\u00ff\u00ff\u00ff\u00ff\u00ff\u00ff\u00ff\u00ff", "18446744073709551615 bytes are announced")]
     [InlineData("\u0095\u00ff\0\0\0\0\0\0\0N", "255 bytes are announced")]
-    [InlineData("\u008a\u0009\0\0\0\0\0\0\0\0\0", "an integer of 9 bytes")]
+    [InlineData("\u008a\u0009\0\0\0\0\0\0\0", "the pickle is cut off")]
     [InlineData("X\u0001\0\0\0\u00ff", "a text is not UTF-8")]
+    [InlineData("comegaconf.dictconfig\nDictConfig\nK\u0001s", "an object is missing")]
+    [InlineData("ctorch._tensor\n_rebuild_from_type_v2\n(cnumpy\ndtype\nctorch\nTensor\n)}tR", "torch._tensor._rebuild_from_type_v2 is called with")]
+    [InlineData("ctorch._utils\n_rebuild_tensor_v3\n(NK\0))\u0089}ctorch\nfloat8_e5m2\ntR", "torch._utils._rebuild_tensor_v3 is called with")]
+    [InlineData("cpytorch_lightning_evil\nx\n", "names pytorch_lightning_evil.x")]
     [InlineData("cnowhere", "a name is cut off")]
     [InlineData("NN\u0093", "a name is not two short texts")]
     internal void What_is_wrong_is_refused(string body, params string[] parts)

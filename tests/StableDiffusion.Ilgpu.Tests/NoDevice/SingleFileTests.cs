@@ -86,9 +86,16 @@ public sealed class SingleFileTests : IDisposable
     [InlineData("model.diffusion_model.input_blocks.1.0.out_layers.4.weight", "belong to no part", "out_layers.4")]
     [InlineData("model.diffusion_model.input_blocks.1.1.proj_up.weight", "belong to no part", "down_blocks.0.attentions.0.proj_up")]
     [InlineData("surprise", "1 tensor(s) belong to no part", "surprise")]
-    [InlineData("model.diffusion_model.scaled_fp8", "belong to no part", "scaled_fp8")]
+    [InlineData("model.diffusion_model.scaled_fp8", "is fp8 with scales beside the weights")]
     [InlineData("model.diffusion_model.input_blocks.1.1.proj_in.scale_weight", "belong to no part", "proj_in.scale_weight")]
-    [InlineData("conditioner.embedders.1.model.ln_final.weight", "Stable Diffusion XL", "1.x and 2.x")]
+    [InlineData("conditioner.embedders.1.model.ln_final.weight", "is a Stable Diffusion XL model", "1.x and 2.x")]
+    [InlineData("model.diffusion_model.label_emb.0.0.weight", "Stable Diffusion XL or another one with a second conditioning")]
+    [InlineData("model.diffusion_model.time_embed.cond_proj.weight", "embedded guidance")]
+    [InlineData("control_model.zero_convs.0.0.weight", "is a ControlNet")]
+    [InlineData("depth_model.model.pretrained.cls_token", "guided by depth")]
+    [InlineData("low_scale_model.betas", "enlarges pictures")]
+    [InlineData("noise_augmentor.betas", "unCLIP")]
+    [InlineData("model.diffusion_model.input_blocks.1.2.temporal_transformer.norm.weight", "is a motion module")]
     public void A_tensor_too_many_is_an_error(string name, params string[] parts)
     {
         var model = SingleFileSample.Models.First();
@@ -102,6 +109,81 @@ public sealed class SingleFileTests : IDisposable
                 opened.Describe();
             },
             [path, .. parts]);
+    }
+
+    /// <summary>What converters leave in the names that they do not know.</summary>
+    [Theory]
+    [InlineData("cond_stage_model.transformer.text_projection.weight")]
+    [InlineData("cond_stage_model.logit_scale")]
+    [InlineData("cond_stage_model.model.transformer.text_model.embeddings.position_ids")]
+    [InlineData("cond_stage_model.model.transformer.text_projection.weight")]
+    public void Tensors_of_the_text_encoder_without_use_are_named(string name)
+    {
+        foreach (var model in SingleFileSample.Models)
+        {
+            var sample = new SingleFileSample(model);
+            sample.Add(name, 3);
+            var path = sample.Write(files.PathOf($"{model}.safetensors"));
+            using var opened = LoadedModel.Open(Options(model, path));
+            Assert.Contains(name, opened.Describe().Ignored);
+            using var part = LoadedModel.Open(Options(model, path) with { TextEncoder = path });
+            Assert.Contains(name, part.Describe().Ignored);
+        }
+    }
+
+    /// <summary>A file of another kind is told by one of its tensors.</summary>
+    [Theory]
+    [InlineData("lora_unet_x.lora_up.weight", "is a LoRA", "--lora")]
+    [InlineData("unet.x.lora_A.weight", "is a LoRA", "--lora")]
+    [InlineData("lora_unet_x.hada_w1_a", "is a LoRA", "--lora")]
+    [InlineData("emb_params", "is an embedding", "--embedding")]
+    [InlineData("taesd_decoder.1.weight", "is a TAESD", "--taesd")]
+    [InlineData("decoder.layers.0.weight", "is a TAESD", "--taesd")]
+    [InlineData("model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight", "is a Stable Diffusion 3 model", "1.x and 2.x")]
+    [InlineData("double_blocks.0.img_attn.qkv.weight", "is a Flux model", "1.x and 2.x")]
+    [InlineData("transformer_blocks.0.attn.to_q.weight", "is a transformer", "1.x and 2.x")]
+    [InlineData("conditioner.embedders.0.open_clip.model.ln_final.weight", "is a Stable Video Diffusion model", "1.x and 2.x")]
+    [InlineData("down_blocks.0.0.channelwise.0.weight", "is a Stable Cascade model", "1.x and 2.x")]
+    [InlineData("control_model.input_blocks.0.0.weight", "is a ControlNet")]
+    [InlineData("controlnet_cond_embedding.conv_in.weight", "is a ControlNet")]
+    [InlineData("ip_adapter.1.to_k_ip.weight", "is an IP-Adapter")]
+    public void Files_of_other_kinds_are_called_by_their_kind(string tensor, params string[] parts)
+    {
+        var path = new TensorFiles().Add(tensor, [1], [0]).Write(files.PathOf("other.safetensors"));
+        WeightsTestFiles.Refused(() => ModelSource.Open(path), [path, .. parts]);
+
+        // What begins as a UNet's names in diffusers' naming do is held against the UNet that is declared.
+        if (!tensor.StartsWith("down_blocks.", StringComparison.Ordinal))
+        {
+            var options = new ModelOptions { Model = ReferenceData.PathOf(SingleFileSample.Models.First()), UNet = path };
+            WeightsTestFiles.Refused(() => ModelSource.Open(options.Model, options), [path, .. parts]);
+        }
+    }
+
+    /// <summary>UNets that take pictures beside the latent in a way of their own.</summary>
+    [Theory]
+    [InlineData(5, "guided by depth")]
+    [InlineData(7, "enlarges pictures")]
+    [InlineData(8, "InstructPix2Pix")]
+    [InlineData(6, "conv_in.weight")]
+    public void UNets_of_other_channels_are_called_by_their_kind(int channels, string kind)
+    {
+        const string convolution = "model.diffusion_model.input_blocks.0.0.weight";
+        var model = SingleFileSample.Models.First();
+        var sample = new SingleFileSample(model);
+        long[] shape = [sample.Tensors[convolution].Shape[0], channels, 3, 3];
+        sample.Add(new TensorInfo(convolution, TensorType.F32, shape), new byte[4 * shape.Aggregate((a, b) => a * b)]);
+        var path = sample.Write(files.PathOf("model.safetensors"));
+        foreach (var options in new[] { Options(model, path), new ModelOptions { Model = ReferenceData.PathOf(model), UNet = path } })
+        {
+            WeightsTestFiles.Refused(
+                () =>
+                {
+                    using var opened = LoadedModel.Open(options);
+                    opened.Describe();
+                },
+                path, kind);
+        }
     }
 
     [Fact]

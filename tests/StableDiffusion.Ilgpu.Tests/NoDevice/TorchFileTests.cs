@@ -62,6 +62,8 @@ public sealed class TorchFileTests : IDisposable
     [InlineData(TensorType.F32, 4)]
     [InlineData(TensorType.F16, 2)]
     [InlineData(TensorType.BF16, 2)]
+    [InlineData(TensorType.F8_E4M3, 1)]
+    [InlineData(TensorType.F8_E5M2, 1)]
     internal void Every_float_type_is_read(TensorType type, int size)
     {
         float[] values = [0, 1, -2.5f, 0.125f, 96, -0.0078125f];
@@ -70,6 +72,8 @@ public sealed class TorchFileTests : IDisposable
             TensorType.F64 => BitConverter.GetBytes((double)v),
             TensorType.F32 => BitConverter.GetBytes(v),
             TensorType.F16 => BitConverter.GetBytes((Half)v),
+            TensorType.F8_E4M3 => [v switch { 0 => 0, 1 => 0x38, -2.5f => 0xc2, 0.125f => 0x20, 96 => 0x6c, _ => 0x84 }],
+            TensorType.F8_E5M2 => BitConverter.GetBytes((Half)v)[1..],
             _ => BitConverter.GetBytes(v)[2..],
         })];
         Assert.Equal(values.Length * size, bytes.Length);
@@ -83,6 +87,67 @@ public sealed class TorchFileTests : IDisposable
         Assert.Equal([values[0], values[3], values[1], values[4], values[2], values[5]], Floats(file, "turned"));
         Assert.Equal([values[1], values[3], values[5]], Floats(file, "every other"));
         Assert.Equal(type, file.Tensors["turned"].Type);
+    }
+
+    /// <summary>PyTorch 2 writes tensors and parameters that have attributes of their own by way of other functions.</summary>
+    [Fact]
+    public void Tensors_with_attributes_are_read()
+    {
+        var storage = new SampleStorage("0", "FloatStorage", [.. BitConverter.GetBytes(1f), .. BitConverter.GetBytes(2f)], 2);
+        object?[] view = [storage, 0, new object?[] { 2 }, new object?[] { 1 }, false, TorchFileWriter.OrderedDictionary()];
+        var attributes = new Dictionary<string, object?> { ["tag"] = "x" };
+        using var file = Open(new Dictionary<string, object?>
+        {
+            ["tensor"] = new SampleCall(
+                new SampleGlobal("torch._tensor", "_rebuild_from_type_v2"),
+                [new SampleGlobal("torch._utils", "_rebuild_tensor_v2"), new SampleGlobal("torch", "Tensor"), view, attributes]),
+            ["parameter"] = new SampleCall(
+                new SampleGlobal("torch._utils", "_rebuild_parameter_with_state"),
+                [SampleTensor.Floats("1", [3], 1), true, TorchFileWriter.OrderedDictionary(), attributes]),
+        });
+        Assert.Equal([1f, 2], Floats(file, "tensor"));
+        Assert.Equal([3f], Floats(file, "parameter"));
+    }
+
+    /// <summary>Their values count with the other sign.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Negative_views_are_refused(bool isNegative)
+    {
+        var storage = new SampleStorage("0", "FloatStorage", BitConverter.GetBytes(1f), 1);
+        var view = new SampleCall(
+            new SampleGlobal("torch._utils", "_rebuild_tensor_v2"),
+            [storage, 0, new object?[] { 1 }, new object?[] { 1 }, false, TorchFileWriter.OrderedDictionary(),
+                new Dictionary<string, object?> { ["neg"] = isNegative }]);
+        var value = new Dictionary<string, object?> { ["a"] = view };
+        if (isNegative)
+        {
+            WeightsTestFiles.Refused(() => Open(value), "negative view");
+            return;
+        }
+
+        using var file = Open(value);
+        Assert.Equal([1f], Floats(file, "a"));
+    }
+
+    /// <summary>What training saves beside a model's state: settings, paths, the states of random generators.</summary>
+    [Fact]
+    public void What_training_libraries_leave_is_passed_over()
+    {
+        static SampleCall Made(string module, string name, object? state = null, bool isNew = true, params object?[] arguments) =>
+            new(new SampleGlobal(module, name), arguments, state, isNew);
+        using var file = Open(new Dictionary<string, object?>
+        {
+            ["state_dict"] = new Dictionary<string, object?> { ["a"] = SampleTensor.Floats("0", [1, 2], 2) },
+            ["hyper_parameters"] = Made("argparse", "Namespace", new Dictionary<string, object?> { ["lr"] = 1e-4 }),
+            ["config"] = Made("omegaconf.dictconfig", "DictConfig", new Dictionary<string, object?> { ["_content"] = new Dictionary<string, object?>() }),
+            ["callback"] = Made("pytorch_lightning.callbacks.early_stopping", "EarlyStopping"),
+            ["path"] = Made("pathlib", "PosixPath", null, false, "/", "x"),
+            ["array"] = Made("numpy.core.multiarray", "_reconstruct", new object?[] { 1 }, false, new SampleGlobal("numpy", "ndarray"), new object?[] { 0 }),
+        });
+        Assert.Equal(["a"], file.Tensors.Keys);
+        Assert.Equal([1f, 2], Floats(file, "a"));
     }
 
     [Fact]

@@ -24,6 +24,9 @@ internal sealed record SampleTensor(string Key, TensorType Type, byte[] Storage,
         Plain(key, TensorType.F32, [.. values.SelectMany(BitConverter.GetBytes)], shape);
 }
 
+/// <summary>A storage by its persistent id: its class in the module torch, its bytes, and how many elements they are.</summary>
+internal sealed record SampleStorage(string Key, string Class, byte[] Bytes, long Count);
+
 /// <summary>A Python name as a value.</summary>
 internal sealed record SampleGlobal(string Module, string Name);
 
@@ -94,6 +97,10 @@ internal sealed class PickleWriter
                 return call.State is null ? this : Value(call.State).Op(PickleOpcode.Build);
             case SampleTensor tensor:
                 return Tensor(tensor);
+            case SampleStorage storage:
+                Storages[storage.Key] = storage.Bytes;
+                return Tuple(["storage", storage.Class == "UntypedStorage" ? new SampleGlobal("torch.storage", storage.Class)
+                    : new SampleGlobal("torch", storage.Class), storage.Key, "cpu", storage.Count]).Op(PickleOpcode.BinPersId);
             case Dictionary<string, object?> dictionary:
                 return Value(new SampleDictionary([.. dictionary.Select(e => ((object?)e.Key, e.Value))]));
             case SampleDictionary dictionary:
@@ -167,14 +174,20 @@ internal sealed class PickleWriter
             TensorType.I16 => "Short",
             TensorType.I8 => "Char",
             TensorType.U8 => "Byte",
+            TensorType.F8_E4M3 => "float8_e4m3fn",
+            TensorType.F8_E5M2 => "float8_e5m2",
             _ => "Bool",
         };
-        Storages[tensor.Key] = tensor.Storage;
-        Global("torch._utils", "_rebuild_tensor_v2").Op(PickleOpcode.Mark);
-        Tuple(["storage", new SampleGlobal("torch", $"{type}Storage"), tensor.Key, "cpu",
-            tensor.Storage.LongLength / SafetensorsHeader.BytesOf(tensor.Type)]);
-        return Op(PickleOpcode.BinPersId).Value(tensor.Start).Tuple([.. tensor.Shape.Cast<object?>()]).Tuple([.. tensor.Strides.Cast<object?>()])
-            .Value(false).Value(new SampleCall(new SampleGlobal("collections", "OrderedDict"), []))
-            .Op(PickleOpcode.Tuple).Op(PickleOpcode.Reduce);
+
+        // PyTorch has no storage classes of its newer types.
+        var isNew = type.StartsWith('f');
+        var storage = new SampleStorage(
+            tensor.Key, isNew ? "UntypedStorage" : $"{type}Storage", tensor.Storage,
+            tensor.Storage.LongLength / SafetensorsHeader.BytesOf(tensor.Type));
+        object?[] view = [storage, tensor.Start, tensor.Shape.Cast<object?>().ToArray(), tensor.Strides.Cast<object?>().ToArray(), false,
+            new SampleCall(new SampleGlobal("collections", "OrderedDict"), [])];
+        return Value(new SampleCall(
+            new SampleGlobal("torch._utils", isNew ? "_rebuild_tensor_v3" : "_rebuild_tensor_v2"),
+            isNew ? [.. view, new SampleGlobal("torch", type)] : view));
     }
 }

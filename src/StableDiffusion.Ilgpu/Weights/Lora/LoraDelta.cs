@@ -3,7 +3,7 @@ using System.Numerics.Tensors;
 namespace StableDiffusion.Ilgpu.Weights.Lora;
 
 /// <summary>
-/// What one module of a LoRA file adds to a weight (out, in[, kh, kw]), seen as a matrix of out rows:
+/// What one module of a LoRA file adds to a tensor (out[, in[, kh, kw]]), seen as a matrix of out rows: a stored matrix as it is, or
 /// LoRA A B (Hu et al. 2021, arXiv:2106.09685), LoHa (A1 B1) * (A2 B2) element by element, LoKr W1 ⊗ W2 (Kronecker; both of LyCORIS,
 /// Yeh et al. 2023, arXiv:2309.14859), times alpha / rank; with <see cref="DoraMagnitude"/>, what that makes of the sum, less the weight.
 /// </summary>
@@ -72,16 +72,8 @@ internal sealed class LoraDelta
         var delta = new LoraDelta(
             first, second, isKronecker, rank is null ? 1 : Factor(rank.Value), scale,
             magnitude is null ? null : DoraMagnitude.Create(file, magnitude, roles.ContainsKey(LoraRole.DoraMagnitude), target), target);
-        var (rows, columns) = (target.Shape[0], delta.pitch);
-        var fits = delta.Columns == columns || (delta.Columns == ColumnsOfLatent(target) && magnitude is null);
-        if (delta.Rows != rows || !fits || (isHadamard && (second!.Rows, second.Columns) != (first.Rows, first.Columns)))
-        {
-            throw file.Error(
-                $"{module} changes a weight of {delta.Rows} x {delta.Columns}, but {target.Name} {target.ShapeText} has {rows} x {columns}"
-                + ": the LoRA was made for another model");
-        }
-
-        return delta;
+        return delta.Fits(target) && (!isHadamard || (second!.Rows, second.Columns) == (first.Rows, first.Columns)) ? delta
+            : throw delta.Misfit(file, module, target);
 
         TensorInfo? Find(LoraRole role) => roles.GetValueOrDefault(role);
 
@@ -95,6 +87,18 @@ internal sealed class LoraDelta
 
         double Factor(long rankOfProduct) =>
             Find(LoraRole.Alpha) is { } tensor ? ReadAlpha(file, tensor) / rankOfProduct : file.FactorOf(module, rankOfProduct);
+    }
+
+    /// <summary>A stored tensor that is added as it is.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="tensor">What is added.</param>
+    /// <param name="target">The tensor that it changes.</param>
+    /// <param name="scale">How strongly it counts.</param>
+    /// <exception cref="StableDiffusionException">The shapes do not fit.</exception>
+    public static LoraDelta CreateDifference(LoraFile file, TensorInfo tensor, TensorInfo target, double scale)
+    {
+        var delta = new LoraDelta(LoraFactor.Difference(file, tensor), null, isKronecker: false, 1, scale, null, target);
+        return delta.Fits(target) ? delta : throw delta.Misfit(file, tensor.Name, target);
     }
 
     /// <summary>Adds to the target's values, in fp32.</summary>
@@ -159,6 +163,13 @@ internal sealed class LoraDelta
             }
         }
     }
+
+    private bool Fits(TensorInfo target) =>
+        Rows == target.Shape[0] && (Columns == pitch || (Columns == ColumnsOfLatent(target) && magnitude is null));
+
+    private StableDiffusionException Misfit(LoraFile file, string name, TensorInfo target) => file.Error(
+        $"{name} changes a weight of {Rows} x {Columns}, but {target.Name} {target.ShapeText} has {target.Shape[0]} x {pitch}"
+        + ": the LoRA was made for another model");
 
     /// <summary>
     /// Columns of what was trained on the latent's channels for a convolution that also takes a mask and a masked picture, of inpainting

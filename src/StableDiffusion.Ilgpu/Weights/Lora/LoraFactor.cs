@@ -32,6 +32,13 @@ internal sealed class LoraFactor
         return new LoraFactor(file.Source, tensor, null, null, false) { Rows = tensor.Shape[0], Columns = Width(tensor) };
     }
 
+    /// <summary>A matrix or a vector that the file holds as it is; a vector's elements are its rows.</summary>
+    public static LoraFactor Difference(LoraFile file, TensorInfo tensor)
+    {
+        Require(file, tensor, tensor.Shape.Length >= 1 && tensor.Count > 0);
+        return new LoraFactor(file.Source, tensor, null, null, false) { Rows = tensor.Shape[0], Columns = Width(tensor) };
+    }
+
     /// <summary>A product. With <paramref name="leftIsTransposed"/> A is stored as (rank, rows).</summary>
     public static LoraFactor Product(LoraFile file, TensorInfo left, TensorInfo right, TensorInfo? core, bool leftIsTransposed)
     {

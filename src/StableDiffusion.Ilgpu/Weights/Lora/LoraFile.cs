@@ -7,6 +7,9 @@ internal enum LoraRole
 
     /// <summary>Of a weight-decomposed LoRA: LyCORIS' and kohya's form, PEFT's form.</summary>
     DoraScale, DoraMagnitude,
+
+    /// <summary>What is added to the weight, or the bias, of any module as it is: a matrix, or a norm's vector.</summary>
+    Difference, BiasDifference,
 }
 
 /// <summary>A LoRA file: its tensors by module and role. Which model the modules belong to is not looked at here.</summary>
@@ -14,7 +17,7 @@ internal sealed class LoraFile : IDisposable
 {
     private const string HashMetadata = "sshs_model_hash";
 
-    /// <summary>Endings of tensor names in kohya's, LyCORIS', PEFT's and diffusers' files; what stands before is the module.</summary>
+    /// <summary>Endings of tensor names in kohya's, LyCORIS', PEFT's, diffusers' and ComfyUI's files; what stands before is the module.</summary>
     private static readonly (string Ending, LoraRole Role)[] Endings =
     [
         (".lora_down.weight", LoraRole.Down), (".lora_up.weight", LoraRole.Up), (".lora_mid.weight", LoraRole.Mid),
@@ -30,6 +33,8 @@ internal sealed class LoraFile : IDisposable
         (".lokr_w2", LoraRole.KronW2), (".lokr_w2_a", LoraRole.KronW2A), (".lokr_w2_b", LoraRole.KronW2B), (".lokr_t2", LoraRole.KronT2),
         (".alpha", LoraRole.Alpha), ("_lora.alpha", LoraRole.Alpha),
         (".dora_scale", LoraRole.DoraScale),
+        (".diff", LoraRole.Difference), (".w_norm", LoraRole.Difference),
+        (".diff_b", LoraRole.BiasDifference), (".b_norm", LoraRole.BiasDifference),
         (".lora_magnitude_vector", LoraRole.DoraMagnitude), (".lora_magnitude_vector.weight", LoraRole.DoraMagnitude),
         (".lora_magnitude_vector.default", LoraRole.DoraMagnitude), (".lora_magnitude_vector.default.weight", LoraRole.DoraMagnitude),
     ];

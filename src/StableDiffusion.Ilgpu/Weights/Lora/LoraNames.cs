@@ -1,30 +1,39 @@
 namespace StableDiffusion.Ilgpu.Weights.Lora;
 
+/// <summary>What a module of a LoRA file can change.</summary>
+/// <param name="Part">The component.</param>
+/// <param name="Weight">Its weight.</param>
+/// <param name="Bias">Its bias; null where it has none.</param>
+internal sealed record LoraTarget(ModelPart Part, TensorInfo Weight, TensorInfo? Bias);
+
 /// <summary>
 /// What LoRA files call the modules of a model. Names are made for every module and looked up, never taken apart: in kohya's names
 /// an underscore may stand for a dot or for itself.
 /// </summary>
 internal static class LoraNames
 {
-    private const string Suffix = ".weight";
+    /// <summary>What ComfyUI calls the text encoders of Stable Diffusion 1.x and 2.x.</summary>
+    private static readonly string[] ComfyTextEncoders = ["text_encoders.clip_l.transformer.", "text_encoders.clip_h.transformer."];
+
+    private const string Suffix = ".weight", BiasSuffix = ".bias";
 
     /// <summary>Module paths in a file (without the part that says which factor a tensor is) to the tensors that they change.</summary>
     /// <param name="declared">The tensors of each part that holds LoRAs, as the graphs declare them.</param>
-    public static Dictionary<string, (ModelPart Part, TensorInfo Tensor)> Table(
-        IEnumerable<(ModelPart Part, IReadOnlyList<TensorInfo> Tensors)> declared)
+    public static Dictionary<string, LoraTarget> Table(IEnumerable<(ModelPart Part, IReadOnlyList<TensorInfo> Tensors)> declared)
     {
-        var table = new Dictionary<string, (ModelPart, TensorInfo)>();
+        var table = new Dictionary<string, LoraTarget>();
         foreach (var (part, tensors) in declared)
         {
-            var modules = tensors.Where(t => t.Shape.Length >= 2 && t.Name.EndsWith(Suffix, StringComparison.Ordinal))
-                .Select(t => (Module: t.Name[..^Suffix.Length], Tensor: t)).ToArray();
-            var original = UNetLdmNames.OfDiffusers(tensors.Select(t => t.Name).ToHashSet());
-            foreach (var (module, tensor) in modules)
+            var byName = tensors.ToDictionary(t => t.Name);
+            var original = UNetLdmNames.OfDiffusers(byName.Keys.ToHashSet());
+            foreach (var tensor in tensors.Where(t => t.Name.EndsWith(Suffix, StringComparison.Ordinal)))
             {
+                var module = tensor.Name[..^Suffix.Length];
+                var target = new LoraTarget(part, tensor, byName.GetValueOrDefault(module + BiasSuffix));
                 foreach (var name in part == ModelPart.UNet ? UNet(module, original) : TextEncoder(module))
                 {
                     // Two modules of one name would be a mistake here, never in a file.
-                    table.Add(name, (part, tensor));
+                    table.Add(name, target);
                 }
             }
         }
@@ -61,6 +70,11 @@ internal static class LoraNames
         foreach (var prefix in new[] { "lora_te", "lora_te1", "lycoris" })
         {
             yield return $"{prefix}_{module.Replace('.', '_')}";
+        }
+
+        foreach (var prefix in ComfyTextEncoders)
+        {
+            yield return prefix + module;
         }
 
         string[] forms = AttentionName(module) is { } attention ? [module, attention] : [module];

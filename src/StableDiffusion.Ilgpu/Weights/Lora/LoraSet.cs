@@ -57,7 +57,7 @@ internal sealed class LoraSet : IDisposable
         }
     }
 
-    private void Add(LoraReference reference, Dictionary<string, (ModelPart Part, TensorInfo Tensor)> table)
+    private void Add(LoraReference reference, Dictionary<string, LoraTarget> table)
     {
         var file = LoraFile.Open(reference.Path);
         files.Add(file);
@@ -72,26 +72,47 @@ internal sealed class LoraSet : IDisposable
             }
 
             var scale = target.Part == ModelPart.TextEncoder ? reference.Scale.TextEncoder : reference.Scale.UNet;
-            if (LoraDelta.Create(file, module, target.Tensor, scale) is not { } delta)
+            if (target.Weight.Shape.Length >= 2 && LoraDelta.Create(file, module, target.Weight, scale) is { } product)
             {
-                unmatched.AddRange(roles.Values.Select(t => t.Name));
-                continue;
+                Note(product, target.Weight);
+            }
+            else
+            {
+                unmatched.AddRange(roles.Where(r => r.Key is not (LoraRole.Difference or LoraRole.BiasDifference)).Select(r => r.Value.Name));
             }
 
-            var key = (target.Part, target.Tensor.Name);
-            if (!matched.TryAdd(key, module))
+            foreach (var (role, changed) in new[] { (LoraRole.Difference, target.Weight), (LoraRole.BiasDifference, target.Bias) })
             {
-                throw file.Error($"{matched[key]} and {module} both change {target.Tensor.Name}");
-            }
-
-            if (scale != 0)
-            {
-                if (!deltas.TryGetValue(key, out var list))
+                if (roles.TryGetValue(role, out var stored))
                 {
-                    deltas[key] = list = [];
+                    if (changed is null)
+                    {
+                        unmatched.Add(stored.Name);
+                    }
+                    else
+                    {
+                        Note(LoraDelta.CreateDifference(file, stored, changed, scale), changed);
+                    }
+                }
+            }
+
+            void Note(LoraDelta delta, TensorInfo changed)
+            {
+                var key = (target.Part, changed.Name);
+                if (!matched.TryAdd(key, module) && matched[key] != module)
+                {
+                    throw file.Error($"{matched[key]} and {module} both change {changed.Name}");
                 }
 
-                list.Add(delta);
+                if (scale != 0)
+                {
+                    if (!deltas.TryGetValue(key, out var list))
+                    {
+                        deltas[key] = list = [];
+                    }
+
+                    list.Add(delta);
+                }
             }
         }
 
