@@ -8,6 +8,9 @@ public sealed record ModelOptions
     /// </summary>
     public string? Model { get; init; }
 
+    /// <summary>What pictures' metadata call the model; null for the name of its folder, or of its file without extension.</summary>
+    public string? Name { get; init; }
+
     /// <summary>A file whose UNet takes the place of the model's own: diffusers' or the original names, or a whole single file.</summary>
     public string? UNet { get; init; }
 
