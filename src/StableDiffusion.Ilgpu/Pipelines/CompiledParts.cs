@@ -40,6 +40,7 @@ internal sealed class CompiledParts<T>(
     {
         if (graphs.TryGetValue((part, key), out var graph))
         {
+            graph.Reserve();
             return graph;
         }
 
