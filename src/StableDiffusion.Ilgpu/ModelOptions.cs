@@ -37,7 +37,7 @@ public sealed record ModelOptions
     /// <summary>Textual inversion files. Prompts use them by the file's name without extension, or by their own token.</summary>
     public IReadOnlyList<string> Embeddings { get; init; } = [];
 
-    /// <summary>A TAESD file that decodes in place of the autoencoder: faster, less exact.</summary>
+    /// <summary>A TAESD file that decodes, and encodes pictures, in place of the autoencoder: faster, less exact.</summary>
     public string? Taesd { get; init; }
 
     /// <summary>A TAESD file that decodes only previews (<see cref="PreviewMethod.TinyAutoencoder"/>).</summary>
