@@ -24,7 +24,7 @@ internal sealed class ModelAdditionSet
 
     private readonly Option<string?> taesd = new("--taesd")
     {
-        Description = "TAESD file that decodes in place of the model's autoencoder: faster, less exact",
+        Description = "TAESD file that decodes, and encodes pictures, in place of the model's autoencoder: faster, less exact",
         HelpName = "file",
     };
 

@@ -38,9 +38,11 @@ internal sealed class ModelOptionSet(CommandContext context)
     public ModelOptions Read(ParseResult parsed)
     {
         var pulled = OpenCache(parsed);
+        var path = Find(model);
         return new ModelOptions
         {
-            Model = Find(model),
+            Model = path,
+            Name = path is null ? null : ModelCache.NameOf(path),
             UNet = Find(unet),
             TextEncoder = Find(textEncoder),
             Vae = Find(vae),

@@ -39,7 +39,7 @@ internal static class PromptFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new StableDiffusionException($"{path}: cannot be read: {e.Message}", e);
+            throw StableDiffusionException.CannotRead(path, e);
         }
 
         return prompts.Count > 0 ? prompts : throw new StableDiffusionException($"{path}: holds no prompt; valid: one a line");

@@ -8,6 +8,9 @@ public sealed record ModelOptions
     /// </summary>
     public string? Model { get; init; }
 
+    /// <summary>What pictures' metadata call the model; null for the name of its folder, or of its file without extension.</summary>
+    public string? Name { get; init; }
+
     /// <summary>A file whose UNet takes the place of the model's own: diffusers' or the original names, or a whole single file.</summary>
     public string? UNet { get; init; }
 
@@ -34,7 +37,7 @@ public sealed record ModelOptions
     /// <summary>Textual inversion files. Prompts use them by the file's name without extension, or by their own token.</summary>
     public IReadOnlyList<string> Embeddings { get; init; } = [];
 
-    /// <summary>A TAESD file that decodes in place of the autoencoder: faster, less exact.</summary>
+    /// <summary>A TAESD file that decodes, and encodes pictures, in place of the autoencoder: faster, less exact.</summary>
     public string? Taesd { get; init; }
 
     /// <summary>A TAESD file that decodes only previews (<see cref="PreviewMethod.TinyAutoencoder"/>).</summary>

@@ -18,6 +18,10 @@ public sealed class StableDiffusionException : Exception
     /// <summary>Whether a device had too little memory: those who know the options can say which help.</summary>
     internal bool IsOutOfMemory { get; init; }
 
+    /// <summary>The error for a file that the system does not let be read. What it says of a folder, that access is denied, helps nobody.</summary>
+    internal static StableDiffusionException CannotRead(string path, Exception e) =>
+        new($"{path}: cannot be read: {(Directory.Exists(path) ? "it is a folder, not a file" : e.Message)}", e);
+
     /// <summary>Messages quote foreign files: what comes from them must neither break the line, steer a terminal nor fill it.</summary>
     private static string OneLine(string message)
     {

@@ -14,7 +14,7 @@ internal static class ClCodeCommand
     {
         var targets = new Option<string[]>("--target")
         {
-            Description = "GPU, several times for several: gfx… is AMD's, as clang names it, all others are Intel's, as ocloc does [default: gfx1030, gfx90a, tgllp and dg2]; AMD's newer ones need newer device libraries (HIP_DEVICE_LIB_PATH)",
+            Description = "GPU, several times for several: gfx… is AMD's, as clang names it, all others are Intel's, as ocloc does; AMD's newer ones need newer device libraries (HIP_DEVICE_LIB_PATH)",
             DefaultValueFactory = _ => DefaultTargets,
         };
         var output = new Option<string?>("--output") { Description = "Folder to keep the OpenCL C in, and what is made of it" };

@@ -16,7 +16,7 @@ internal static class PtxCommand
     {
         var architectures = new Option<string[]>("--arch")
         {
-            Description = "Architecture, several times for several [default: sm_61, sm_75, sm_80 and sm_90]",
+            Description = "Architecture, several times for several",
             DefaultValueFactory = _ => DefaultArchitectures,
         };
         var assembler = new Option<string?>("--ptxas") { Description = "NVIDIA's assembler [default: the one on the PATH, if any]" };

@@ -14,7 +14,7 @@ internal sealed record CachedFile(long Size, Digest? Digest);
 internal sealed class CacheRecord
 {
     public const string FileName = ".sdilgpu.json";
-    private static readonly JsonSerializerOptions Options = new(JsonSerializerDefaults.Web) { WriteIndented = true };
+    private static readonly JsonSerializerOptions Options = new(JsonSerializerDefaults.Web) { WriteIndented = true, RespectNullableAnnotations = true };
 
     public string Repository { get; set; } = "";
 

@@ -82,5 +82,8 @@ internal sealed class ModelCache(string root)
         return files.Contains(FileSelection.IndexName) || weights.Count != 1 ? folder : PathIn(folder, weights[0]);
     }
 
+    /// <summary>What a pulled model's folder is called in pictures: by its repository, for the folder's own name is a revision. Null for others.</summary>
+    public static string? NameOf(string path) => CacheRecord.Read(path).Repository.Split('/')[^1] is { Length: > 0 } name ? name : null;
+
     public static string PathIn(string folder, string file) => Path.Combine(folder, Path.Combine(file.Split('/')));
 }

@@ -17,12 +17,13 @@ internal sealed class CompiledGraph<T> : IDisposable where T : unmanaged
 {
     private readonly DeviceSession device;
     private readonly Workspace<T> workspace;
+    private readonly WorkspaceNeeds needs;
     private readonly Placement placement;
     private readonly ArenaPlan arena;
     private readonly Dictionary<string, Value> inputs;
 
     private CompiledGraph(
-        Graph graph, DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, Placement placement, ArenaPlan arena, LaunchBuilder<T> builder)
+        Graph graph, DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, Placement placement, ArenaPlan arena, Workspace<T> own, LaunchBuilder<T> builder)
     {
         (this.device, this.workspace, this.placement, this.arena) = (device, workspace, placement, arena);
         Graph = graph;
@@ -30,12 +31,14 @@ internal sealed class CompiledGraph<T> : IDisposable where T : unmanaged
         Prompt = Program(Rate.Prompt);
         Schedule = Program(Rate.Schedule);
         Step = Program(Rate.Step);
-        workspace.Reserve(arena.Bytes);
+        own.Reserve(arena.Bytes);
+        needs = own.Reserved;
+        Reserve();
 
         ComputeProgram<T> Program(Rate rate)
         {
             Launch<T>[] launches = [.. placement.Launches(rate).SelectMany(builder.Build)];
-            workspace.Reserve(launches: launches.Length);
+            own.Reserve(launches: launches.Length);
 #pragma warning disable CA1308 // Programs' names are small letters.
             return new ComputeProgram<T>($"{graph.Name}.{rate.ToString().ToLowerInvariant()}", launches, device, workspace, kernels.CountsTiles);
 #pragma warning restore CA1308
@@ -51,7 +54,10 @@ internal sealed class CompiledGraph<T> : IDisposable where T : unmanaged
         weights.Prepare(graph.Values.Select(v => v.Op), Environment.ProcessorCount, cancellationToken);
         var placement = Placement.Create(graph, fusion);
         var arena = ArenaPlan.Create(placement, Unsafe.SizeOf<T>());
-        return new(graph, device, kernels, workspace, placement, arena, new LaunchBuilder<T>(fusion, kernels, weights, workspace, placement, arena));
+
+        // Nothing is allocated of this one: it counts.
+        using var own = new Workspace<T>(device);
+        return new(graph, device, kernels, workspace, placement, arena, own, new LaunchBuilder<T>(fusion, kernels, weights, own, placement, arena));
     }
 
     /// <summary>Bytes of arena that a graph would need, found without a device; the graph is fused in place.</summary>
@@ -76,6 +82,9 @@ internal sealed class CompiledGraph<T> : IDisposable where T : unmanaged
 
     /// <summary>Bytes of the arena that this graph uses.</summary>
     public long ArenaBytes => arena.Bytes;
+
+    /// <summary>Has the workspace make room for the programs when one runs next. Compiling does so, but the workspace may have been cleared since.</summary>
+    public void Reserve() => workspace.Reserve(needs);
 
     /// <summary>Writes an input of activations, channels last.</summary>
     public void Write(string key, ReadOnlySpan<float> values)

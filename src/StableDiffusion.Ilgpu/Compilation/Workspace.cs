@@ -5,9 +5,12 @@ using StableDiffusion.Ilgpu.Devices;
 
 namespace StableDiffusion.Ilgpu.Compilation;
 
+/// <summary>How much memory some programs need of a <see cref="Workspace{T}"/>.</summary>
+internal readonly record struct WorkspaceNeeds(long ArenaBytes, long ScratchValues, long MomentValues, int Launches);
+
 /// <summary>
 /// The memory that all programs of a pipeline share: the arena of activations, the kernels' scratch, and the tile counters.
-/// Programs say what they need when they are compiled; memory is allocated, and grown, when one is about to run.
+/// What a graph needs is reserved when it is compiled or asked for; memory is allocated, and grown, when a program is about to run.
 /// What lies in the arena is lost when it grows, or when a program of another graph runs.
 /// </summary>
 internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T : unmanaged
@@ -36,6 +39,11 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
     /// <summary>Counts up whenever memory is allocated: as long as it stays the same, so do all views.</summary>
     public int Allocations => arena.Allocations + scratch.Allocations + moments.Allocations + counters.Allocations;
 
+    /// <summary>What has been reserved.</summary>
+    public WorkspaceNeeds Reserved => new(ArenaBytes, scratch.Count, moments.Count, (int)counters.Count);
+
+    public void Reserve(WorkspaceNeeds needs) => Reserve(needs.ArenaBytes, needs.ScratchValues, needs.MomentValues, needs.Launches);
+
     /// <summary>Programs may be compiled side by side.</summary>
     public void Reserve(long arenaBytes = 0, long scratchValues = 0, long momentValues = 0, int launches = 0)
     {
@@ -59,7 +67,7 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
         return counter;
     }
 
-    /// <summary>Frees the memory and forgets what was reserved: when no program is left that has reserved any.</summary>
+    /// <summary>Frees the memory and forgets what was reserved: a graph that is used afterwards must reserve anew.</summary>
     public void Clear()
     {
         lock (arena)

@@ -26,7 +26,7 @@ internal sealed record PictureText(string Keyword, string Text)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
-            throw new StableDiffusionException($"{path}: cannot be read", e);
+            throw StableDiffusionException.CannotRead(path, e);
         }
     }
 

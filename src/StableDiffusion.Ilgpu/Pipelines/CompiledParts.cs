@@ -48,6 +48,7 @@ internal sealed class CompiledParts<T>(
         if (graphs.TryGetValue((part, key), out var kept))
         {
             kept.LastUse = Interlocked.Increment(ref uses);
+            kept.Graph.Reserve();
             return kept.Graph;
         }
 

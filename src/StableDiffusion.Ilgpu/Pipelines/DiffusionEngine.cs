@@ -91,6 +91,9 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
             }
         }, CancellationToken.None);
         error?.Throw();
+
+        // Pictures may be smaller, or decoded in tiles: a graph takes memory when it is used.
+        workspace.Clear();
     }
 
     public CompiledGraph<T> Text(int prompts, int clipSkip = 1, CancellationToken cancellationToken = default) =>

@@ -2,10 +2,11 @@ using System.Text.Json;
 
 namespace StableDiffusion.Ilgpu.Weights;
 
-/// <summary>A model with parts from files of their own, other configurations, or another prediction type. Owns the model.</summary>
+/// <summary>A model with parts from files of their own, other configurations, another name or another prediction type. Owns the model.</summary>
 internal sealed class ComposedModel : IModelSource
 {
     private readonly IModelSource model;
+    private readonly string? name;
     private readonly PredictionType? prediction;
     private readonly DiffusersFolder? configs;
     private readonly Dictionary<ModelPart, CheckpointFile> files = [];
@@ -13,7 +14,7 @@ internal sealed class ComposedModel : IModelSource
 
     private ComposedModel(IModelSource model, ModelOptions options)
     {
-        (this.model, prediction) = (model, options.Prediction);
+        (this.model, name, prediction) = (model, options.Name, options.Prediction);
         configs = options.ConfigFolder is { } folder ? DiffusersFolder.Open(folder) : null;
         hash = new(() => UNetFile is { } unet ? FileHash.Sha256(unet.Path) : model.Sha256);
     }
@@ -21,7 +22,7 @@ internal sealed class ComposedModel : IModelSource
     public string Description => UNetFile?.Path ?? model.Description;
 
     /// <summary>A UNet of its own gives pictures their model's name and hash.</summary>
-    public string Name => UNetFile?.Name ?? model.Name;
+    public string Name => UNetFile?.Name ?? name ?? model.Name;
 
     public string? Sha256 => hash.Value;
 

@@ -24,7 +24,7 @@ internal static class FileHash
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new StableDiffusionException($"{path}: cannot be read: {e.Message}", e);
+            throw StableDiffusionException.CannotRead(path, e);
         }
     }
 }

@@ -22,7 +22,7 @@ internal static class ModelSource
             : Directory.Exists(model) ? DiffusersFolder.Open(model)
             : File.Exists(model) ? SingleFile.Open(model, options)
             : throw new StableDiffusionException($"{(model.Length > 0 ? model : "(empty)")}: no such model; {Supported}");
-        var changes = options.ConfigFolder is not null || options.Prediction is not null
+        var changes = options.ConfigFolder is not null || options.Name is not null || options.Prediction is not null
             || Enum.GetValues<ModelPart>().Any(p => ComposedModel.FileOf(p, options) is not null);
         return changes ? ComposedModel.Of(source, options) : source;
     }

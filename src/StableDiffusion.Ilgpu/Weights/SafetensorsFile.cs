@@ -37,7 +37,7 @@ internal sealed class SafetensorsFile : IWeightSource
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new StableDiffusionException($"{path}: cannot be read: {e.Message}", e);
+            throw StableDiffusionException.CannotRead(path, e);
         }
         finally
         {

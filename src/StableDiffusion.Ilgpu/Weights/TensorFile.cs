@@ -93,7 +93,7 @@ internal sealed class TensorFile(string path, SafeFileHandle handle) : IDisposab
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new StableDiffusionException($"{path}: cannot be read: {e.Message}", e);
+            throw StableDiffusionException.CannotRead(path, e);
         }
     }
 

@@ -49,7 +49,7 @@ internal sealed class TorchFile : IWeightSource
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new StableDiffusionException($"{path}: cannot be read: {e.Message}", e);
+            throw StableDiffusionException.CannotRead(path, e);
         }
         finally
         {

@@ -19,7 +19,7 @@ internal static class WeightFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
-            throw new StableDiffusionException($"{path}: cannot be read: {e.Message}", e);
+            throw StableDiffusionException.CannotRead(path, e);
         }
 
         // A safetensors file begins with a length, which can begin like any other format: its upper half, which is 0, and the JSON text

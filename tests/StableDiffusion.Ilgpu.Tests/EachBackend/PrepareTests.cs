@@ -56,5 +56,20 @@ public sealed class PrepareTests : IDisposable
         Assert.NotSame(unused, Text(2));
     }
 
+    [Fact]
+    public void A_smaller_picture_and_tiles_take_less_memory_than_a_picture_of_the_models_own_size()
+    {
+        var whole = Arena(new GenerationRequest { Prompt = "a", Steps = 1 });
+        Assert.InRange(Arena(new GenerationRequest { Prompt = "a", Steps = 1, Width = 32, Height = 32 }), 1, whole - 1);
+        Assert.InRange(Arena(new GenerationRequest { Prompt = "a", Steps = 1, VaeTiling = true, VaeTileWidth = 4, VaeTileHeight = 4 }), 1, whole - 1);
+
+        static long Arena(GenerationRequest request)
+        {
+            using var pipeline = StableDiffusionPipeline.Load(device: ComputeDevice.Find("cpu"), cancellationToken: TestContext.Current.CancellationToken);
+            pipeline.Generate(request, cancellationToken: TestContext.Current.CancellationToken);
+            return pipeline.ArenaBytes;
+        }
+    }
+
     public void Dispose() => folder.Dispose();
 }

@@ -1,5 +1,6 @@
 using StableDiffusion.Ilgpu.Cli;
 using StableDiffusion.Ilgpu.Cli.Downloads;
+using StableDiffusion.Ilgpu.Imaging;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.EndToEnd;
@@ -181,8 +182,10 @@ public sealed class PullTests
         Assert.Equal(0, run.Pull("sd-turbo").Exit);
         var drawn = run.Run(TestContext.Current.CancellationToken, draw);
         Assert.Equal((0, ""), (drawn.Exit, drawn.Error));
+        Assert.Equal("sd-turbo", PictureSettings.Read(picture).Settings.Single(s => s.Key == "Model").Value);
         var inspected = run.Run(TestContext.Current.CancellationToken, "inspect", "-m", "hf:stabilityai/sd-turbo");
         Assert.Contains("unet", inspected.Output, StringComparison.Ordinal);
+        Assert.StartsWith("sd-turbo: ", inspected.Output, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -111,7 +111,7 @@ public sealed class WeightsHeaderTests : IDisposable
     public void A_missing_file_and_a_folder_are_refused()
     {
         WeightsTestFiles.Refused(() => SafetensorsFile.Open(files.PathOf("none.safetensors")), "none.safetensors", "cannot be read");
-        WeightsTestFiles.Refused(() => SafetensorsFile.Open(files.Folder), files.Folder, "cannot be read");
+        WeightsTestFiles.Refused(() => SafetensorsFile.Open(files.Folder), files.Folder, "cannot be read: it is a folder");
     }
 
     [Fact]
