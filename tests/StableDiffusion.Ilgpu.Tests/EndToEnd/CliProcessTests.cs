@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using StableDiffusion.Ilgpu.Cli;
 using StableDiffusion.Ilgpu.Imaging;
 using Xunit;
 
@@ -151,6 +152,36 @@ public sealed class CliProcessTests
         var run = await CliRun.InChildProcess(
             ["inspect", "-m", "sd15"], environment: new Dictionary<string, string?> { ["HOME"] = folder["nobody"], ["XDG_CACHE_HOME"] = null });
         run.AssertFailed(1, [$"is not in the cache {folder["nobody/.cache/sdilgpu"]}:"]);
+    }
+
+    /// <summary>.NET would end the process where a model's hash is computed, and ILGPU throws an error about a file that it does not name.</summary>
+    [Fact]
+    public void What_the_system_lacks_is_told_in_one_line()
+    {
+        Surroundings.CheckOpenSsl(name => name == "libssl.so.1.1");
+        Assert.Contains("libssl.so.3 is missing", Assert.Throws<StableDiffusionException>(() => Surroundings.CheckOpenSsl(_ => false)).Message, StringComparison.Ordinal);
+        Surroundings.CheckFolder(() => Environment.CurrentDirectory);
+        Assert.Contains("is not there any more", Assert.Throws<StableDiffusionException>(() => Surroundings.CheckFolder(() => throw new FileNotFoundException())).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>As another program may delete it.</summary>
+    [Fact]
+    public async Task A_folder_that_is_gone_is_told()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "deletes a shell's own folder, as Linux lets it");
+        using var folder = new TemporaryFolder();
+        using var shell = Process.Start(new ProcessStartInfo(
+            "sh",
+            [
+                "-c", "mkdir \"$1/gone\"; cd \"$1/gone\"; rmdir \"$1/gone\"; shift; exec dotnet \"$@\"", "sh", folder.Path,
+                Path.Combine(AppContext.BaseDirectory, "sdilgpu.dll"), "txt2img", "-p", "cat", "--steps", "1", "-o", folder["a.png"],
+            ])
+        {
+            RedirectStandardError = true,
+        })!;
+        var error = await shell.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+        await shell.WaitForExitAsync(TestContext.Current.CancellationToken);
+        new CliRun(shell.ExitCode, "", error).AssertFailed(1, ["the folder that the program was started in is not there any more"]);
     }
 
     /// <summary>Nobody can be told anything there, and the results come all the same.</summary>
