@@ -6,7 +6,7 @@ namespace StableDiffusion.Ilgpu.Cli;
 /// <param name="Output">Takes results.</param>
 /// <param name="Error">Takes errors.</param>
 /// <param name="Interactive">True where somebody watches the output, so that progress is worth drawing.</param>
-/// <param name="Cancellation">Ctrl-C.</param>
+/// <param name="Cancellation">Ctrl-C, and what else stops the program.</param>
 internal sealed record CommandContext(TextWriter Output, TextWriter Error, bool Interactive, CancellationToken Cancellation)
 {
     /// <summary>More than any table needs.</summary>
@@ -30,9 +30,10 @@ internal sealed record CommandContext(TextWriter Output, TextWriter Error, bool 
     }
 
     /// <summary>A console for tables and progress; plain text where nobody watches.</summary>
-    public IAnsiConsole CreateConsole()
+    /// <param name="bar">What a bar is drawn on; null where there is none.</param>
+    public IAnsiConsole CreateConsole(BarOutput? bar = null)
     {
-        var settings = new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Output) };
+        var settings = new AnsiConsoleSettings { Out = bar ?? (IAnsiConsoleOutput)new AnsiConsoleOutput(Output) };
         if (!Interactive)
         {
             (settings.Ansi, settings.ColorSystem, settings.Interactive) =

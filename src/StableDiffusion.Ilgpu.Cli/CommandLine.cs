@@ -47,9 +47,10 @@ internal static class CommandLine
         {
             return Fail(context, e.Message);
         }
-        catch (OutOfMemoryException e)
+        catch (OutOfMemoryException)
         {
-            return Fail(context, $"out of memory: {e.Message}");
+            // .NET's word for threads too that the system does not give.
+            return Fail(context, "out of memory, or of threads: the system gives no more (ulimit -a shows a process's limits; containers have their own)");
         }
         catch (Exception e)
         {
@@ -100,15 +101,7 @@ internal static class CommandLine
 
     private static int Tell(CommandContext context, string line, int exit)
     {
-        try
-        {
-            context.Error.WriteLine(line);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            // Nobody can be told; the exit code still says it.
-        }
-
+        context.Error.WriteLine(line);
         return exit;
     }
 }

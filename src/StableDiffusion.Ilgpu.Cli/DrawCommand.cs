@@ -58,9 +58,10 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
         request.Validate();
         var prompts = requests.ReadPrompts(parsed, request);
         var count = (int)Math.Min((long)prompts.Count * request.BatchCount, Array.MaxLength);
-        string[] files = [.. Enumerable.Range(0, count).Select(i => OutputNames.Of(parsed.GetValue(output)!, i, count))];
+        var files = OutputNames.All(parsed.GetValue(output)!, count, context.Cancellation);
         PngWriter.CheckWritable(files, context.Cancellation);
-        (request, var watch) = watching.Read(parsed, request, additions.HasTaesd(parsed), files, [.. requests.FilesOf(parsed), .. pictures?.FilesOf(parsed) ?? []]);
+        string[] inputs = [.. requests.FilesOf(parsed), .. pictures?.FilesOf(parsed) ?? []];
+        (request, var watch) = watching.Read(parsed, request, additions.HasTaesd(parsed), files, inputs, context.Cancellation);
         PngWriter.CheckWritable(watch.Files, context.Cancellation);
         var target = parsed.GetValue(device)!;
         ComputeDevice.Find(target);

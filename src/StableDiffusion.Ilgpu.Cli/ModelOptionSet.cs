@@ -34,9 +34,10 @@ internal sealed class ModelOptionSet(CommandContext context)
     /// <summary>Where pulled models lie.</summary>
     public ModelCache OpenCache(ParseResult parsed) => ModelCache.Open(parsed.GetValue(cache), context.Environment);
 
-    /// <exception cref="StableDiffusionException">A name stands for a model that was not pulled.</exception>
+    /// <exception cref="StableDiffusionException">A name stands for a model that was not pulled, or the system lacks what models need.</exception>
     public ModelOptions Read(ParseResult parsed)
     {
+        Surroundings.Check(context);
         var pulled = OpenCache(parsed);
         var path = Find(model);
         return new ModelOptions

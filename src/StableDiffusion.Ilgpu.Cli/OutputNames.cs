@@ -5,6 +5,21 @@ namespace StableDiffusion.Ilgpu.Cli;
 /// <summary>The files that the pictures of a batch go to, named as stable-diffusion.cpp names them.</summary>
 internal static partial class OutputNames
 {
+    /// <summary>The files of <paramref name="count"/> pictures.</summary>
+    /// <exception cref="StableDiffusionException">The output is a folder, or its extension stands for another format.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled: a million names take a while.</exception>
+    public static string[] All(string output, int count, CancellationToken cancellationToken)
+    {
+        var files = new string[count];
+        for (var i = 0; i < count; i++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            files[i] = Of(output, i, count);
+        }
+
+        return files;
+    }
+
     /// <summary>
     /// The file of picture <paramref name="index"/> (from 0): <c>%d</c> or <c>%03d</c> in the output is replaced by the index;
     /// without such a pattern a batch of several gets <c>_0</c>, <c>_1</c>, … before the extension.

@@ -1,13 +1,9 @@
-using System.Runtime.InteropServices;
+using System.Globalization;
 using StableDiffusion.Ilgpu.Cli;
 
-// The first Ctrl-C stops the work in order, a second one ends the process at once.
-using var cancellation = new CancellationTokenSource();
-using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, signal =>
-{
-    signal.Cancel = !cancellation.IsCancellationRequested;
-    cancellation.Cancel();
-});
+// Numbers are written as options take them, whatever the user's language; some container images switch cultures on for all programs.
+CultureInfo.DefaultThreadCurrentCulture = CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+using var stop = new StopSignals();
 var (output, error) = StandardStreams.Open();
 Console.SetOut(new ResultWriter(output));
-return CommandLine.Run(args, new CommandContext(Console.Out, error, !Console.IsOutputRedirected, cancellation.Token));
+return stop.ExitCode(CommandLine.Run(args, new CommandContext(Console.Out, new ErrorWriter(error), !Console.IsOutputRedirected, stop.Token)));

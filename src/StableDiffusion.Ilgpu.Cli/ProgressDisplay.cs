@@ -30,7 +30,8 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
             return;
         }
 
-        var console = context.CreateConsole();
+        var output = new BarOutput(context.Output);
+        var console = context.CreateConsole(output);
         var clock = new StepClock();
         var protocol = console.Profile.Capabilities.Ansi ? InlinePicture.Find(context.Environment) : InlineProtocol.None;
         var screen = new Screen(preview => Draw(preview, console, protocol));
@@ -47,7 +48,7 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
                 {
                     if (screen.Clear())
                     {
-                        context.Output.Write(InlinePicture.Removal(protocol));
+                        output.Write(InlinePicture.Removal(protocol));
                     }
                 }
             });
@@ -55,6 +56,7 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
         void WriteLine(string line)
         {
             console.Write(new Spectre.Console.Text(line + "\n"));
+            output.ThrowIfFailed();
             (screen.Picture as KittyPicture)?.Move();
         }
     }

@@ -52,6 +52,7 @@ internal static class PullCommand
 
     private static void Pull(CommandContext context, string name, string? variant, ModelCache cache)
     {
+        Surroundings.Check(context);
         var byAddress = name.StartsWith(HubReference.Prefix, StringComparison.Ordinal);
         var model = byAddress ? null : ModelManifest.Default.Find(name);
         if (model is null && !byAddress)

@@ -24,7 +24,7 @@ internal sealed class PullDisplay
         var lines = new List<string>();
         try
         {
-            Draw(context.CreateConsole(), work, lines);
+            Draw(context.CreateConsole(new BarOutput(context.Output)), work, lines);
         }
         finally
         {

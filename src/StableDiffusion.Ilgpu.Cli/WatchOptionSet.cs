@@ -56,9 +56,10 @@ internal sealed class WatchOptionSet
     /// <param name="hasTaesd">Whether there is a TAESD.</param>
     /// <param name="outputs">Files of the pictures.</param>
     /// <param name="inputs">Files that are read.</param>
+    /// <param name="cancellationToken">Stops looking at many files.</param>
     /// <exception cref="StableDiffusionException">The options contradict each other, or a file is another one of these.</exception>
     public (GenerationRequest Request, PictureWatch Watch) Read(
-        ParseResult parsed, GenerationRequest request, bool hasTaesd, string[] outputs, IEnumerable<string> inputs)
+        ParseResult parsed, GenerationRequest request, bool hasTaesd, string[] outputs, IEnumerable<string> inputs, CancellationToken cancellationToken)
     {
         var every = ReadInterval(parsed);
         var steps = parsed.GetValue(saveSteps);
@@ -72,8 +73,8 @@ internal sealed class WatchOptionSet
             throw new StableDiffusionException("previews by tae need a file: --taesd FILE, with --taesd-preview-only if it is for previews alone");
         }
 
-        var watch = new PictureWatch(path, steps is null ? [] : [.. StepsFiles(steps, outputs.Length)]);
-        RefuseTaken([.. outputs, .. inputs], watch.Files);
+        var watch = new PictureWatch(path, steps is null ? [] : StepsFiles(steps, outputs.Length, cancellationToken));
+        RefuseTaken(outputs.Concat(inputs), watch.Files, cancellationToken);
         return (
             request with
             {
@@ -85,15 +86,35 @@ internal sealed class WatchOptionSet
     }
 
     /// <summary>What shows the way to a picture must not take the place of it, of what it begins with, or of one another.</summary>
-    private static void RefuseTaken(IEnumerable<string> taken, IEnumerable<string> files)
+    private static void RefuseTaken(IEnumerable<string> taken, IEnumerable<string> files, CancellationToken cancellationToken)
     {
+        if (!files.Any())
+        {
+            return;
+        }
+
         // Where file systems usually are so, names that differ in case alone are one file's.
-        var names = taken.Select(Path.GetFullPath)
+        var names = taken.Select(Place)
             .ToHashSet(OperatingSystem.IsWindows() || OperatingSystem.IsMacOS() ? StringComparer.OrdinalIgnoreCase : StringComparer.Ordinal);
-        if (files.FirstOrDefault(f => !names.Add(Path.GetFullPath(f))) is { } twice)
+        if (files.FirstOrDefault(f => !names.Add(Place(f))) is { } twice)
         {
             throw new StableDiffusionException(
                 $"'{twice}' would be written over another file of this run; --preview-path, --save-steps, --output and the pictures that are read need names of their own");
+        }
+
+        // What is written to a link goes where it points to.
+        string Place(string path)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            try
+            {
+                return Path.GetFullPath(FinishedFile.TargetOf(path));
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // Whoever reads it tells what is wrong with it.
+                return Path.GetFullPath(path);
+            }
         }
     }
 
@@ -117,7 +138,8 @@ internal sealed class WatchOptionSet
         return parsed.GetValue(method) is { } name ? FindMethod(name) : inPreview ?? PreviewMethod.Linear;
     }
 
-    private static IEnumerable<string> StepsFiles(string output, int count)
+    /// <summary>The names of a batch are numbered as those of its pictures.</summary>
+    private static string[] StepsFiles(string output, int count, CancellationToken cancellationToken)
     {
         var extension = Path.GetExtension(output);
         if (!StepsPicture.Extensions.Contains(extension, StringComparer.OrdinalIgnoreCase))
@@ -126,12 +148,7 @@ internal sealed class WatchOptionSet
         }
 
         StepsPicture.CheckLibrary(extension);
-
-        for (var i = 0; i < count; i++)
-        {
-            // The names of a batch are numbered as those of its pictures.
-            yield return Path.ChangeExtension(OutputNames.Of(Path.ChangeExtension(output, ".png"), i, count), extension);
-        }
+        return [.. OutputNames.All(Path.ChangeExtension(output, ".png"), count, cancellationToken).Select(f => Path.ChangeExtension(f, extension))];
     }
 
     private static (int Interval, PreviewMethod? Method) ReadPreview(string text) =>

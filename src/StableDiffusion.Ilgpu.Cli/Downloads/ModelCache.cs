@@ -15,11 +15,11 @@ internal sealed class ModelCache(string root)
     public static ModelCache Open(string? folder, Func<string, string?> environment) =>
         new(Path.GetFullPath(folder ?? Path.Combine(UserCaches(environment), "sdilgpu")));
 
-    /// <summary><c>XDG_CACHE_HOME</c> or <c>~/.cache</c>.</summary>
+    /// <summary><c>XDG_CACHE_HOME</c> or <c>~/.cache</c>, whether it is there or not; never the folder that the program was started in.</summary>
     public static string UserCaches(Func<string, string?> environment) =>
         environment("XDG_CACHE_HOME") is { Length: > 0 } given && Path.IsPathRooted(given)
             ? given
-            : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache");
+            : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile, Environment.SpecialFolderOption.DoNotVerify), ".cache");
 
     /// <summary>Where a repository's files go.</summary>
     public string FolderOf(HubReference reference, string? variant = null) =>

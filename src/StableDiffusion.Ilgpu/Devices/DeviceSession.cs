@@ -24,6 +24,7 @@ internal sealed class DeviceSession : IDisposable
         this.context = context;
         this.accelerator = accelerator;
         this.hardware = hardware;
+        Capacity = accelerator.AcceleratorType == AcceleratorType.CPU ? SystemMemory.Most : accelerator.MemorySize;
         LargestBuffer = accelerator is CLAccelerator { Device: CLDevice device } ? OpenClDevices.LargestBuffer(device) : long.MaxValue;
         CpuLaunches = cpuLaunches;
         Recorder = accelerator is CudaAccelerator cuda ? new CudaGraphs(cuda) : cpuLaunches;
@@ -58,6 +59,9 @@ internal sealed class DeviceSession : IDisposable
 
     /// <summary>Bytes that one buffer may have.</summary>
     public long LargestBuffer { get; }
+
+    /// <summary>Bytes that there are in all: of the device's memory, or, on the processor, of what this process can have.</summary>
+    public long Capacity { get; set; }
 
     /// <summary>Groups that run at the same time: kernels are launched with so many, and each takes tiles until none is left.</summary>
     public int Groups => Accelerator.NumMultiprocessors;
@@ -116,7 +120,7 @@ internal sealed class DeviceSession : IDisposable
         catch (Exception e) when (e is AcceleratorException or NotSupportedException)
         {
             context.Dispose();
-            throw new StableDiffusionException($"{device}: its driver cannot open it: {e.Message}", e);
+            throw new StableDiffusionException($"{device}: its driver cannot open it: {Said(e) ?? e.Message}", e);
         }
     }
 
@@ -141,8 +145,8 @@ internal sealed class DeviceSession : IDisposable
                 $"{Accelerator.Name}: a buffer of {Mebibytes(bytes)} is needed, and its driver allows {Mebibytes(LargestBuffer)} (CL_DEVICE_MAX_MEM_ALLOC_SIZE)");
         }
 
-        // Drivers often promise more than there is, and fail or become slow when it is used.
-        if (!IsHost && bytes > Accelerator.MemorySize - Interlocked.Read(ref allocatedBytes))
+        // Drivers often promise more than there is, and fail or become slow when it is used; so does Linux, and ends the process.
+        if (bytes > Capacity - Interlocked.Read(ref allocatedBytes))
         {
             throw OutOfMemory(bytes);
         }
@@ -195,13 +199,7 @@ internal sealed class DeviceSession : IDisposable
     /// </summary>
     public StableDiffusionException? Explain(Exception error)
     {
-        var said = error switch
-        {
-            CLException opencl => opencl.Error.ToString(),
-            CudaException cuda => cuda.Error,
-            AcceleratorException other => other.Message,
-            _ => null,
-        };
+        var said = Said(error);
         var isMemory = error is CLException { Error: CLError.CL_MEM_OBJECT_ALLOCATION_FAILURE or CLError.CL_OUT_OF_RESOURCES or CLError.CL_OUT_OF_HOST_MEMORY }
             || (error is CudaException && said!.Replace('_', ' ').Contains("out of memory", StringComparison.OrdinalIgnoreCase));
         return said is null ? null
@@ -212,6 +210,15 @@ internal sealed class DeviceSession : IDisposable
             }
             : new StableDiffusionException($"{accelerator.Name}: its driver says {said}; another device or driver is needed", error);
     }
+
+    /// <summary>A driver's own word for its error, which ILGPU's message has not; null where it is none.</summary>
+    internal static string? Said(Exception error) => error switch
+    {
+        CLException opencl => opencl.Error.ToString(),
+        CudaException cuda => cuda.Error,
+        AcceleratorException other => other.Message,
+        _ => null,
+    };
 
     public void Dispose()
     {
@@ -233,7 +240,7 @@ internal sealed class DeviceSession : IDisposable
     private StableDiffusionException OutOfMemory(long bytes, Exception? inner = null)
     {
         var message = $"{Accelerator.Name}: out of memory: {Mebibytes(bytes)} more were needed beside the {Mebibytes(Interlocked.Read(ref allocatedBytes))} in use"
-            + (IsHost ? "" : $", of {Mebibytes(Accelerator.MemorySize)}");
+            + (Capacity == long.MaxValue ? "" : $", of {Mebibytes(Capacity)}");
         return inner is null ? new StableDiffusionException(message) { IsOutOfMemory = true }
             : new StableDiffusionException(message, inner) { IsOutOfMemory = true };
     }

@@ -27,6 +27,8 @@ internal static class OpenClDevices
 
     private static readonly string NotFound = OperatingSystem.IsLinux() ? "; a GPU's is often open to the groups render and video only" : $"; {Install}";
 
+    private const string NoCache = "; PoCL finds none where it cannot write to its cache, which POCL_CACHE_DIR names, or else pocl in XDG_CACHE_HOME or ~/.cache";
+
     private static readonly Lazy<Found> Search = new(Look);
 
     /// <summary>Those that can be opened, in the order of the platforms.</summary>
@@ -49,7 +51,7 @@ internal static class OpenClDevices
         !hasLoader ? $"OpenCL's library {GpuProbe.OpenClName} is missing{(OperatingSystem.IsLinux() ? " (Debian's package ocl-icd-libopencl1)" : "")}; {Install}"
         : drivers is { Count: 0 } ? $"OpenCL has no driver in {place}; {Install}"
         : platforms == 0 ? $"OpenCL's drivers ({Names(drivers)}) do not load, or find no device; {Install}"
-        : leftOut.Count == 0 ? $"OpenCL's drivers ({Names(drivers)}) find no device{NotFound}"
+        : leftOut.Count == 0 ? $"OpenCL's drivers ({Names(drivers)}) find no device{(drivers?.All(OpenClDrivers.IsForProcessors) == true ? NoCache : NotFound)}"
         : $"no OpenCL device can be used: {leftOut[0]}";
 
     /// <summary>Why a device cannot be used; null if it can.</summary>

@@ -25,10 +25,10 @@ internal static class PngWriter
         string? temporary = null;
         try
         {
-            RequireFileName(path);
-            temporary = TemporaryBeside(path);
+            var target = TargetOf(path);
+            temporary = FinishedFile.TemporaryBeside(target);
             File.WriteAllBytes(temporary, file);
-            FinishedFile.Move(temporary, path);
+            FinishedFile.Move(temporary, target);
         }
         catch (Exception e) when (IsFileError(e))
         {
@@ -52,21 +52,12 @@ internal static class PngWriter
             cancellationToken.ThrowIfCancellationRequested();
             try
             {
-                RequireFileName(path);
-                if (File.Exists(path))
-                {
-                    // For reading too: a pipe that is opened for writing alone waits for somebody who reads it.
-                    using var existing = new FileStream(path, FileMode.Open, FileAccess.ReadWrite);
-                    if (!existing.CanSeek)
-                    {
-                        throw new IOException("it is a pipe or a device, not a file");
-                    }
-                }
-
-                if (folders.Add(FolderOf(path)))
+                var target = TargetOf(path);
+                FinishedFile.CheckReplaceable(target);
+                if (folders.Add(FinishedFile.FolderOf(target)))
                 {
                     using var probe = new FileStream(
-                        TemporaryBeside(path), FileMode.CreateNew, FileAccess.Write, FileShare.None, 1, FileOptions.DeleteOnClose);
+                        FinishedFile.TemporaryBeside(target), FileMode.CreateNew, FileAccess.Write, FileShare.None, 1, FileOptions.DeleteOnClose);
                 }
             }
             catch (Exception e) when (IsFileError(e))
@@ -99,11 +90,18 @@ internal static class PngWriter
         return image.ToByteArray();
     }
 
-    // In the same folder, so that the move is a rename; not made from the file's name, which may be as long as names can be.
-    private static string TemporaryBeside(string path) =>
-        Path.Combine(FolderOf(path), $".sdilgpu-{Guid.NewGuid():N}.tmp");
+    /// <summary>The file that is written for a path, whose name can be one.</summary>
+    private static string TargetOf(string path)
+    {
+        RequireFileName(path);
+        var target = FinishedFile.TargetOf(path);
+        if (target != path)
+        {
+            RequireFileName(target);
+        }
 
-    private static string FolderOf(string path) => Path.GetDirectoryName(Path.GetFullPath(path)) ?? path;
+        return target;
+    }
 
     private static void RequireFileName(string path)
     {
@@ -125,9 +123,9 @@ internal static class PngWriter
             throw new IOException($"no file's name can have {(char.IsControl(name[at]) ? "control characters" : $"a '{name[at]}'")} here");
         }
 
-        if (!Directory.Exists(FolderOf(path)))
+        if (!Directory.Exists(FinishedFile.FolderOf(path)))
         {
-            throw new IOException($"there is no folder '{FolderOf(path)}'");
+            throw new IOException($"there is no folder '{FinishedFile.FolderOf(path)}'");
         }
     }
 
@@ -154,17 +152,5 @@ internal static class PngWriter
         }
     }
 
-    private static StableDiffusionException CannotWrite(string path, Exception e)
-    {
-        var reason = e switch
-        {
-            UnauthorizedAccessException => "access is denied",
-            FileNotFoundException or DirectoryNotFoundException => "the folder takes no new files",
-            ArgumentException => "no file can have this name",
-
-            // "No space left on device : '(the temporary file)'"
-            _ => e.Message.Split(" : ")[0].ReplaceLineEndings(" "),
-        };
-        return new StableDiffusionException($"cannot write '{path}': {reason}", e);
-    }
+    private static StableDiffusionException CannotWrite(string path, Exception e) => new($"cannot write '{path}': {FinishedFile.Reason(e)}", e);
 }

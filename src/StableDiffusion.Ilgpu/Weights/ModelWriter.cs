@@ -12,17 +12,30 @@ internal static class ModelWriter
             throw new StableDiffusionException("cannot write '': it is not the name of a file or folder");
         }
 
-        if (IsSingleFile(output) ? Directory.Exists(output) : File.Exists(output))
+        try
         {
-            throw new StableDiffusionException(
-                $"cannot write '{output}': it is a {(IsSingleFile(output) ? "folder" : "file")}; "
-                + "a file's name ends in .safetensors, any other name is a folder's");
-        }
+            var target = TargetOf(output);
+            if (IsSingleFile(output) ? Directory.Exists(target) : File.Exists(target))
+            {
+                throw new StableDiffusionException(
+                    $"cannot write '{output}': it is a {(IsSingleFile(output) ? "folder" : "file")}; "
+                    + "a file's name ends in .safetensors, any other name is a folder's");
+            }
 
-        var parent = Path.GetDirectoryName(Path.GetFullPath(Path.TrimEndingDirectorySeparator(output)));
-        if (!Directory.Exists(parent))
+            var parent = FinishedFile.FolderOf(target);
+            if (!Directory.Exists(parent))
+            {
+                throw new StableDiffusionException($"cannot write '{output}': there is no folder '{parent}'");
+            }
+
+            if (!Directory.Exists(target))
+            {
+                FinishedFile.CheckReplaceable(target);
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new StableDiffusionException($"cannot write '{output}': there is no folder '{parent}'");
+            throw CannotWrite(output, e);
         }
 
         if (Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any())
@@ -51,8 +64,8 @@ internal static class ModelWriter
         }
 
         // Written beside its place, so that there never is a folder that lacks something.
-        var folder = Path.TrimEndingDirectorySeparator(output);
-        var temporary = $"{folder}.{Environment.ProcessId}.tmp";
+        var folder = TargetOf(output);
+        var temporary = FinishedFile.TemporaryBeside(folder, isLarge: true);
         try
         {
             DiffusersFolderWriter.Write(source, open, temporary, type, output, cancellationToken);
@@ -80,18 +93,9 @@ internal static class ModelWriter
     }
 
     /// <summary>The system's messages name the file that stands in for the output while it is written; users know the output alone.</summary>
-    public static StableDiffusionException CannotWrite(string output, Exception e)
-    {
-        var reason = e switch
-        {
-            UnauthorizedAccessException => "access is denied",
-            FileNotFoundException or DirectoryNotFoundException => "the folder takes no new files",
+    public static StableDiffusionException CannotWrite(string output, Exception e) => new($"{output}: cannot be written: {FinishedFile.Reason(e)}", e);
 
-            // "No space left on device : '(the file)'"
-            _ => e.Message.Split(" : ")[0],
-        };
-        return new StableDiffusionException($"{output}: cannot be written: {reason}", e);
-    }
+    private static string TargetOf(string output) => FinishedFile.TargetOf(Path.TrimEndingDirectorySeparator(output));
 
     private static bool IsSingleFile(string output) => output.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase);
 }

@@ -25,16 +25,18 @@ internal static class SafetensorsWriter
         string path, IReadOnlyList<TensorInfo> tensors, TensorFiller fill, IReadOnlyDictionary<string, string>? metadata = null,
         string? output = null)
     {
-        var temporary = $"{path}.{Environment.ProcessId}.tmp";
+        string? temporary = null;
         try
         {
+            var target = FinishedFile.TargetOf(path);
+            temporary = FinishedFile.TemporaryBeside(target, isLarge: true);
             using (var stream = File.Create(temporary))
             {
                 stream.Write(Header(tensors, metadata));
                 WriteTensors(stream, tensors, fill);
             }
 
-            FinishedFile.Move(temporary, path);
+            FinishedFile.Move(temporary, target);
         }
         catch (Exception e)
         {

@@ -61,6 +61,20 @@ public sealed class DeviceSessionTests(DeviceFixture fixture)
         Assert.StartsWith(fixture.Device.Accelerator.Name, told.Message, StringComparison.Ordinal);
         Assert.Contains(error.ToString(), told.Message, StringComparison.Ordinal);
         Assert.Null(fixture.Device.Explain(new InvalidOperationException()));
+        Assert.Equal(error.ToString(), DeviceSession.Said(new CLException(error)));
+    }
+
+    /// <summary>Linux would promise it, and end the process when it is used.</summary>
+    [Fact]
+    public void Memory_that_a_process_cannot_have_is_refused_in_one_line()
+    {
+        using var device = DeviceSession.OpenCpu(1);
+        Assert.InRange(device.Capacity, 1 << 20, SystemMemory.Most);
+        device.Capacity = 10 << 20;
+        using var first = device.Allocate<byte>(6 << 20);
+        var told = Assert.Throws<StableDiffusionException>(() => device.Allocate<byte>(5 << 20));
+        Assert.Equal((true, $"{device.Accelerator.Name}: out of memory: 5 MiB more were needed beside the 6 MiB in use, of 10 MiB"), (told.IsOutOfMemory, told.Message));
+        device.Allocate<byte>(4 << 20).Dispose();
     }
 
     /// <summary>What others took of a device its own count cannot know: the driver says so.</summary>

@@ -1,10 +1,11 @@
 using System.Diagnostics;
+using StableDiffusion.Ilgpu.Cli;
 using StableDiffusion.Ilgpu.Imaging;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.EndToEnd;
 
-/// <summary>The command line as a process: exit codes and Ctrl-C.</summary>
+/// <summary>The command line as a process: exit codes, signals, streams and the environment.</summary>
 public sealed class CliProcessTests
 {
     [Fact]
@@ -86,23 +87,125 @@ public sealed class CliProcessTests
         Assert.Matches(@"^\d+\.\d+\.\d+\s*$", run.Output);
     }
 
-    [Fact]
-    public async Task Ctrl_C_ends_a_run_with_130_and_no_file()
+    [Theory]
+    [InlineData("INT", 130)]
+    [InlineData("TERM", 143)]
+    [InlineData("HUP", 129)]
+    public async Task A_signal_ends_a_run_with_its_number_and_no_file(string signal, int exit)
     {
-        Assert.SkipUnless(OperatingSystem.IsLinux(), "sends SIGINT with the Linux command kill");
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "sends signals with the Linux command kill");
         using var folder = new TemporaryFolder();
-        var sinceInterrupt = new Stopwatch();
+        var sinceSignal = new Stopwatch();
         var run = await CliRun.InChildProcess(["txt2img", "-p", "cat", "--steps", "900", "-o", folder["a.png"]], async process =>
         {
             await Task.Delay(TimeSpan.FromSeconds(3), TestContext.Current.CancellationToken);
-            Assert.False(process.HasExited, "ended before the interrupt");
-            using var kill = Process.Start("kill", ["-INT", $"{process.Id}"]);
-            await kill.WaitForExitAsync(TestContext.Current.CancellationToken);
-            sinceInterrupt.Start();
+            Assert.False(process.HasExited, "ended before the signal");
+            await Send(signal, process);
+            sinceSignal.Start();
         });
-        TestContext.Current.TestOutputHelper?.WriteLine($"ended {sinceInterrupt.Elapsed.TotalSeconds:0.00} s after the interrupt");
-        Assert.Equal((130, "", "cancelled"), (run.Exit, run.Output, run.Error.Trim()));
+        TestContext.Current.TestOutputHelper?.WriteLine($"ended {sinceSignal.Elapsed.TotalSeconds:0.00} s after the signal");
+        Assert.Equal((exit, "", "cancelled"), (run.Exit, run.Output, run.Error.Trim()));
         Assert.Empty(folder.Entries);
-        Assert.True(sinceInterrupt.Elapsed < TimeSpan.FromSeconds(10), "a step of the bundled model takes far less");
+        Assert.True(sinceSignal.Elapsed < TimeSpan.FromSeconds(10), "a step of the bundled model takes far less");
+    }
+
+    /// <summary>As <c>timeout</c> stops it, or a terminal that is closed, for which there may be two signals.</summary>
+    [Theory]
+    [InlineData("out", "HUP")]
+    [InlineData("out.safetensors", "TERM")]
+    public async Task A_conversion_that_is_stopped_leaves_nothing(string name, string signal)
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "sends signals with the Linux command kill");
+        using var folder = new TemporaryFolder();
+        var run = await CliRun.InChildProcess(["convert", "-m", "synthetic:sd15", "-o", folder[name]], async process =>
+        {
+            while (folder.Entries.Length == 0 && !process.HasExited)
+            {
+                await Task.Delay(10, TestContext.Current.CancellationToken);
+            }
+
+            await Send(signal, process);
+            await Send(signal, process);
+        });
+        Assert.Equal("cancelled", run.Error.Trim());
+        Assert.Empty(folder.Entries);
+    }
+
+    /// <summary>Whatever cultures the environment switches on: numbers are written as options take them.</summary>
+    [Fact]
+    public async Task Numbers_have_a_point_in_any_language()
+    {
+        var switchedOn = new Dictionary<string, string?> { ["LC_ALL"] = "de_DE.UTF-8", ["DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"] = "0" };
+        Assert.SkipUnless((await CliRun.InChildProcess(["--version"], environment: switchedOn)).Exit == 0, "there are no cultures without libicu");
+        using var folder = new TemporaryFolder();
+        var run = await CliRun.InChildProcess(["txt2img", "-p", "cat", "--steps", "1", "-o", folder["a.png"]], environment: switchedOn);
+        Assert.Equal((0, ""), (run.Exit, run.Error));
+        Assert.Matches(@"^\S+  seed 42  \d+\.\d\d s\s*$", run.Output);
+    }
+
+    /// <summary>Not where the program was started, which may be anywhere.</summary>
+    [Fact]
+    public async Task The_cache_of_a_user_without_a_folder_is_where_that_would_be()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "there users' folders are not named by a variable");
+        using var folder = new TemporaryFolder();
+        var run = await CliRun.InChildProcess(
+            ["inspect", "-m", "sd15"], environment: new Dictionary<string, string?> { ["HOME"] = folder["nobody"], ["XDG_CACHE_HOME"] = null });
+        run.AssertFailed(1, [$"is not in the cache {folder["nobody/.cache/sdilgpu"]}:"]);
+    }
+
+    /// <summary>.NET would end the process where a model's hash is computed, and ILGPU throws an error about a file that it does not name.</summary>
+    [Fact]
+    public void What_the_system_lacks_is_told_in_one_line()
+    {
+        Surroundings.CheckOpenSsl(name => name == "libssl.so.1.1");
+        Assert.Contains("libssl.so.3 is missing", Assert.Throws<StableDiffusionException>(() => Surroundings.CheckOpenSsl(_ => false)).Message, StringComparison.Ordinal);
+        Surroundings.CheckFolder(() => Environment.CurrentDirectory);
+        Assert.Contains("is not there any more", Assert.Throws<StableDiffusionException>(() => Surroundings.CheckFolder(() => throw new FileNotFoundException())).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>As another program may delete it.</summary>
+    [Fact]
+    public async Task A_folder_that_is_gone_is_told()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "deletes a shell's own folder, as Linux lets it");
+        using var folder = new TemporaryFolder();
+        using var shell = Process.Start(new ProcessStartInfo(
+            "sh",
+            [
+                "-c", "mkdir \"$1/gone\"; cd \"$1/gone\"; rmdir \"$1/gone\"; shift; exec dotnet \"$@\"", "sh", folder.Path,
+                Path.Combine(AppContext.BaseDirectory, "sdilgpu.dll"), "txt2img", "-p", "cat", "--steps", "1", "-o", folder["a.png"],
+            ])
+        {
+            RedirectStandardError = true,
+        })!;
+        var error = await shell.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+        await shell.WaitForExitAsync(TestContext.Current.CancellationToken);
+        new CliRun(shell.ExitCode, "", error).AssertFailed(1, ["the folder that the program was started in is not there any more"]);
+    }
+
+    /// <summary>Nobody can be told anything there, and the results come all the same.</summary>
+    [Theory]
+    [InlineData("2>&-")]
+    [InlineData("2>/dev/full")]
+    public async Task A_standard_error_that_takes_nothing_ends_nothing(string redirection)
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "redirects with a shell to a device of Linux");
+        using var shell = Process.Start(new ProcessStartInfo(
+            "sh",
+            ["-c", $"exec dotnet \"$@\" {redirection}", "sh", Path.Combine(AppContext.BaseDirectory, "sdilgpu.dll"), "compare", "--devices", "cpu,cpu", "--steps", "1"])
+        {
+            RedirectStandardOutput = true,
+        })!;
+        var output = await shell.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
+        await shell.WaitForExitAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(0, shell.ExitCode);
+        Assert.Contains("compared with", output, StringComparison.Ordinal);
+    }
+
+    private static async Task Send(string signal, Process process)
+    {
+        using var kill = Process.Start("kill", [$"-{signal}", $"{process.Id}"]);
+        await kill.WaitForExitAsync(TestContext.Current.CancellationToken);
     }
 }

@@ -28,8 +28,8 @@ internal sealed record CliRun(int Exit, string Output, string Error)
     public static async Task<CliRun> InChildProcess(
         string[] arguments, Func<Process, Task>? whileRunning = null, IReadOnlyDictionary<string, string?>? environment = null, string? program = null)
     {
-        // Under a shell that ignores interrupts, as for background jobs, its children would ignore them too.
-        string[] command = OperatingSystem.IsLinux() ? ["env", "--default-signal=INT", "dotnet"] : ["dotnet"];
+        // Under a shell that ignores signals, as interrupts for background jobs, its children would ignore them too.
+        string[] command = OperatingSystem.IsLinux() ? ["env", "--default-signal=INT,TERM,HUP", "dotnet"] : ["dotnet"];
         var start = new ProcessStartInfo(
             command[0], [.. command[1..], Path.Combine(program ?? AppContext.BaseDirectory, "sdilgpu.dll"), .. arguments])
         {

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.IO.Pipes;
+using System.Text;
 using StableDiffusion.Ilgpu.Cli;
 using Xunit;
 
@@ -302,6 +303,24 @@ public sealed class CliTests
         Assert.DoesNotContain("…", run.Output, StringComparison.Ordinal);
     }
 
+    /// <summary>The bar's own thread meets the error first, where nobody would catch it.</summary>
+    [Fact]
+    public void A_terminal_that_is_gone_does_not_end_the_drawing()
+    {
+        using var folder = new TemporaryFolder();
+        using var output = new OwnThreadsWriter();
+        using var error = new StringWriter();
+        var context = new CommandContext(new ResultWriter(output), error, Interactive: true, TestContext.Current.CancellationToken);
+        var exit = CommandLine.Run(["txt2img", "-p", "x", "--steps", "50", "-o", folder["a.png"]], context);
+        new CliRun(exit, "", error.ToString()).AssertFailed(1, ["cannot write to the standard output: gone"]);
+        Assert.True(output.HasFailed);
+        Assert.Equal(["a.png"], folder.Entries);
+    }
+
+    [Fact]
+    public void Many_names_do_not_keep_an_interrupt_waiting() => Assert.Throws<OperationCanceledException>(
+        () => OutputNames.All("a.png", 1000, new CancellationToken(canceled: true)));
+
     /// <summary>Here a terminal has 80 columns, and the tables of devices and of models are wider.</summary>
     [Theory]
     [InlineData("inspect")]
@@ -315,5 +334,24 @@ public sealed class CliTests
         Assert.All(
             CliRun.InProcess(command).Lines.Select(l => l.Trim()).Where(l => l.Length > 0 && l[0] != '─'),
             row => Assert.Contains(lines, line => line.Contains(row, StringComparison.Ordinal)));
+    }
+
+    /// <summary>Takes what its maker's thread writes, and nothing else.</summary>
+    private sealed class OwnThreadsWriter : TextWriter
+    {
+        private readonly int own = Environment.CurrentManagedThreadId;
+
+        public bool HasFailed { get; private set; }
+
+        public override Encoding Encoding => Encoding.UTF8;
+
+        public override void Write(char value)
+        {
+            if (Environment.CurrentManagedThreadId != own)
+            {
+                HasFailed = true;
+                throw new IOException("gone");
+            }
+        }
     }
 }

@@ -161,6 +161,19 @@ public sealed class CliWatchTests : IDisposable
         Assert.Equal(before, File.ReadAllBytes(theirs));
     }
 
+    /// <summary>What is written to a link goes where it points to.</summary>
+    [Fact]
+    public void A_preview_that_is_a_link_to_what_is_read_is_refused()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "links need rights there");
+        var theirs = WithText("a cat\nSteps: 2, Sampler: Euler, Seed: 5, Size: 64x64");
+        File.CreateSymbolicLink(folder["link.png"], theirs);
+        CliRun.InProcess("txt2img", "--from", theirs, "-o", folder["b.png"], "--save-steps", folder["link.png"])
+            .AssertFailed(1, [folder["link.png"], "would be written over"]);
+        CliRun.InProcess("txt2img", "--from", folder["link.png"], "-o", folder["b.png"], "--save-steps", theirs)
+            .AssertFailed(1, [theirs, "would be written over"]);
+    }
+
     /// <summary>Options of the second pass count without <c>--hires</c> where the picture has one, each by itself.</summary>
     [Fact]
     public void What_is_given_wins_in_a_repeated_second_pass()

@@ -82,6 +82,7 @@ public sealed class DeviceChoiceTests
             OpenClDevices.Explain(true, [], "/vendors", 0, []),
             OpenClDevices.Explain(true, ["libx.so", "liby.so"], "/vendors", 0, []),
             OpenClDevices.Explain(true, ["libx.so"], "/vendors", 1, []),
+            OpenClDevices.Explain(true, ["libpocl.so.2"], "/vendors", 1, []),
             OpenClDevices.Explain(true, null, "/vendors", 1, ["a device: its reason"]),
         ];
         var isLinux = OperatingSystem.IsLinux();
@@ -92,6 +93,7 @@ public sealed class DeviceChoiceTests
             ["no driver in /vendors", .. install],
             ["libx.so, liby.so", "do not load", .. install],
             ["libx.so", "find no device", isLinux ? "render" : "brings"],
+            ["libpocl.so.2", "find no device", "POCL_CACHE_DIR"],
             ["a device: its reason"],
         ];
         foreach (var (line, expected) in lines.Zip(parts))
@@ -110,6 +112,33 @@ public sealed class DeviceChoiceTests
         Assert.Equal(X86Base.IsSupported, ProcessorName.OfX86() is not null);
         Assert.SkipUnless(X86Base.IsSupported, "the rest is of x86 processors");
         Assert.Equal(DeviceList.Processor.Name, ProcessorName.OfX86());
+    }
+
+    /// <summary>Version 2 and 1 of Linux's control groups; one above may have the least limit, and within a container the path may be another one's.</summary>
+    [Theory]
+    [InlineData("0::/", null)]
+    [InlineData("0::/a.slice/b.scope\n", 700L)]
+    [InlineData("0::/a.slice/c.scope", 900L)]
+    [InlineData("9:name=systemd:/a\n4:cpu,memory:/d/e\n0::/", 500L)]
+    [InlineData("4:memory:/not/here", 800L)]
+    [InlineData("4:memory", null)]
+    [InlineData("", null)]
+    public void A_containers_limit_is_the_least_of_its_groups(string groups, long? limit)
+    {
+        using var folder = new TemporaryFolder();
+        foreach (var (file, text) in new[]
+        {
+            ("a.slice/memory.max", "900\n"), ("a.slice/b.scope/memory.max", "700\n"), ("a.slice/c.scope/memory.max", "max\n"),
+            ("memory/memory.limit_in_bytes", "800\n"), ("memory/d/memory.limit_in_bytes", "500\n"), ("memory/d/e/memory.limit_in_bytes", "9223372036854771712\n"),
+        })
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(folder[file])!);
+            File.WriteAllText(folder[file], text);
+        }
+
+        File.WriteAllText(folder["groups"], groups);
+        Assert.Equal(limit, SystemMemory.ContainersLimit(folder["groups"], folder.Path));
+        Assert.Null(SystemMemory.ContainersLimit(folder["none"], folder.Path));
     }
 
     [Fact]

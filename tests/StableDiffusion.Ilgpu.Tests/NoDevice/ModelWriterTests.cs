@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json.Nodes;
 using StableDiffusion.Ilgpu.Weights;
 using Xunit;
@@ -165,6 +166,49 @@ public sealed class ModelWriterTests : IDisposable
         WeightsTestFiles.Refused(() => model.Save(files.PathOf("full"), null, CancellationToken.None), "full", "not empty");
         WeightsTestFiles.Refused(() => model.Save(files.PathOf("no", "folder"), null, CancellationToken.None), "there is no folder");
         WeightsTestFiles.Refused(() => model.Save("", null, CancellationToken.None), "cannot write ''");
+    }
+
+    /// <summary>The name that a model has while it is written does not come from its own.</summary>
+    [Fact]
+    public void Names_may_be_as_long_as_names_can_be()
+    {
+        var (file, folder) = (new string('x', 243) + ".safetensors", new string('x', 255));
+        Convert(new ModelOptions(), files.PathOf(file));
+        Convert(new ModelOptions(), files.PathOf(folder));
+        Assert.Equal([folder, file], Directory.GetFileSystemEntries(files.Folder).Select(p => Path.GetFileName(p)).OrderByDescending(n => n, StringComparer.Ordinal));
+        foreach (var output in new[] { files.PathOf("x" + file), files.PathOf("x" + folder) })
+        {
+            var error = Assert.Throws<StableDiffusionException>(() => ModelWriter.CheckOutput(output));
+            Assert.Equal($"{output}: cannot be written: the name is too long", error.Message);
+        }
+    }
+
+    [Theory]
+    [InlineData("out")]
+    [InlineData("out.safetensors")]
+    public void A_link_stays_and_what_it_points_to_is_written(string name)
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "links need rights there");
+        var link = files.PathOf(name);
+        File.CreateSymbolicLink(link, $"real-{name}");
+        Convert(new ModelOptions(), link);
+        Assert.Equal($"real-{name}", new FileInfo(link).LinkTarget);
+        Assert.Equal([name, $"real-{name}"], Directory.GetFileSystemEntries(files.Folder).Select(p => Path.GetFileName(p)).Order(StringComparer.Ordinal));
+        using var written = LoadedModel.Open(new ModelOptions { Model = files.PathOf($"real-{name}"), ConfigFolder = Path.Combine(AppContext.BaseDirectory, "weights", "demo") });
+    }
+
+    [Fact]
+    public void A_pipe_stays_a_pipe()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "makes a pipe with the Linux command mkfifo");
+        var pipe = files.PathOf("pipe.safetensors");
+        using (var make = Process.Start("mkfifo", [pipe]))
+        {
+            make.WaitForExit();
+        }
+
+        var error = Assert.Throws<StableDiffusionException>(() => ModelWriter.CheckOutput(pipe));
+        Assert.Equal($"{pipe}: cannot be written: it is a pipe or a device, not a file", error.Message);
     }
 
     [Theory]

@@ -132,6 +132,47 @@ public sealed class PngTests
         Assert.Throws<StableDiffusionException>(() => PngWriter.CheckWritable(folder.Path));
     }
 
+    [Fact]
+    public void A_name_that_is_too_long_is_told_before_there_is_a_picture()
+    {
+        using var folder = new TemporaryFolder();
+        PngWriter.CheckWritable(folder[new string('x', 100) + ".png"]);
+        var error = Assert.Throws<StableDiffusionException>(() => PngWriter.CheckWritable(folder[new string('x', 300) + ".png"]));
+        Assert.EndsWith("xxx.png': the name is too long", error.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>As other programs write.</summary>
+    [Fact]
+    public void A_link_stays_and_what_it_points_to_is_written()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "links need rights there");
+        using var folder = new TemporaryFolder();
+        Directory.CreateDirectory(folder["there"]);
+        File.WriteAllText(folder["there/old.png"], "old");
+        foreach (var name in new[] { "old.png", "new.png" })
+        {
+            // By way of a second link, and relative to the folder that it lies in.
+            File.CreateSymbolicLink(folder[$"there/by-{name}"], name);
+            File.CreateSymbolicLink(folder[name], $"there/by-{name}");
+            PngWriter.CheckWritable(folder[name]);
+            PngWriter.Replace(folder[name], [1, 2, 3]);
+            Assert.Equal($"there/by-{name}", new FileInfo(folder[name]).LinkTarget);
+            Assert.Null(new FileInfo(folder[$"there/{name}"]).LinkTarget);
+            Assert.Equal([1, 2, 3], File.ReadAllBytes(folder[$"there/{name}"]));
+        }
+
+        File.CreateSymbolicLink(folder["astray.png"], folder["missing/a.png"]);
+        File.CreateSymbolicLink(folder["loop.png"], folder["loop.png"]);
+        Assert.All(
+            new[] { "astray.png': there is no folder", "loop.png': Too many levels of symbolic links" },
+            part =>
+            {
+                var error = Assert.Throws<StableDiffusionException>(() => PngWriter.CheckWritable(folder[part.Split('\'')[0]]));
+                Assert.Contains(part, error.Message, StringComparison.Ordinal);
+            });
+        Assert.Equal(["astray.png", "loop.png", "new.png", "old.png", "there"], folder.Entries);
+    }
+
     [Theory]
     [InlineData("a<b.png", "'<'")]
     [InlineData("ab:c.png", "':'")]
