@@ -27,7 +27,10 @@ internal static class BatchPlan
     public static int Choose(int count, int? limit, int latentPixels, DeviceKind kind, long budget, Func<int, long> measure)
     {
         var most = kind == DeviceKind.Cpu ? Math.Clamp(MostPixelsOnProcessor / latentPixels, 1, MostOnProcessor) : count;
-        var size = Math.Min(count, limit ?? most);
+
+        // Graphs count rows in 32 bits: pixels of all latents, without the prompt and with it.
+        var countable = Math.Max(1, int.MaxValue / 2 / latentPixels);
+        var size = Math.Min(Math.Min(count, limit ?? most), countable);
         while (size > 1 && measure(size) is var bytes && bytes > budget)
         {
             size = (int)Math.Clamp(size * (double)budget / bytes, 1, size - 1);
