@@ -5,10 +5,12 @@ namespace StableDiffusion.Ilgpu.Tests.EndToEnd;
 /// <summary>The README's example is the code that the tests compile and run.</summary>
 public sealed class ReadmeTests
 {
-    [Fact]
-    public void The_example_is_the_one_that_is_compiled()
+    [Theory]
+    [InlineData("README.md")]
+    [InlineData("src/StableDiffusion.Ilgpu/README.md")]
+    public void The_example_is_the_one_that_is_compiled(string readme)
     {
-        var shown = Lines(Path.Combine(ReferenceData.Repository, "README.md"))
+        var shown = Lines(Path.Combine(ReferenceData.Repository, readme))
             .SkipWhile(l => l != "```csharp").Skip(1).TakeWhile(l => l != "```").Where(l => l.Length > 0).ToList();
         var compiled = Lines(Path.Combine(ReferenceData.Repository, "tests", "StableDiffusion.Ilgpu.Tests", "EndToEnd", "ReadmeExample.cs"))
             .Where(l => l.Length > 0).ToHashSet();
