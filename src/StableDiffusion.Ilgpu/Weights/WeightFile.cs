@@ -17,6 +17,11 @@ internal static class WeightFile
     /// <exception cref="StableDiffusionException">The file cannot be read, or is damaged or of another format.</exception>
     public static IWeightSource Open(string path)
     {
+        if (Directory.Exists(path))
+        {
+            throw new StableDiffusionException($"{path}: is a folder, not a file of tensors; name the file in it");
+        }
+
         Span<byte> start = stackalloc byte[SafetensorsHeader.LengthBytes + 1];
         try
         {
@@ -37,6 +42,7 @@ internal static class WeightFile
         // behind it tell.
         var isSafetensors = start.Length > SafetensorsHeader.LengthBytes && start[^1] == '{'
             && start[4..SafetensorsHeader.LengthBytes].IndexOfAnyExcept((byte)0) < 0;
+
         // Where these are read as a length, it is one of more than 16 MiB.
         if (!isSafetensors && start.Length >= 4 && !start[..4].Contains((byte)0) && Encoding.Latin1.GetString(start) is var text
             && Others.FirstOrDefault(o => text.StartsWith(o.Start, StringComparison.Ordinal)).What is { } what)

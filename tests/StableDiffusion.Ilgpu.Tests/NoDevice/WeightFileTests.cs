@@ -65,6 +65,9 @@ public sealed class WeightFileTests : IDisposable
     public void What_is_no_name_of_a_file_is_told(string path) => WeightsTestFiles.Refused(() => WeightFile.Open(path), "cannot be read");
 
     [Fact]
+    public void A_folder_is_told() => WeightsTestFiles.Refused(() => WeightFile.Open(folder.Path), folder.Path, "is a folder");
+
+    [Fact]
     public void A_pipe_is_told()
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "pipes have names like this on Linux");
