@@ -1,8 +1,19 @@
+using System.Text;
+
 namespace StableDiffusion.Ilgpu.Weights;
 
 /// <summary>Opens a file of named tensors; the format is told from its first bytes, not from its name.</summary>
 internal static class WeightFile
 {
+    /// <summary>What is found where a file of tensors should be, by its first bytes.</summary>
+    private static readonly (string Start, string What)[] Others =
+    [
+        ("version h", "a pointer of Git LFS, not the file itself (git lfs pull fetches it)"),
+        ("GGUF", "a GGUF file, which is not read; read are safetensors and PyTorch's files"),
+        ("<", "a web page or XML, not a file of tensors"),
+        ("{", "JSON, not a file of tensors"),
+    ];
+
     /// <exception cref="StableDiffusionException">The file cannot be read, or is damaged or of another format.</exception>
     public static IWeightSource Open(string path)
     {
@@ -26,6 +37,14 @@ internal static class WeightFile
         // behind it tell.
         var isSafetensors = start.Length > SafetensorsHeader.LengthBytes && start[^1] == '{'
             && start[4..SafetensorsHeader.LengthBytes].IndexOfAnyExcept((byte)0) < 0;
+
+        // Where these are read as a length, it is one of more than 16 MiB.
+        if (!isSafetensors && start.Length >= 4 && !start[..4].Contains((byte)0) && Encoding.Latin1.GetString(start) is var text
+            && Others.FirstOrDefault(o => text.StartsWith(o.Start, StringComparison.Ordinal)).What is { } what)
+        {
+            throw new StableDiffusionException($"{path}: is {what}");
+        }
+
         return !isSafetensors && TorchFile.Looks(start) ? TorchFile.Open(path) : SafetensorsFile.Open(path);
     }
 }

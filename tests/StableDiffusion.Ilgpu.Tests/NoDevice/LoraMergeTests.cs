@@ -277,6 +277,16 @@ public sealed class LoraMergeTests : IDisposable
         }
     }
 
+    /// <summary>A number is no magnitude, not even of a weight that has one row.</summary>
+    [Fact]
+    public void A_magnitude_without_dimensions_is_refused()
+    {
+        var file = new TensorFiles().Add($"{LoraCase.Module}.lora_up.weight", [1, 1], [1]).Add($"{LoraCase.Module}.lora_down.weight", [1, 3], [1, 1, 1])
+            .Add($"{LoraCase.Module}.dora_scale", 1);
+        var path = file.Write(folder["number.safetensors"]);
+        WeightsTestFiles.Refused(() => LoraSet.Open([new LoraReference(path, new(1))], Declared([1, 3])), path, "dora_scale", "[]");
+    }
+
     [Fact]
     public void Two_names_for_one_weight_are_refused()
     {

@@ -13,9 +13,9 @@ public sealed class LoraStrengthTests : IDisposable
 
     private readonly TemporaryFolder folder = new();
 
-    /// <summary>Every kind of LoRA, and in which form its magnitudes are: of rows or columns, LyCORIS' name or PEFT's.</summary>
+    /// <summary>Every kind of LoRA that is made of factors, and in which form its magnitudes are: of rows or columns, LyCORIS' name or PEFT's.</summary>
     public static MatrixTheoryData<string, string> Decomposed =>
-        new(LoraCase.All.Select(c => c.Name), ["rows", "columns", "PEFT", "PEFT, convolution"]);
+        new(LoraCase.All.Where(c => c.Tensors.Count > 1).Select(c => c.Name), ["rows", "columns", "PEFT", "PEFT, convolution"]);
 
     [Theory]
     [InlineData("I64", 3)]
@@ -49,6 +49,12 @@ public sealed class LoraStrengthTests : IDisposable
             .Write(folder["a.safetensors"]);
         WeightsTestFiles.Refused(
             () => Merge([5, 7], Base([5, 7]), new LoraReference(path, new(1))), path, $"{LoraCase.Module}.lora_down.weight", "no finite numbers");
+
+        var magnitude = new TensorFiles().Add($"{LoraCase.Module}.lora_up.weight", [5, 3], up)
+            .Add($"{LoraCase.Module}.lora_down.weight", [3, 7], Base([3, 7]))
+            .Add($"{LoraCase.Module}.dora_scale", [5, 1], [1, 1, value, 1, 1]).Write(folder["m.safetensors"]);
+        WeightsTestFiles.Refused(
+            () => Merge([5, 7], Base([5, 7]), new LoraReference(magnitude, new(1))), magnitude, "dora_scale", "no finite numbers");
     }
 
     [Theory]

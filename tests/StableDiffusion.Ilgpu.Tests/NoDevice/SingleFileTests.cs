@@ -300,7 +300,7 @@ public sealed class SingleFileTests : IDisposable
         var path = files.Write("old.ckpt", old);
         WeightsTestFiles.Refused(() => ModelSource.Open(path), path);
         path = files.Write("text.safetensors", "version https://git-lfs.github.com/spec/v1");
-        WeightsTestFiles.Refused(() => ModelSource.Open(path), path, "not a safetensors file");
+        WeightsTestFiles.Refused(() => ModelSource.Open(path), path, "is a pointer of Git LFS");
         path = files.Write("broken.ckpt", "PK then nothing of an archive"u8.ToArray());
         WeightsTestFiles.Refused(() => ModelSource.Open(path), path);
     }

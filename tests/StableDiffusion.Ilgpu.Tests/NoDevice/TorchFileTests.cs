@@ -93,20 +93,11 @@ public sealed class TorchFileTests : IDisposable
     [Fact]
     public void Tensors_with_attributes_are_read()
     {
-        var storage = new SampleStorage("0", "FloatStorage", [.. BitConverter.GetBytes(1f), .. BitConverter.GetBytes(2f)], 2);
-        object?[] view = [storage, 0, new object?[] { 2 }, new object?[] { 1 }, false, TorchFileWriter.OrderedDictionary()];
-        var attributes = new Dictionary<string, object?> { ["tag"] = "x" };
-        using var file = Open(new Dictionary<string, object?>
-        {
-            ["tensor"] = new SampleCall(
-                new SampleGlobal("torch._tensor", "_rebuild_from_type_v2"),
-                [new SampleGlobal("torch._utils", "_rebuild_tensor_v2"), new SampleGlobal("torch", "Tensor"), view, attributes]),
-            ["parameter"] = new SampleCall(
-                new SampleGlobal("torch._utils", "_rebuild_parameter_with_state"),
-                [SampleTensor.Floats("1", [3], 1), true, TorchFileWriter.OrderedDictionary(), attributes]),
-        });
-        Assert.Equal([1f, 2], Floats(file, "tensor"));
-        Assert.Equal([3f], Floats(file, "parameter"));
+        using var file = Open(TorchFileWriter.OfPyTorch2());
+        Assert.Equal(["fp8", "tensor", "parameter"], file.Tensors.Keys);
+        Assert.Equal(Enumerable.Range(0, 24).Select(i => (float)BitConverter.UInt16BitsToHalf((ushort)((((2 * i) + 1) << 8) | (2 * i)))), Floats(file, "tensor"));
+        Assert.Equal(3, Floats(file, "parameter").Length);
+        Assert.Equal([0, 1 / 512f, 2 / 512f], Floats(file, "fp8")[..3]);
     }
 
     /// <summary>Their values count with the other sign.</summary>

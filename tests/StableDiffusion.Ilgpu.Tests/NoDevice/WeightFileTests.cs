@@ -45,6 +45,20 @@ public sealed class WeightFileTests : IDisposable
         }
     }
 
+    /// <summary>What downloads leave in a file's place.</summary>
+    [Theory]
+    [InlineData("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "pointer of Git LFS")]
+    [InlineData("<!DOCTYPE html><html>", "web page")]
+    [InlineData("{\"error\":\"not found\"}", "JSON")]
+    [InlineData("GGUF\u0003\0\0\0", "GGUF")]
+    [InlineData("<\0\0\0\0\0\0\0{}", "header length is 60", "truncated")]
+    public void What_is_no_file_of_tensors_is_called_by_its_kind(string text, params string[] parts)
+    {
+        var path = folder["model.safetensors"];
+        File.WriteAllText(path, text);
+        WeightsTestFiles.Refused(() => WeightFile.Open(path), [path, .. parts]);
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("a\0b")]

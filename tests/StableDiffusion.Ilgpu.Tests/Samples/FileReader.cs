@@ -30,7 +30,8 @@ internal sealed record FileReader(
         .. new[]
         {
             "cos\nsystem\n", "cbuiltins\neval\n", "ccollections\nOrderedDict\n", "ctorch\nSize\n", "ctorch._utils\n_rebuild_tensor_v2\n",
-            "ctorch\nFloatStorage\n", "ctorch.nn.modules.container\nParameterDict\n", "R", "\u0081", "b", "i", "o", "Q", "(", "t", "e", "u", "s", "a", "]",
+            "ctorch\nFloatStorage\n", "ctorch._utils\n_rebuild_tensor_v3\n", "ctorch\nfloat8_e5m2\n", "ctorch._tensor\n_rebuild_from_type_v2\n",
+            "comegaconf\nx\n", "ctorch.nn.modules.container\nParameterDict\n", "R", "\u0081", "b", "i", "o", "Q", "(", "t", "e", "u", "s", "a", "]",
             "}", ")", "N", ".", "0", "1", "2", "h\0", "q\0", "\u0094", "j\0\0\0\0", "r\xff\xff\xff\xff", "K\0", "M\xff\xff", "J\0\0\0\u0080",
             "\u008a\u0008\xff\xff\xff\xff\xff\xff\xff\u007f", "\u0093", "\u0085", "\u0086", "\u0087", "\u0095\0\0\0\0\0\0\0\0", "X\xff\xff\xff\xff",
             "\u0082\0", "\u008f", "\u0090", "\u0091", "]h\0a", "\u008c\0", "state_dict",
@@ -45,7 +46,7 @@ internal sealed record FileReader(
     ];
 
     private static IReadOnlyList<(byte[] Pickle, Dictionary<string, byte[]> Storages)> Pickles { get; } =
-        [PickleWriter.Write(TorchFileWriter.Checkpoint()), PickleWriter.Write(TorchFileWriter.Embedding())];
+        [.. new[] { TorchFileWriter.Checkpoint(), TorchFileWriter.Embedding(), TorchFileWriter.OfPyTorch2() }.Select(PickleWriter.Write)];
 
     /// <summary>Every reader of what users are given by others.</summary>
     public static IReadOnlyList<FileReader> All { get; } =
@@ -55,7 +56,7 @@ internal sealed record FileReader(
             using var file = SafetensorsFile.Open(path);
             ReadAll(file);
         })),
-        new("torch", [TorchFileWriter.Write(TorchFileWriter.Checkpoint()), TorchFileWriter.Write(TorchFileWriter.Embedding())], ZipTokens, PrepareTorch),
+        new("torch", [.. Pickles.Select(p => TorchFileWriter.Zip(p.Pickle, p.Storages).ToArray())], ZipTokens, PrepareTorch),
         new("pickle", [.. Pickles.Select(p => p.Pickle)], PickleTokens, (folder, pickle) =>
             PrepareTorch(folder, TorchFileWriter.Zip(pickle, Pickles[0].Storages).ToArray())),
         new("configs", SampleFiles.Configs, JsonTokens, (folder, bytes) => OfFile(folder, "config.json", bytes, ReadConfigs)),

@@ -101,6 +101,28 @@ internal static class TorchFileWriter
         };
     }
 
+    /// <summary>
+    /// What PyTorch 2 writes otherwise: fp8, tensors and parameters with attributes; and settings beside them. Its storages are as long
+    /// as those of <see cref="Checkpoint"/>.
+    /// </summary>
+    public static Dictionary<string, object?> OfPyTorch2()
+    {
+        var attributes = new Dictionary<string, object?> { ["tag"] = "x" };
+        var bytes = Enumerable.Range(0, 48).Select(i => (byte)i).ToArray();
+        object?[] view = [new SampleStorage("1", "HalfStorage", bytes, 24), 0, new object?[] { 4, 6 }, new object?[] { 6, 1 }, false, OrderedDictionary()];
+        return new Dictionary<string, object?>
+        {
+            ["fp8"] = SampleTensor.Plain("0", TensorType.F8_E4M3, bytes[..16], 4, 4),
+            ["tensor"] = new SampleCall(
+                new SampleGlobal("torch._tensor", "_rebuild_from_type_v2"),
+                [new SampleGlobal("torch._utils", "_rebuild_tensor_v2"), new SampleGlobal("torch", "Tensor"), view, attributes]),
+            ["parameter"] = new SampleCall(
+                new SampleGlobal("torch._utils", "_rebuild_parameter_with_state"),
+                [SampleTensor.Plain("2", TensorType.BF16, bytes[..6], 3), true, OrderedDictionary(), attributes]),
+            ["settings"] = new SampleCall(new SampleGlobal("argparse", "Namespace"), [], attributes, IsNew: true),
+        };
+    }
+
     public static SampleCall OrderedDictionary() => new(new SampleGlobal("collections", "OrderedDict"), []);
 
     private static SampleCall NumpyScalar()

@@ -22,7 +22,7 @@ internal sealed class DoraMagnitude
     /// <exception cref="StableDiffusionException">The shape is none of these.</exception>
     public static DoraMagnitude Create(LoraFile file, TensorInfo tensor, bool isPeft, TensorInfo target)
     {
-        var isOfRows = tensor.Count == target.Shape[0] && (isPeft || tensor.Shape[0] == target.Shape[0]);
+        var isOfRows = tensor.Count == target.Shape[0] && (isPeft || tensor.Shape is [var first, ..] && first == target.Shape[0]);
         var isOfColumns = !isPeft && tensor.Shape.Length > 1 && tensor.Shape[0] == 1 && tensor.Count == target.Shape[1]
             && tensor.Shape[1] == tensor.Count;
         return isOfRows || isOfColumns ? new(file, tensor, !isOfRows)
@@ -31,10 +31,16 @@ internal sealed class DoraMagnitude
     }
 
     /// <summary>Rescales a changed weight; a row or column of zeros stays so.</summary>
+    /// <exception cref="StableDiffusionException">A magnitude is not finite.</exception>
     public void Apply(Span<float> weight, int rows, int columns)
     {
         var magnitudes = new float[tensor.Count];
         file.Source.Read(tensor.Name, magnitudes);
+        if (!TensorPrimitives.IsFiniteAll<float>(magnitudes))
+        {
+            throw file.Error($"tensor {tensor.Name} has values that are no finite numbers");
+        }
+
         if (!isOfColumns)
         {
             for (var r = 0; r < rows; r++)
