@@ -148,9 +148,9 @@ public sealed class ModelVariantTests : IDisposable
     [Fact]
     public void Sizes_of_no_published_model_need_configurations()
     {
-        var tensors = Tensors("sd15", 5, true);
-        var path = FullSizeNames.WriteSparse(files.PathOf("depth.safetensors"), tensors);
-        WeightsTestFiles.Refused(() => LoadedModel.Open(path), path, "unet: 5 to 4 channels by way of 320, 640, 1280, 1280", "--config");
+        var tensors = Tensors("sd15", 6, true);
+        var path = FullSizeNames.WriteSparse(files.PathOf("six.safetensors"), tensors);
+        WeightsTestFiles.Refused(() => LoadedModel.Open(path), path, "unet: 6 to 4 channels by way of 320, 640, 1280, 1280", "--config");
     }
 
     [Fact]
