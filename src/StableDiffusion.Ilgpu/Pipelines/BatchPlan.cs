@@ -17,6 +17,12 @@ internal static class BatchPlan
 
     private const int MostPixelsOnProcessor = 64 * 64;
 
+    /// <summary>Kernels count rows and latents' values in 32 bits, for all pictures without the prompt and with it; so many are far from that, and more are no faster.</summary>
+    private const int MostTogether = 1024;
+
+    /// <summary>The same for pixels of all latents: two halves, of up to 16 channels.</summary>
+    private const int MostPixels = int.MaxValue / 32;
+
     /// <summary>How many pictures to draw together.</summary>
     /// <param name="count">Pictures to draw.</param>
     /// <param name="limit">The most that the user allows; null for the device's own measure.</param>
@@ -27,9 +33,7 @@ internal static class BatchPlan
     public static int Choose(int count, int? limit, int latentPixels, DeviceKind kind, long budget, Func<int, long> measure)
     {
         var most = kind == DeviceKind.Cpu ? Math.Clamp(MostPixelsOnProcessor / latentPixels, 1, MostOnProcessor) : count;
-
-        // Graphs count rows in 32 bits: pixels of all latents, without the prompt and with it.
-        var countable = Math.Max(1, int.MaxValue / 2 / latentPixels);
+        var countable = Math.Clamp(MostPixels / latentPixels, 1, MostTogether);
         var size = Math.Min(Math.Min(count, limit ?? most), countable);
         while (size > 1 && measure(size) is var bytes && bytes > budget)
         {

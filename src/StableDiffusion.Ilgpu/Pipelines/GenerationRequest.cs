@@ -36,7 +36,7 @@ public sealed record GenerationRequest
     public int BatchCount { get; init; } = 1;
 
     /// <summary>
-    /// Most pictures that are drawn together, in one call of the UNet for each step; null for as many as the device has memory for, on the
+    /// Most pictures that are drawn together, in one call of the UNet for each step, up to 1024; null for as many as the device has memory for, on the
     /// processor up to 8 small ones. Pictures do not depend on it.
     /// </summary>
     public int? BatchSize { get; init; }
@@ -157,7 +157,7 @@ public sealed record GenerationRequest
         CheckAtLeastOne("VAE tile height", VaeTileHeight);
         if (!(VaeTileOverlap >= 0 && VaeTileOverlap <= 0.5))
         {
-            throw new StableDiffusionException($"VAE tile overlap {VaeTileOverlap} cannot be used; valid: 0 to 0.5");
+            throw new StableDiffusionException($"VAE tile overlap {Number(VaeTileOverlap)} cannot be used; valid: 0 to 0.5");
         }
 
         CheckDefined("scheduler", Scheduler);
@@ -228,7 +228,8 @@ public sealed record GenerationRequest
         }
     }
 
-    private static string Number(double value) => value.ToString(CultureInfo.InvariantCulture);
+    /// <summary>As in the texts around it, whatever the program's culture.</summary>
+    internal static string Number(double value) => value.ToString(CultureInfo.InvariantCulture);
 
     /// <summary>Refuses a size that no model can draw; null stands for the model's own.</summary>
     internal static void CheckSize(string name, int? pixels)

@@ -16,7 +16,9 @@ public sealed class BatchPlanTests
     [InlineData(50, 30, 4096, DeviceKind.Cuda, 10)]
     [InlineData(50, null, 4096, DeviceKind.Cuda, 1, 5)]
     [InlineData(int.MaxValue, null, 4096, DeviceKind.Cuda, 10)]
-    [InlineData(int.MaxValue, int.MaxValue, 4096, DeviceKind.Cpu, 262143, long.MaxValue)]
+    [InlineData(int.MaxValue, null, 64, DeviceKind.Cuda, 1024, long.MaxValue)]
+    [InlineData(int.MaxValue, int.MaxValue, 64, DeviceKind.Cpu, 1024, long.MaxValue)]
+    [InlineData(int.MaxValue, int.MaxValue, 1 << 22, DeviceKind.Cpu, 15, long.MaxValue)]
     public void Batches_are_as_large_as_device_and_memory_allow(
         int count, int? limit, int pixels, DeviceKind kind, int expected, long budget = 1000) =>
         Assert.Equal(expected, BatchPlan.Choose(count, limit, pixels, kind, budget, n => n * 100L));
