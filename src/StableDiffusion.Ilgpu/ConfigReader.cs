@@ -25,7 +25,7 @@ internal sealed class ConfigReader(JsonElement json, string description)
 
     /// <summary>A number above 0.</summary>
     public double Positive(string key, double fallback) =>
-        Number(key, fallback) is var value && value > 0 && double.IsFinite(value) ? value : throw Error(key, $"is {value}; it must be above 0");
+        Number(key, fallback) is var value && value > 0 && double.IsFinite(value) ? value : throw Error(key, $"is {NumberText.Of(value)}; it must be above 0");
 
     public double Number(string key, double? fallback = null) => Read(key, "a number", e => e.GetDouble(), fallback);
 
@@ -63,7 +63,7 @@ internal sealed class ConfigReader(JsonElement json, string description)
     {
         if (Number(key, expected) is var value && value != expected)
         {
-            throw Error(key, $"is {value}; only {expected} is supported");
+            throw Error(key, $"is {NumberText.Of(value)}; only {NumberText.Of(expected)} is supported");
         }
     }
 

@@ -22,12 +22,12 @@ public sealed record HiresOptions
     {
         if (!(Scale >= 1 && Scale <= 16))
         {
-            throw new StableDiffusionException($"hires scale {Scale} cannot be used; valid: 1 to 16");
+            throw new StableDiffusionException($"hires scale {NumberText.Of(Scale)} cannot be used; valid: 1 to 16");
         }
 
         if (!(DenoisingStrength > 0 && DenoisingStrength <= 1))
         {
-            throw new StableDiffusionException($"hires denoising strength {DenoisingStrength} cannot be used; valid: above 0, up to 1");
+            throw new StableDiffusionException($"hires denoising strength {NumberText.Of(DenoisingStrength)} cannot be used; valid: above 0, up to 1");
         }
 
         GenerationRequest.CheckDefined("hires upscaler", Upscaler);

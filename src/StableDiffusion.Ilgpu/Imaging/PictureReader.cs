@@ -60,8 +60,8 @@ internal static class PictureReader
             throw CannotRead(name, ImageLibrary.Missing);
         }
 
-        // Memory that runs out is an error; the image library would go on in temporary files otherwise.
-        ResourceLimits.Memory = MostMemory;
+        // Memory that runs out is an error; the image library would go on in temporary files otherwise. Its limits are the process's: a lower one stays.
+        ResourceLimits.Memory = Math.Min(ResourceLimits.Memory, MostMemory);
         ResourceLimits.Disk = 0;
         var settings = new MagickReadSettings { Format = format, FrameIndex = 0, FrameCount = 1 };
         using var image = new MagickImage();

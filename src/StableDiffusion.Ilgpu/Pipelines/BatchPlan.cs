@@ -21,8 +21,11 @@ internal static class BatchPlan
     /// </summary>
     private const int MostPixelsOnGpu = 16 * 64 * 64;
 
-    /// <summary>Kernels count pixels of all batch items, which are two a picture with guidance, in 32 bits.</summary>
-    private const int MostPixels = int.MaxValue / 2;
+    /// <summary>Kernels count rows and latents' values in 32 bits, for all pictures without the prompt and with it; so many are far from that, and more are no faster.</summary>
+    private const int MostTogether = 1024;
+
+    /// <summary>The same for pixels of all latents: two halves, of up to 16 channels.</summary>
+    private const int MostPixels = int.MaxValue / 32;
 
     /// <summary>How many pictures to draw together.</summary>
     /// <param name="count">Pictures to draw.</param>
@@ -34,7 +37,7 @@ internal static class BatchPlan
     public static int Choose(int count, int? limit, int latentPixels, bool isProcessor, long budget, Func<int, long> measure)
     {
         var most = isProcessor ? Math.Min(MostPixelsOnProcessor / latentPixels, MostOnProcessor) : MostPixelsOnGpu / latentPixels;
-        var size = Math.Clamp(Math.Min(count, limit ?? most), 1, Math.Max(1, MostPixels / latentPixels));
+        var size = Math.Clamp(Math.Min(count, limit ?? most), 1, Math.Clamp(MostPixels / latentPixels, 1, MostTogether));
         while (size > 1 && measure(size) is var bytes && bytes > budget)
         {
             size = (int)Math.Clamp(size * (double)budget / bytes, 1, size - 1);

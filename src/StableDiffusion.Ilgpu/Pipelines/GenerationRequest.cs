@@ -36,8 +36,8 @@ public sealed record GenerationRequest
     public int BatchCount { get; init; } = 1;
 
     /// <summary>
-    /// Most pictures that are drawn together, in one call of the UNet for each step; null for the device's own measure, at most as many as it
-    /// has memory for: on a GPU the pixels of 16 pictures of 512x512, on the processor up to 8 small ones. Pictures do not depend on it.
+    /// Most pictures that are drawn together, in one call of the UNet for each step, up to 1024; null for the device's own measure, at most as many as
+    /// it has memory for: on a GPU the pixels of 16 pictures of 512x512, on the processor up to 8 small ones. Pictures do not depend on it.
     /// </summary>
     public int? BatchSize { get; init; }
 
@@ -157,7 +157,7 @@ public sealed record GenerationRequest
         CheckAtLeastOne("VAE tile height", VaeTileHeight);
         if (!(VaeTileOverlap >= 0 && VaeTileOverlap <= 0.5))
         {
-            throw new StableDiffusionException($"VAE tile overlap {VaeTileOverlap} cannot be used; valid: 0 to 0.5");
+            throw new StableDiffusionException($"VAE tile overlap {NumberText.Of(VaeTileOverlap)} cannot be used; valid: 0 to 0.5");
         }
 
         CheckDefined("scheduler", Scheduler);
@@ -170,7 +170,7 @@ public sealed record GenerationRequest
         CheckAtLeastZero("noisy preview interval", NoisyPreviewInterval);
         if (!float.IsFinite((float)GuidanceScale))
         {
-            throw new StableDiffusionException($"guidance scale {Number(GuidanceScale)} is not a finite number of single precision");
+            throw new StableDiffusionException($"guidance scale {NumberText.Of(GuidanceScale)} is not a finite number of single precision");
         }
 
         CheckPictures();
@@ -182,13 +182,13 @@ public sealed record GenerationRequest
     {
         if (!(Strength >= 0 && Strength <= 1))
         {
-            throw new StableDiffusionException($"strength {Number(Strength)} cannot be used; valid: 0 to 1");
+            throw new StableDiffusionException($"strength {NumberText.Of(Strength)} cannot be used; valid: 0 to 1");
         }
 
         if (FirstStep == Steps)
         {
             throw new StableDiffusionException(
-                $"strength {Number(Strength)} of {Steps} steps leaves none to run; strength times steps must be at least 1");
+                $"strength {NumberText.Of(Strength)} of {Steps} steps leaves none to run; strength times steps must be at least 1");
         }
 
         if (!Enum.IsDefined(ResizeMode))
@@ -227,8 +227,6 @@ public sealed record GenerationRequest
             throw new StableDiffusionException($"the {name} is null");
         }
     }
-
-    private static string Number(double value) => value.ToString(CultureInfo.InvariantCulture);
 
     /// <summary>Refuses a size that no model can draw; null stands for the model's own.</summary>
     internal static void CheckSize(string name, int? pixels)

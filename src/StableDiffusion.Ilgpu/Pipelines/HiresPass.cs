@@ -103,7 +103,7 @@ internal sealed class HiresPass
         catch (StableDiffusionException e)
         {
             throw new StableDiffusionException(
-                $"{Steps} steps of the second pass at strength {options.DenoisingStrength} are the last of {all}: {e.Message}", e);
+                $"{Steps} steps of the second pass at strength {NumberText.Of(options.DenoisingStrength)} are the last of {all}: {e.Message}", e);
         }
     }
 

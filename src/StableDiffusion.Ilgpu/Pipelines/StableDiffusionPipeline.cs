@@ -64,7 +64,9 @@ public sealed class StableDiffusionPipeline : IDisposable
     /// </param>
     /// <param name="device">Where to run; null for the default device.</param>
     /// <param name="cancellationToken">Stops the loading.</param>
-    /// <exception cref="StableDiffusionException">The model is missing, damaged or of a kind that is not supported.</exception>
+    /// <exception cref="StableDiffusionException">
+    /// The model is missing, damaged or of a kind that is not supported, or the device cannot be opened or has too little memory.
+    /// </exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public static StableDiffusionPipeline Load(
         string? model = null, ComputeDevice? device = null, CancellationToken cancellationToken = default) =>
@@ -74,7 +76,9 @@ public sealed class StableDiffusionPipeline : IDisposable
     /// <param name="options">The model, and what replaces or completes what it holds.</param>
     /// <param name="device">Where to run; null for the default device.</param>
     /// <param name="cancellationToken">Stops the loading.</param>
-    /// <exception cref="StableDiffusionException">A file is missing, damaged or of a kind that is not supported.</exception>
+    /// <exception cref="StableDiffusionException">
+    /// A file is missing, damaged or of a kind that is not supported, or the device cannot be opened or has too little memory.
+    /// </exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public static StableDiffusionPipeline Load(
         ModelOptions options, ComputeDevice? device = null, CancellationToken cancellationToken = default)

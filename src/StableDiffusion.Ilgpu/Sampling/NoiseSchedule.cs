@@ -207,7 +207,7 @@ internal sealed class NoiseSchedule
         return bad < 0
             ? betas
             : throw reader.Error(
-                reader.Has("trained_betas") ? "trained_betas" : "beta_start, beta_end", $"give {betas[bad]} at step {bad}; betas lie between 0 and 1");
+                reader.Has("trained_betas") ? "trained_betas" : "beta_start, beta_end", $"give {NumberText.Of(betas[bad])} at step {bad}; betas lie between 0 and 1");
     }
 
     private static T Choose<T>(ConfigReader reader, string key, string fallback, params (string Name, T Value)[] choices)

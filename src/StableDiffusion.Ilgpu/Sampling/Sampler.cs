@@ -75,7 +75,7 @@ public abstract class Sampler
 
         if (eta is { } share && !(share >= 0 && share <= 1))
         {
-            throw new StableDiffusionException($"eta {share}: choose 0 to 1");
+            throw new StableDiffusionException($"eta {NumberText.Of(share)}: choose 0 to 1");
         }
     }
 

@@ -19,6 +19,8 @@ public sealed class BatchPlanTests
     [InlineData(50, 30, 4096, false, 30, 10_000)]
     [InlineData(5000, null, 64, false, 1024, 1_000_000)]
     [InlineData(50, null, 131072, false, 1, 10_000)]
+    [InlineData(int.MaxValue, int.MaxValue, 64, true, 1024, long.MaxValue)]
+    [InlineData(int.MaxValue, int.MaxValue, 1 << 22, true, 15, long.MaxValue)]
     public void Batches_are_as_large_as_device_and_memory_allow(
         int count, int? limit, int pixels, bool isProcessor, int expected, long budget = 1000) =>
         Assert.Equal(expected, BatchPlan.Choose(count, limit, pixels, isProcessor, budget, n => n * 100L));
@@ -27,12 +29,12 @@ public sealed class BatchPlanTests
     [Theory]
     [InlineData(null, false)]
     [InlineData(int.MaxValue, true)]
-    public void A_batch_has_no_more_pixels_than_can_be_counted(int? limit, bool isProcessor)
+    public void A_batch_has_no_more_values_than_can_be_counted(int? limit, bool isProcessor)
     {
         const int pixels = 4096;
         Assert.Equal(5, BatchPlan.Choose(int.MaxValue, limit, pixels, isProcessor, 500, pictures =>
         {
-            Assert.InRange(2L * pictures * pixels, 1, int.MaxValue);
+            Assert.InRange(2L * 16 * pictures * pixels, 1, int.MaxValue);
             return pictures * 100L;
         }));
     }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.NoDevice;
@@ -19,6 +20,35 @@ public sealed class GenerationRequestTests
         })
         {
             Assert.Equal(message, Assert.Throws<StableDiffusionException>(wrong.Validate).Message);
+        }
+    }
+
+    /// <summary>Programs have cultures, and messages are English.</summary>
+    [Fact]
+    public void Messages_have_a_decimal_point_in_any_culture()
+    {
+        var before = CultureInfo.CurrentCulture;
+        var culture = (CultureInfo)CultureInfo.InvariantCulture.Clone();
+        culture.NumberFormat.NumberDecimalSeparator = ",";
+        var request = new GenerationRequest { Prompt = "" };
+        try
+        {
+            CultureInfo.CurrentCulture = culture;
+            foreach (var (wrong, message) in new[]
+            {
+                (request with { VaeTileOverlap = 0.75 }, "VAE tile overlap 0.75 cannot be used; valid: 0 to 0.5"),
+                (request with { Strength = 1.5 }, "strength 1.5 cannot be used; valid: 0 to 1"),
+                (request with { Eta = 1.5 }, "eta 1.5: choose 0 to 1"),
+                (request with { Hires = new() { Scale = 0.5 } }, "hires scale 0.5 cannot be used; valid: 1 to 16"),
+                (request with { Hires = new() { DenoisingStrength = 1.5 } }, "hires denoising strength 1.5 cannot be used; valid: above 0, up to 1"),
+            })
+            {
+                Assert.Equal(message, Assert.Throws<StableDiffusionException>(wrong.Validate).Message);
+            }
+        }
+        finally
+        {
+            CultureInfo.CurrentCulture = before;
         }
     }
 

@@ -169,6 +169,24 @@ public sealed class InputImageTests : IDisposable
         }
     }
 
+    [Fact]
+    public void A_lower_limit_of_the_program_stays()
+    {
+        const ulong Lower = 3UL << 30;
+        var before = ResourceLimits.Memory;
+        try
+        {
+            ResourceLimits.Memory = Lower;
+            using var picture = Picture(4, 4, Speckle);
+            InputImage.Decode(picture.ToByteArray(MagickFormat.Png24));
+            Assert.Equal(Lower, ResourceLimits.Memory);
+        }
+        finally
+        {
+            ResourceLimits.Memory = before;
+        }
+    }
+
     [Theory]
     [InlineData(MagickFormat.Png24)]
     [InlineData(MagickFormat.Jpeg)]
