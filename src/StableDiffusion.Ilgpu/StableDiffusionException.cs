@@ -15,8 +15,8 @@ public sealed class StableDiffusionException : Exception
     /// <summary>Creates the error with its one-line message and what caused it.</summary>
     public StableDiffusionException(string message, Exception inner) : base(OneLine(message), inner) { }
 
-    /// <summary>Whether a device had too little memory: those who know the options can say which help.</summary>
-    internal bool IsOutOfMemory { get; init; }
+    /// <summary>Whether a device had too little memory: a smaller picture, batch or tile may go well.</summary>
+    public bool IsOutOfMemory { get; internal init; }
 
     /// <summary>The error for a file that the system does not let be read. What it says of a folder, that access is denied, helps nobody.</summary>
     internal static StableDiffusionException CannotRead(string path, Exception e) =>
