@@ -43,6 +43,9 @@ internal sealed class DeviceSession : IDisposable
         }
     }
 
+    /// <summary>What messages call the device.</summary>
+    public string Name => IsHost ? "the processor" : accelerator.Name;
+
     public AcceleratorStream Stream => Accelerator.DefaultStream;
 
     /// <summary>Launches kernels on the CPU accelerator without ILGPU's compiler; null for other devices, and where that cannot be done.</summary>
@@ -52,7 +55,7 @@ internal sealed class DeviceSession : IDisposable
     public ILaunchRecorder? Recorder { get; set; }
 
     /// <summary>Whether the device's memory is the processor's own.</summary>
-    public bool IsHost => Accelerator.AcceleratorType == AcceleratorType.CPU;
+    public bool IsHost => accelerator.AcceleratorType == AcceleratorType.CPU;
 
     /// <summary>Whether a processor computes: the CPU accelerator, or an OpenCL driver for processors.</summary>
     public bool IsProcessor => hardware == Hardware.Processor;
@@ -142,7 +145,7 @@ internal sealed class DeviceSession : IDisposable
         if (bytes > LargestBuffer)
         {
             throw new StableDiffusionException(
-                $"{Accelerator.Name}: a buffer of {Mebibytes(bytes)} is needed, and its driver allows {Mebibytes(LargestBuffer)} (CL_DEVICE_MAX_MEM_ALLOC_SIZE)");
+                $"{Name}: a buffer of {Mebibytes(bytes)} is needed, and its driver allows {Mebibytes(LargestBuffer)} (CL_DEVICE_MAX_MEM_ALLOC_SIZE)");
         }
 
         // Drivers often promise more than there is, and fail or become slow when it is used; so does Linux, and ends the process.
@@ -204,11 +207,11 @@ internal sealed class DeviceSession : IDisposable
             || (error is CudaException && said!.Replace('_', ' ').Contains("out of memory", StringComparison.OrdinalIgnoreCase));
         return said is null ? null
             : isMemory ? new StableDiffusionException(
-                $"{accelerator.Name}: out of memory: its driver says {said}, with {Mebibytes(Interlocked.Read(ref allocatedBytes))} in use", error)
+                $"{Name}: out of memory: its driver says {said}, with {Mebibytes(Interlocked.Read(ref allocatedBytes))} in use", error)
             {
                 IsOutOfMemory = true,
             }
-            : new StableDiffusionException($"{accelerator.Name}: its driver says {said}; another device or driver is needed", error);
+            : new StableDiffusionException($"{Name}: its driver says {said}; another device or driver is needed", error);
     }
 
     /// <summary>A driver's own word for its error, which ILGPU's message has not; null where it is none.</summary>
@@ -239,7 +242,7 @@ internal sealed class DeviceSession : IDisposable
 
     private StableDiffusionException OutOfMemory(long bytes, Exception? inner = null)
     {
-        var message = $"{Accelerator.Name}: out of memory: {Mebibytes(bytes)} more were needed beside the {Mebibytes(Interlocked.Read(ref allocatedBytes))} in use"
+        var message = $"{Name}: out of memory: {Mebibytes(bytes)} more were needed beside the {Mebibytes(Interlocked.Read(ref allocatedBytes))} in use"
             + (Capacity == long.MaxValue ? "" : $", of {Mebibytes(Capacity)}");
         return inner is null ? new StableDiffusionException(message) { IsOutOfMemory = true }
             : new StableDiffusionException(message, inner) { IsOutOfMemory = true };
