@@ -8,12 +8,10 @@ namespace StableDiffusion.Ilgpu.Cli;
 /// that was closed, nothing more is drawn.
 /// </summary>
 /// <param name="output">The output.</param>
-internal sealed class BarOutput(TextWriter output) : TextWriter, IAnsiConsoleOutput
+internal sealed class BarOutput(TextWriter output) : GuardedWriter(output), IAnsiConsoleOutput
 {
     private readonly AnsiConsoleOutput terminal = new(output);
     private volatile StableDiffusionException? failure;
-
-    public override Encoding Encoding => output.Encoding;
 
     public TextWriter Writer => this;
 
@@ -25,16 +23,6 @@ internal sealed class BarOutput(TextWriter output) : TextWriter, IAnsiConsoleOut
 
     public void SetEncoding(Encoding encoding) => terminal.SetEncoding(encoding);
 
-    public override void Write(char value) => Try(() => output.Write(value));
-
-    public override void Write(char[] buffer, int index, int count) => Try(() => output.Write(buffer, index, count));
-
-    public override void Write(string? value) => Try(() => output.Write(value));
-
-    public override void WriteLine(string? value) => Try(() => output.WriteLine(value));
-
-    public override void Flush() => Try(output.Flush);
-
     /// <summary>For whoever has written a result.</summary>
     /// <exception cref="StableDiffusionException">The output has not taken everything so far.</exception>
     public void ThrowIfFailed()
@@ -45,7 +33,7 @@ internal sealed class BarOutput(TextWriter output) : TextWriter, IAnsiConsoleOut
         }
     }
 
-    private void Try(Action write)
+    protected override void Try(Action write)
     {
         if (failure is not null)
         {

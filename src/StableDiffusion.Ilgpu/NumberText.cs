@@ -2,8 +2,8 @@ using System.Globalization;
 
 namespace StableDiffusion.Ilgpu;
 
-/// <summary>Numbers in messages: with a point, as in the texts around them, whatever the program's culture.</summary>
+/// <summary>Numbers in messages and in pictures' settings: with a point, whatever the program's culture.</summary>
 internal static class NumberText
 {
-    public static string Of(double value) => value.ToString(CultureInfo.InvariantCulture);
+    public static string Of(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
 }

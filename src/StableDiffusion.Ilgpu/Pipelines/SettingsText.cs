@@ -1,4 +1,3 @@
-using System.Globalization;
 using StableDiffusion.Ilgpu.Imaging;
 using StableDiffusion.Ilgpu.Sampling;
 
@@ -24,21 +23,21 @@ internal static class SettingsText
     public static string Of(GenerationRequest request, LoadedModel model, int width, int height, long seed) => InfoText.Format(
         request.Prompt, request.NegativePrompt,
         [
-            ("Steps", Number(request.Steps)),
+            ("Steps", NumberText.Of(request.Steps)),
             ("Sampler", request.Sampler.DisplayName),
 
             // Always: where it is missing, the web UI takes a schedule of the sampler's own.
             ("Schedule type", SchedulerNames.DisplayNameOf(request.Scheduler)),
-            ("CFG scale", Number(request.GuidanceScale)),
-            ("Seed", Number(seed)),
+            ("CFG scale", NumberText.Of(request.GuidanceScale)),
+            ("Seed", NumberText.Of(seed)),
             ("Size", $"{width}x{height}"),
             ("Model hash", model.ShortHash),
             ("Model", model.Name),
             .. Vae(request, model.Additions),
-            (request.Sampler.EtaKey, request.Eta is { } eta && eta != request.Sampler.DefaultEta ? Number(eta) : null),
-            ("Denoising strength", request.InitImage is null && request.Hires is { } hires ? Number(hires.DenoisingStrength) : null),
+            (request.Sampler.EtaKey, request.Eta is { } eta && eta != request.Sampler.DefaultEta ? NumberText.Of(eta) : null),
+            ("Denoising strength", request.InitImage is null && request.Hires is { } hires ? NumberText.Of(hires.DenoisingStrength) : null),
             .. PictureSettingsText.Of(request),
-            ("Clip skip", request.ClipSkip > 1 ? Number(request.ClipSkip.Value) : null),
+            ("Clip skip", request.ClipSkip > 1 ? NumberText.Of(request.ClipSkip.Value) : null),
             ("RNG", request.NoiseGenerator == NoiseGenerator.Cpu ? "CPU" : null),
             ("Emphasis", PromptConditioning.NameOf(request.PromptWeighting)),
             ("Tiling", request.Circular ? "True" : null),
@@ -62,6 +61,4 @@ internal static class SettingsText
     /// <summary>As the web UI lists them; null where there are none.</summary>
     private static string? Hashes(IEnumerable<(string Name, string Hash)> files) =>
         string.Join(", ", files.Select(f => $"{ListedName(f.Name)}: {f.Hash}")) is { Length: > 0 } list ? list : null;
-
-    private static string Number(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
 }
