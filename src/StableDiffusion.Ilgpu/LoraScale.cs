@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace StableDiffusion.Ilgpu;
 
 /// <summary>How strongly a LoRA counts in each part of a model.</summary>
@@ -10,6 +8,6 @@ internal readonly record struct LoraScale(double TextEncoder, double UNet)
     {
     }
 
-    public override string ToString() => TextEncoder == UNet ? TextEncoder.ToString(CultureInfo.InvariantCulture)
-        : string.Create(CultureInfo.InvariantCulture, $"{TextEncoder} (text encoder) and {UNet} (UNet)");
+    public override string ToString() => TextEncoder == UNet ? NumberText.Of(TextEncoder)
+        : $"{NumberText.Of(TextEncoder)} (text encoder) and {NumberText.Of(UNet)} (UNet)";
 }

@@ -44,12 +44,11 @@ internal sealed class GuardedRun<T> : IDisposable where T : unmanaged
         weights.Prepare(graph.Values.Select(v => v.Op), threads: 1);
         placement = Placement.Create(graph, fusion);
         plan = ArenaPlan.Create(placement, Unsafe.SizeOf<T>());
-        using var workspace = new Workspace<T>(device);
-        var builder = new LaunchBuilder<T>(fusion, kernels, weights, workspace, placement, plan);
+        var builder = new LaunchBuilder<T>(fusion, kernels, weights, placement, plan);
         launches = [.. Enum.GetValues<Rate>().SelectMany(placement.Launches).SelectMany(builder.Build)];
         arena = new Guarded<T>(device, plan.Bytes / Unsafe.SizeOf<T>(), Poison);
-        scratch = new Guarded<float>(device, workspace.Scratch.Length, float.NaN);
-        moments = new Guarded<float>(device, workspace.Moments.Length, float.NaN);
+        scratch = new Guarded<float>(device, Math.Max(1, builder.Needs.ScratchValues), float.NaN);
+        moments = new Guarded<float>(device, Math.Max(1, builder.Needs.MomentValues), float.NaN);
         counter = new Guarded<int>(device, 1, int.MinValue);
     }
 

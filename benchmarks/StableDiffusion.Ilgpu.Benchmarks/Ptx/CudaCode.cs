@@ -80,13 +80,13 @@ internal sealed class CudaCode : IDisposable
         using var workspace = new Workspace<ushort>(session);
         using var weights = new WeightStore<ushort>(session, new NoWeights());
         var (placement, arena) = Plan(graph, weights);
-        workspace.Reserve(arena.Bytes);
-        var builder = new LaunchBuilder<ushort>(
-            FusionOptions.All, Set(multiprocessors, spans), weights, workspace, placement, arena);
+        var builder = new LaunchBuilder<ushort>(FusionOptions.All, Set(multiprocessors, spans), weights, placement, arena);
         var found = new List<CudaLaunch>();
         foreach (var rate in Enum.GetValues<Rate>())
         {
-            foreach (var launch in placement.Launches(rate).SelectMany(builder.Build).ToArray())
+            var launches = placement.Launches(rate).SelectMany(builder.Build).ToArray();
+            workspace.Reserve(builder.Needs.Or(new(arena.Bytes)));
+            foreach (var launch in launches)
             {
                 loader.Launched = (kernel, shape) => found.Add(new CudaLaunch(
                     rate, launch, kernel, shape.GridDim.Size, shape.GroupDim.Size));
@@ -130,16 +130,11 @@ internal sealed class CudaCode : IDisposable
             using var own = new Workspace<ushort>(session);
             using var weights = new WeightStore<ushort>(session, new NoWeights());
             var (placement, arena) = Plan(graph, weights);
-            foreach (var workspace in new[] { own, shared })
-            {
-                workspace.Reserve(arena.Bytes);
-                var builder = new LaunchBuilder<ushort>(
-                    FusionOptions.All, Set(multiprocessors), weights, workspace, placement, arena);
-                foreach (var rate in Enum.GetValues<Rate>())
-                {
-                    workspace.Reserve(launches: placement.Launches(rate).SelectMany(builder.Build).Count());
-                }
-            }
+            var builder = new LaunchBuilder<ushort>(FusionOptions.All, Set(multiprocessors), weights, placement, arena);
+            var launches = Enum.GetValues<Rate>().Max(rate => placement.Launches(rate).SelectMany(builder.Build).Count());
+            var needs = builder.Needs.Or(new(arena.Bytes, Launches: launches));
+            own.Reserve(needs);
+            shared.Reserve(needs);
 
             (all, largest) = (all + weights.Bytes, Math.Max(largest, weights.Bytes + Bytes(own)));
         }

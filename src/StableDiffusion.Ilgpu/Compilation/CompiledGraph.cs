@@ -23,7 +23,7 @@ internal sealed class CompiledGraph<T> : IDisposable where T : unmanaged
     private readonly Dictionary<string, Value> inputs;
 
     private CompiledGraph(
-        Graph graph, DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, Placement placement, ArenaPlan arena, Workspace<T> own, LaunchBuilder<T> builder)
+        Graph graph, DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, Placement placement, ArenaPlan arena, LaunchBuilder<T> builder)
     {
         (this.device, this.workspace, this.placement, this.arena) = (device, workspace, placement, arena);
         Graph = graph;
@@ -31,14 +31,12 @@ internal sealed class CompiledGraph<T> : IDisposable where T : unmanaged
         Prompt = Program(Rate.Prompt);
         Schedule = Program(Rate.Schedule);
         Step = Program(Rate.Step);
-        own.Reserve(arena.Bytes);
-        needs = own.Reserved;
+        needs = builder.Needs.Or(new(arena.Bytes, Launches: Programs.Max(p => p.Launches.Count)));
         Reserve();
 
         ComputeProgram<T> Program(Rate rate)
         {
             Launch<T>[] launches = [.. placement.Launches(rate).SelectMany(builder.Build)];
-            own.Reserve(launches: launches.Length);
 #pragma warning disable CA1308 // Programs' names are small letters.
             return new ComputeProgram<T>($"{graph.Name}.{rate.ToString().ToLowerInvariant()}", launches, device, workspace, kernels.CountsTiles);
 #pragma warning restore CA1308
@@ -54,10 +52,7 @@ internal sealed class CompiledGraph<T> : IDisposable where T : unmanaged
         weights.Prepare(graph.Values.Select(v => v.Op), Environment.ProcessorCount, cancellationToken);
         var placement = Placement.Create(graph, fusion);
         var arena = ArenaPlan.Create(placement, Unsafe.SizeOf<T>());
-
-        // Nothing is allocated of this one: it counts.
-        using var own = new Workspace<T>(device);
-        return new(graph, device, kernels, workspace, placement, arena, own, new LaunchBuilder<T>(fusion, kernels, weights, own, placement, arena));
+        return new(graph, device, kernels, workspace, placement, arena, new LaunchBuilder<T>(fusion, kernels, weights, placement, arena));
     }
 
     /// <summary>Bytes of arena that a graph would need, found without a device; the graph is fused in place.</summary>

@@ -28,7 +28,7 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
         saved = device.Allocate<float>(values.Length);
         noise = device.Allocate<float>(values.Length);
         history = device.Allocate<float>((long)SamplingStep.MaxHistory * values.Length);
-        workspace.Reserve(launches: 1);
+        workspace.Reserve(new(Launches: 1));
     }
 
     /// <summary>The latents, for kernels that change them between steps.</summary>

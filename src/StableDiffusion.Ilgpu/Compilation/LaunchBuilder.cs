@@ -13,9 +13,12 @@ namespace StableDiffusion.Ilgpu.Compilation;
 
 /// <summary>Turns placed values into launches: the only place where a graph's operations meet kernels' arguments.</summary>
 internal sealed class LaunchBuilder<T>(
-    FusionOptions fusion, KernelSet<T> kernels, WeightStore<T> weights, Workspace<T> workspace, Placement placement, ArenaPlan arena)
+    FusionOptions fusion, KernelSet<T> kernels, WeightStore<T> weights, Placement placement, ArenaPlan arena)
     where T : unmanaged
 {
+    /// <summary>Memory beside the arena that the launches so far share.</summary>
+    public WorkspaceNeeds Needs { get; private set; }
+
     public IEnumerable<Launch<T>> Build(Value value) => value.Op switch
     {
         Contraction op => [Contraction(value, op)],
@@ -32,6 +35,8 @@ internal sealed class LaunchBuilder<T>(
         Graphs.TimestepEmbedding op => [TimestepEmbedding(value, op)],
         _ => throw new InvalidOperationException($"{value}: no kernel for {value.Op.Name}"),
     };
+
+    private void Need(long scratchValues, long momentValues = 0) => Needs = Needs.Or(new(ScratchValues: scratchValues, MomentValues: momentValues));
 
     /// <summary>Elements of T from the arena's start.</summary>
     public long OffsetOf(Value value) => ElementOffset(placement[value]);
@@ -96,14 +101,14 @@ internal sealed class LaunchBuilder<T>(
         var flops = 2.0 * shape.Rows * op.Columns * arguments.Depth;
         if ((fusion.Winograd ?? typeof(T) == typeof(ushort)) && kernels.WinogradFor(arguments) is { } winograd)
         {
-            workspace.Reserve(scratchValues: winograd.Scratch);
+            Need(winograd.Scratch);
             return Launch(
                 value, winograd.Name, flops,
                 context => winograd.Launch(context.Stream, arguments with { Arena = context.Arena }, context.Scratch, context.Counter));
         }
 
         kernels.Cut(ref arguments);
-        workspace.Reserve(scratchValues: kernels.Scratch(arguments));
+        Need(kernels.Scratch(arguments));
         var kernel = kernels.GemmFor(arguments);
         return Launch(
             value, $"gemm {arguments.TileRows}x{arguments.TilePanels * Tile.Columns}", flops,
@@ -132,7 +137,7 @@ internal sealed class LaunchBuilder<T>(
             Causal = op.Causal ? 1 : 0,
             Scale = (float)(Math.Log2(Math.E) / Math.Sqrt(headSize)),
         };
-        workspace.Reserve(scratchValues: (long)arguments.Scratch * kernels.ScratchGroups);
+        Need((long)arguments.Scratch * kernels.ScratchGroups);
         var kernel = kernels.AttentionFor(arguments);
         return Launch(
             value, "attention", 4.0 * q.Shape.Count * k.Shape.RowsPerItem,
@@ -163,7 +168,7 @@ internal sealed class LaunchBuilder<T>(
             yield break;
         }
 
-        workspace.Reserve(scratchValues: (long)arguments.Scratch * kernels.ScratchGroups, momentValues: arguments.MomentCount);
+        Need((long)arguments.Scratch * kernels.ScratchGroups, arguments.MomentCount);
         yield return Step("moments", kernels.Moments);
         if (arguments.NeedsMerge)
         {

@@ -6,7 +6,13 @@ using StableDiffusion.Ilgpu.Devices;
 namespace StableDiffusion.Ilgpu.Compilation;
 
 /// <summary>How much memory some programs need of a <see cref="Workspace{T}"/>.</summary>
-internal readonly record struct WorkspaceNeeds(long ArenaBytes, long ScratchValues, long MomentValues, int Launches);
+internal readonly record struct WorkspaceNeeds(long ArenaBytes = 0, long ScratchValues = 0, long MomentValues = 0, int Launches = 0)
+{
+    /// <summary>What serves both, one after the other.</summary>
+    public WorkspaceNeeds Or(WorkspaceNeeds other) => new(
+        Math.Max(ArenaBytes, other.ArenaBytes), Math.Max(ScratchValues, other.ScratchValues), Math.Max(MomentValues, other.MomentValues),
+        Math.Max(Launches, other.Launches));
+}
 
 /// <summary>
 /// The memory that all programs of a pipeline share: the arena of activations, the kernels' scratch, and the tile counters.
@@ -39,20 +45,15 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
     /// <summary>Counts up whenever memory is allocated: as long as it stays the same, so do all views.</summary>
     public int Allocations => arena.Allocations + scratch.Allocations + moments.Allocations + counters.Allocations;
 
-    /// <summary>What has been reserved.</summary>
-    public WorkspaceNeeds Reserved => new(ArenaBytes, scratch.Count, moments.Count, (int)counters.Count);
-
-    public void Reserve(WorkspaceNeeds needs) => Reserve(needs.ArenaBytes, needs.ScratchValues, needs.MomentValues, needs.Launches);
-
-    /// <summary>Programs may be compiled side by side.</summary>
-    public void Reserve(long arenaBytes = 0, long scratchValues = 0, long momentValues = 0, int launches = 0)
+    /// <summary>Graphs may be compiled side by side.</summary>
+    public void Reserve(WorkspaceNeeds needs)
     {
         lock (arena)
         {
-            arena.Count = Math.Max(arena.Count, (arenaBytes + Unsafe.SizeOf<T>() - 1) / Unsafe.SizeOf<T>());
-            scratch.Count = Math.Max(scratch.Count, scratchValues);
-            moments.Count = Math.Max(moments.Count, momentValues);
-            counters.Count = Math.Max(counters.Count, launches);
+            arena.Count = Math.Max(arena.Count, (needs.ArenaBytes + Unsafe.SizeOf<T>() - 1) / Unsafe.SizeOf<T>());
+            scratch.Count = Math.Max(scratch.Count, needs.ScratchValues);
+            moments.Count = Math.Max(moments.Count, needs.MomentValues);
+            counters.Count = Math.Max(counters.Count, needs.Launches);
         }
     }
 

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 
@@ -161,9 +160,9 @@ internal sealed partial class ComfyUiGraph
         !Inputs(node).TryGetProperty(input, out var value) ? null
         : value.ValueKind == JsonValueKind.String ? value.GetString()
         : value.ValueKind != JsonValueKind.Number ? null
-        : value.TryGetInt64(out var whole) ? whole.ToString(CultureInfo.InvariantCulture)
+        : value.TryGetInt64(out var whole) ? NumberText.Of(whole)
         : value.TryGetDouble(out var number) && number == Math.Floor(number) && Math.Abs(number) < 1e15
-            ? ((long)number).ToString(CultureInfo.InvariantCulture)
+            ? NumberText.Of((long)number)
             : value.GetRawText();
 
     [GeneratedRegex("\"(?:\\\\.|[^\"\\\\])*\"|-?Infinity|NaN", RegexOptions.Singleline)]

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace StableDiffusion.Ilgpu;
 
 /// <summary>What the parameters text says about a picture that was begun with.</summary>
@@ -22,9 +20,9 @@ internal static class PictureSettingsText
     /// </summary>
     public static (string Key, string? Value)[] Of(GenerationRequest request) =>
     [
-        ("Denoising strength", request.InitImage is null ? null : request.Strength.ToString(CultureInfo.InvariantCulture)),
+        ("Denoising strength", request.InitImage is null ? null : NumberText.Of(request.Strength)),
         ("Mask mode", request.Mask is not null && request.InvertMask ? InvertedMask : null),
-        ("Mask blur", request.Mask is not null && request.MaskBlur > 0 ? request.MaskBlur.ToString(CultureInfo.InvariantCulture) : null),
+        ("Mask blur", request.Mask is not null && request.MaskBlur > 0 ? NumberText.Of(request.MaskBlur) : null),
         ("Resize mode", request.InitImage is not null && request.ResizeMode != ResizeMode.Crop ? NameOf(request.ResizeMode) : null),
         ("Latent", request.InitImage is not null && request.MeanLatent ? MeanLatent : null),
     ];
