@@ -141,7 +141,8 @@ public sealed class ArithmeticTests
     [InlineData("add.s32 d,a;", "2 operands, 3 expected")]
     [InlineData("bra NOWHERE;", "the label NOWHERE does not exist")]
     [InlineData(".reg .b32 a;", "a is declared twice")]
-    [InlineData("bar.sync 1,64;", "only barrier 0 of all threads is interpreted")]
+    [InlineData("bar.sync 1;", "only barrier 0 of all threads, and others of a number of threads, are interpreted")]
+    [InlineData("bar.sync 1,40;", "a barrier waits for whole warps")]
     public void What_is_not_understood_is_named(string instructions, string message)
     {
         var e = Assert.Throws<PtxException>(() => PtxText.Compute(instructions, 1u, 2u, 3u));

@@ -5,12 +5,14 @@ internal sealed class PtxBlock
 {
     private readonly Warp[] warps;
     private readonly Warpgroup[] warpgroups;
+    private readonly BarrierOrder? order;
     private PtxLaunch launch;
 
     private PtxBlock(PtxLaunch launch)
     {
         this.launch = launch;
-        Shared = new SharedMemory(launch.DynamicSharedBytes + launch.Program.DynamicSharedOffset);
+        order = launch.Program.HasNamedBarriers ? new BarrierOrder((launch.Threads + Warp.Size - 1) / Warp.Size) : null;
+        Shared = new SharedMemory(launch.DynamicSharedBytes + launch.Program.DynamicSharedOffset, order);
         warps = [.. Enumerable.Range(0, (launch.Threads + Warp.Size - 1) / Warp.Size)
             .Select(w => new Warp(this, w, Math.Min(Warp.Size, launch.Threads - (w * Warp.Size))))];
         warpgroups = [.. Enumerable.Range(0, warps.Length / Warpgroup.Warps).Select(_ => new Warpgroup())];
@@ -68,21 +70,58 @@ internal sealed class PtxBlock
         {
             foreach (var warp in warps)
             {
-                warp.Run();
+                if (!warp.IsWaiting)
+                {
+                    warp.Run();
+                    if (warp.IsWaiting && order is not null)
+                    {
+                        var (number, threads) = warp.Barrier;
+                        order.Arrive(warp.Number, number, threads == 0 ? launch.Threads : threads);
+                    }
+                }
             }
 
-            Shared.Synchronize();
-            foreach (var warp in warps.Where(w => w.IsWaiting))
-            {
-                warp.Release();
-            }
+            Release();
         }
         while (warps.Any(w => w.Live != 0));
+        order?.RequireClosed();
 
         foreach (var warp in warps.Take(warpgroups.Length * Warpgroup.Warps))
         {
             WarpgroupOf(warp).CheckCount(warp.Products.Issued);
         }
+    }
+
+    /// <summary>A warp arrives at a barrier and goes on.</summary>
+    public void Arrive(Warp warp, (Slot Number, int Threads) named) => order!.Arrive(warp.Number, warp.NumberOf(named.Number), named.Threads);
+
+    /// <summary>Every warp waits or has returned: those go on whose barriers all have reached.</summary>
+    private void Release()
+    {
+        if (order is null)
+        {
+            Shared.Synchronize();
+            foreach (var warp in warps.Where(w => w.IsWaiting))
+            {
+                warp.Release();
+            }
+
+            return;
+        }
+
+        var full = order.Full();
+        if (full.Count == 0 && warps.Any(w => w.Live != 0))
+        {
+            throw new PtxException($"{Program.Name}, block {Index}: the warps wait for each other");
+        }
+
+        foreach (var warp in warps.Where(w => w.IsWaiting && full.Contains(w.Barrier.Number)))
+        {
+            order.Learn(warp.Number, warp.Barrier.Number);
+            warp.Release();
+        }
+
+        full.ForEach(order.Close);
     }
 
     public Warpgroup WarpgroupOf(Warp warp) => warp.Number / Warpgroup.Warps < warpgroups.Length

@@ -138,9 +138,21 @@ internal sealed partial class PtxDecoder(PtxStatement statement, RegisterLayout 
 
     private PtxInstruction DecodeBarrier(Slot? guard)
     {
+        if (Count == 2 && (Has("sync") || Has("arrive")) && guard is null)
+        {
+            (Slot Number, int Threads) named = (Source(0, 32), Immediate(1));
+            if (named.Threads < Warp.Size || named.Threads % Warp.Size != 0)
+            {
+                throw Fail("a barrier waits for whole warps");
+            }
+
+            return Has("sync") ? new PtxInstruction(statement, InstructionKind.Barrier) { Named = named }
+                : new PtxInstruction(statement, InstructionKind.Converged) { Named = named, Body = (warp, _) => warp.Block.Arrive(warp, named) };
+        }
+
         if (!Has("sync") || (Count == 1 && statement.Operands[0] is not "0") || Count > 1)
         {
-            throw Fail("only barrier 0 of all threads is interpreted");
+            throw Fail("only barrier 0 of all threads, and others of a number of threads, are interpreted");
         }
 
         return new PtxInstruction(statement, InstructionKind.Barrier) { Guard = guard };

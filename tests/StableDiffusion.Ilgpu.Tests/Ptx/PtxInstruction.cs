@@ -33,6 +33,9 @@ internal sealed class PtxInstruction(PtxStatement statement, InstructionKind kin
     /// <summary>Instructions that it may branch to.</summary>
     public int[] Targets { get; set; } = [];
 
+    /// <summary>For a barrier of some of the block's threads: its number, and how many threads it waits for.</summary>
+    public (Slot Number, int Threads)? Named { get; init; }
+
     /// <summary>Which of the targets.</summary>
     public Slot Selector { get; init; }
 }

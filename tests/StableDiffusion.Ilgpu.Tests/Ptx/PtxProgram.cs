@@ -14,9 +14,14 @@ internal sealed class PtxProgram
     /// <summary>The same with 32 bits.</summary>
     public const string DynamicShared32 = "dynamic shared memory, 32 bits";
 
+    private bool? hasNamedBarriers;
+
     public required string Name { get; init; }
 
     public required PtxInstruction[] Instructions { get; init; }
+
+    /// <summary>Whether some barriers are for some of a block's warps.</summary>
+    public bool HasNamedBarriers => hasNamedBarriers ??= Array.Exists(Instructions, i => i.Named is not null);
 
     public required RegisterLayout Registers { get; init; }
 

@@ -33,14 +33,20 @@ internal sealed unsafe class SharedMemory
     private readonly int[] published = new int[64];
     private int fences;
 
-    public SharedMemory(int size)
+    // Where barriers are for some warps: the readers of the second warpgroup stand apart, and intervals are those of the warps.
+    private readonly BarrierOrder? order;
+    private readonly int[] secondReaders;
+
+    public SharedMemory(int size, BarrierOrder? order = null)
     {
+        this.order = order;
         Size = size;
         memory = GC.AllocateArray<byte>(size + 16, pinned: true);
         bytes = (byte*)Unsafe.AsPointer(ref memory[0]);
         writers = new int[(size / 2) + 1];
         readers = new int[(size / 2) + 1];
         written = new int[(size / 2) + 1];
+        secondReaders = new int[order is null ? 0 : (size / 2) + 1];
     }
 
     public int Size { get; }
@@ -51,17 +57,20 @@ internal sealed unsafe class SharedMemory
     {
         statistics = counted;
         new Span<uint>(bytes, (Size + 3) / 4).Fill(Poison);
-        if (Math.Max(interval, fences) > MostCounted)
+        if (Math.Max(order?.Interval(0) ?? interval, fences) > MostCounted)
         {
-            foreach (var counts in (ReadOnlySpan<int[]>)[writers, readers, written, published])
+            foreach (var counts in (ReadOnlySpan<int[]>)[writers, readers, secondReaders, written, published])
             {
                 Array.Clear(counts);
             }
 
             (interval, fences) = (1, 0);
+            order?.Restart();
         }
 
-        firstInterval = ++interval;
+        order?.Reset();
+
+        firstInterval = order is null ? ++interval : order.Interval(0);
     }
 
     /// <summary>At a barrier of all threads.</summary>
@@ -70,6 +79,12 @@ internal sealed unsafe class SharedMemory
     public byte* Read(ulong address, int count, int alignment, int warp)
     {
         var at = Locate(address, count, alignment);
+        if (order is not null)
+        {
+            MarkReadInOrder(address, at, count, warp, order);
+            return bytes + at;
+        }
+
         var stamp = (interval * 64) + warp;
         if (count == 2 * Vector256<int>.Count && MarkRead(at / 2, stamp))
         {
@@ -119,6 +134,12 @@ internal sealed unsafe class SharedMemory
     public byte* Write(ulong address, int count, int alignment, int warp)
     {
         var at = Locate(address, count, alignment);
+        if (order is not null)
+        {
+            MarkWrittenInOrder(address, at, count, warp, order);
+            return bytes + at;
+        }
+
         var stamp = (interval * 64) + warp;
         if (count == 2 * Vector256<int>.Count && MarkWritten(at / 2, stamp))
         {
@@ -243,6 +264,56 @@ internal sealed unsafe class SharedMemory
         stamps.CopyTo(writers, first);
         Vector256.Create(fences).CopyTo(written, first);
         return true;
+    }
+
+    private void MarkReadInOrder(ulong address, int at, int count, int warp, BarrierOrder order)
+    {
+        var (stamp, readersOfGroup) = ((order.Interval(warp) * 64) + warp, warp < Warpgroup.Warps ? readers : secondReaders);
+        for (var i = at / 2; i <= (at + count - 1) / 2; i++)
+        {
+            CheckWriter(address, i, warp, order, "read");
+            var reader = readersOfGroup[i];
+            readersOfGroup[i] = reader == stamp || reader / 64 != stamp / 64 ? stamp : (stamp / 64 * 64) + Many;
+        }
+    }
+
+    private void MarkWrittenInOrder(ulong address, int at, int count, int warp, BarrierOrder order)
+    {
+        var stamp = (order.Interval(warp) * 64) + warp;
+        for (var i = at / 2; i <= (at + count - 1) / 2; i++)
+        {
+            CheckWriter(address, i, warp, order, "written");
+            CheckReader(address, readers[i], 0, warp, order);
+            CheckReader(address, secondReaders[i], Warpgroup.Warps, warp, order);
+            writers[i] = stamp;
+            written[i] = fences;
+        }
+    }
+
+    private void CheckWriter(ulong address, int i, int warp, BarrierOrder order, string what)
+    {
+        var (writer, at) = (writers[i] % 64, writers[i] / 64);
+        if (at >= firstInterval && writer != warp && !order.IsKnown(warp, writer, at))
+        {
+            throw new PtxException($"shared address {address} is {what} without a barrier after warp {writer} wrote it");
+        }
+    }
+
+    /// <summary>Of several readers in a warpgroup any may be the one; they are in the same interval.</summary>
+    private void CheckReader(ulong address, int stamp, int firstWarp, int warp, BarrierOrder order)
+    {
+        var (reader, at) = (stamp % 64, stamp / 64);
+        if (at >= firstInterval)
+        {
+            var (first, end) = reader == Many ? (firstWarp, firstWarp + Warpgroup.Warps) : (reader, reader + 1);
+            for (reader = first; reader < end; reader++)
+            {
+                if (reader != warp && !order.IsKnown(warp, reader, at))
+                {
+                    throw new PtxException($"shared address {address} is written without a barrier after warp {reader} read it");
+                }
+            }
+        }
     }
 
     private int Locate(ulong address, int count, int alignment)

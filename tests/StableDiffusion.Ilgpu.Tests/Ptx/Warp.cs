@@ -66,6 +66,33 @@ internal sealed unsafe class Warp
 
     public bool IsWaiting => waiting != 0;
 
+    /// <summary>Where it waits: the number of threads is 0 for all of the block's.</summary>
+    public (int Number, int Threads) Barrier
+    {
+        get
+        {
+            var instruction = instructions[places[BitOperations.TrailingZeroCount(Live)]];
+            return instruction.Named is { } named ? (NumberOf(named.Number), named.Threads) : (0, 0);
+        }
+    }
+
+    /// <summary>The number of a barrier, which all lanes must agree on.</summary>
+    public int NumberOf(Slot slot)
+    {
+        const int Barriers = 16;
+        Require(slot, Live, "the barrier's number");
+        var number = Get<uint>(slot, BitOperations.TrailingZeroCount(Live));
+        for (var lanes = Live; lanes != 0; lanes &= lanes - 1)
+        {
+            if (Get<uint>(slot, BitOperations.TrailingZeroCount(lanes)) != number || number >= Barriers)
+            {
+                throw new PtxException($"the lanes' barriers differ, or there is no barrier {number}");
+            }
+        }
+
+        return (int)number;
+    }
+
     /// <summary>Before a block's first instruction.</summary>
     public void Reset()
     {

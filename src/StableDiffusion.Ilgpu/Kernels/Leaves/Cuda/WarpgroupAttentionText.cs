@@ -9,8 +9,10 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// meanwhile are other warpgroups' products. Half tiles, the products of one beside the weights of the other, had more instructions and were slower.
 /// </para>
 /// <para>
-/// A stage is filled again behind a barrier that both warpgroups reach when their products with it are done. The last tile begins scores of one tile too many,
-/// from a stage that no copy is on its way to; nobody looks at them.
+/// The two warpgroups need not be at the same place: at the beginning of a tile each tells the other that its copies of the next tile are there and that its
+/// products with the one before are done, and at its end waits for the other to have told so. So one's weights are computed beside the other's products. Barriers
+/// take turns, since one may tell twice before the other has waited once. The last tile begins scores of one tile too many, from a stage that no copy is on its
+/// way to; nobody looks at them.
 /// </para>
 /// </summary>
 internal sealed class WarpgroupAttentionText
@@ -27,6 +29,9 @@ internal sealed class WarpgroupAttentionText
 
     /// <summary>A descriptor's upper half: the next eight rows' distance in units of 16 bytes, and the swizzle of 64 bytes.</summary>
     private const uint Layout = (2u << 30) | (8 * WarpgroupAttentionShape.RowBytes / 16);
+
+    /// <summary>Of four: in turn two by two, and of these one that the first warpgroup waits at and one that the other does.</summary>
+    private const int FirstBarrier = 4;
 
     /// <summary>In a descriptor's lower half, keys: rows hold their depth without a gap, so that the distance does not count.</summary>
     private const int KeysLayout = 1 << 16;
@@ -56,6 +61,7 @@ internal sealed class WarpgroupAttentionText
         ReadQueries();
         softmax.Reset();
         ptx.Line($"mov.b32 layout, 0x{Layout:x8}; setp.ne.s32 begins, 0, 0; setp.eq.s32 adds, 0, 0; shr.u32 first, shared, 4;");
+        ptx.Line($"shr.u32 t, warp, 2; add.s32 told, t, {FirstBarrier}; xor.b32 toTell, told, 1;");
         Fill();
 
         ptx.Line("mov.b32 stage, 0; mov.b32 nextStage, 0; mov.b32 firstKey, 0;");
@@ -63,6 +69,7 @@ internal sealed class WarpgroupAttentionText
         BeginScores();
         ptx.Line("wgmma.wait_group.sync.aligned 0;");
         ptx.Line("TILE:");
+        Tell();
         ptx.Line($"add.s32 nextKey, firstKey, {TileKeys}; setp.gt.s32 edge, nextKey, at_keys; mov.b32 stage, nextStage;");
         ptx.Line("@edge bra MASK;");
         ptx.Line("MASKED:");
@@ -89,7 +96,7 @@ internal sealed class WarpgroupAttentionText
     private void Declare()
     {
         ptx.Line(".reg .b32 at_queries, at_keys, shared, tid, lane, warp, row, chunk, base, t, u, at, z0, z1, z2, z3;");
-        ptx.Line(".reg .b32 first, stage, nextStage, firstKey, nextKey, copyKey, to, layout;");
+        ptx.Line(".reg .b32 first, stage, nextStage, firstKey, nextKey, copyKey, to, layout, told, toTell;");
         ptx.Line(".reg .b64 global, step, matrix; .reg .f32 scale, x, y; .reg .pred p, edge, begins, adds;");
         ptx.Line($".reg .b32 q<{shape.DepthSteps * 4}>;");
         copy.Declare();
@@ -133,6 +140,13 @@ internal sealed class WarpgroupAttentionText
     /// <summary>Until all but so many tiles that were asked for are there for all warps, and for the matrix instruction.</summary>
     private void AwaitTile(int onTheirWay) => ptx.Line($"cp.async.wait_group {onTheirWay}; fence.proxy.async.shared::cta; bar.sync 0;");
 
+    /// <summary>Tells the other warpgroup that the next tile's copies of this one are there, and that the stage of the tile before is no longer used.</summary>
+    private void Tell() => ptx.Line(
+        $"cp.async.wait_group {Stages - 3}; fence.proxy.async.shared::cta; bar.arrive toTell, {WarpgroupAttentionShape.Threads}; xor.b32 toTell, toTell, 2;");
+
+    /// <summary>Until the other warpgroup has told.</summary>
+    private void AwaitOther() => ptx.Line($"bar.sync told, {WarpgroupAttentionShape.Threads}; xor.b32 told, told, 2;");
+
     /// <summary>What happens to few tiles: keys that do not exist, large logits, and new references.</summary>
     private void WriteSeldom()
     {
@@ -152,7 +166,7 @@ internal sealed class WarpgroupAttentionText
     private void BeginNextTile()
     {
         var end = Stages * shape.StageBytes;
-        AwaitTile(Stages - 3);
+        AwaitOther();
         ptx.Line($"add.s32 nextStage, stage, {shape.StageBytes}; setp.eq.s32 p, nextStage, {end}; selp.b32 nextStage, 0, nextStage, p;");
         BeginScores();
         ptx.Line($"add.s32 copyKey, firstKey, {(Stages - 1) * TileKeys}; setp.ge.s32 p, copyKey, at_keys; @p bra LOADED;");
