@@ -98,10 +98,6 @@ part_models() {
         echo
     done
 
-    # The first one again with kernels that no device has timed.
-    set -- ${subjects[0]}
-    echo "SDILGPU_SPANS=on:"
-    SDILGPU_SPANS=on "$bench" model "$1" --size "$2" --batch "$3" --device "$device" --runs "$runs" --picture-steps "$steps" || failed=1
     return $failed
 }
 

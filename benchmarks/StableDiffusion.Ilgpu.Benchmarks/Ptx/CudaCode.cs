@@ -3,7 +3,6 @@ using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Graphs;
 using StableDiffusion.Ilgpu.Kernels;
 using StableDiffusion.Ilgpu.Kernels.Attention;
-using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Weights;
 
 namespace StableDiffusion.Ilgpu.Benchmarks.Ptx;
@@ -74,13 +73,12 @@ internal sealed class CudaCode : IDisposable
     /// </summary>
     /// <param name="graph">Is fused.</param>
     /// <param name="multiprocessors">Of the device.</param>
-    /// <param name="spans">As a <see cref="CudaKernels"/> has them.</param>
-    public IReadOnlyList<CudaLaunch> Launches(Graph graph, int multiprocessors, SpanUse spans = SpanUse.Never)
+    public IReadOnlyList<CudaLaunch> Launches(Graph graph, int multiprocessors)
     {
         using var workspace = new Workspace<ushort>(session);
         using var weights = new WeightStore<ushort>(session, new NoWeights());
         var (placement, arena) = Plan(graph, weights);
-        var builder = new LaunchBuilder<ushort>(FusionOptions.All, Set(multiprocessors, spans), weights, placement, arena);
+        var builder = new LaunchBuilder<ushort>(FusionOptions.All, Set(multiprocessors), weights, placement, arena);
         var found = new List<CudaLaunch>();
         foreach (var rate in Enum.GetValues<Rate>())
         {
@@ -105,7 +103,7 @@ internal sealed class CudaCode : IDisposable
         return found;
     }
 
-    private KernelSet<ushort> Set(int multiprocessors, SpanUse spans = SpanUse.Never) => HasTensorCode ? new CudaKernels(loader, multiprocessors, HasWarpgroups, spans)
+    private KernelSet<ushort> Set(int multiprocessors) => HasTensorCode ? new CudaKernels(loader, multiprocessors, HasWarpgroups)
         : BackendProfile.CudaGpuKernels(loader, loader.Architecture, multiprocessors);
 
     /// <summary>What compiling a graph decides before its launches are bound; its weights get memory and no values.</summary>

@@ -1,5 +1,4 @@
 using StableDiffusion.Ilgpu.Graphs;
-using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Weights;
 
 namespace StableDiffusion.Ilgpu.Benchmarks.Ptx;
@@ -50,10 +49,6 @@ internal static class CudaModels
             foreach (var multiprocessors in Multiprocessors)
             {
                 code.Launches(graph(), multiprocessors);
-                if (code.HasWarpgroups)
-                {
-                    code.Launches(graph(), multiprocessors, SpanUse.WhereFaster);
-                }
             }
         }
     }

@@ -4,7 +4,6 @@ using ILGPU.Runtime.Cuda;
 using ILGPU.Runtime.OpenCL;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
-using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 using StableDiffusion.Ilgpu.Kernels.Leaves.OpenCl;
@@ -72,8 +71,7 @@ internal static class BackendProfile
 
     public static KernelSet<ushort> HalfKernels(DeviceSession device, LeafKind leaf, KernelCache? cache = null) => leaf switch
     {
-        LeafKind.Tensor => new CudaKernels(
-            new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors, HasWarpgroups(device), Spans),
+        LeafKind.Tensor => new CudaKernels(new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors, HasWarpgroups(device)),
         LeafKind.Matrix => MatrixKernels(device, UnitOf(device.Accelerator.Device), cache) ?? HalfGpuKernels(device, device.Multiprocessors, cache),
         LeafKind.Gpu => HalfGpuKernels(device, device.Multiprocessors, cache),
         _ => Kernels<ushort, HalfFormat, SimdHalfFormat>(device, leaf, cache),
@@ -85,14 +83,6 @@ internal static class BackendProfile
     /// <summary>Only Hopper has <c>wgmma</c>, neither older nor newer GPUs, and drivers know it since PTX 8.0 (CUDA 12).</summary>
     public static bool HasWarpgroups(DeviceSession device) =>
         device.Accelerator is CudaAccelerator { Architecture: { Major: 9, Minor: 0 }, InstructionSet.Major: >= 8 } && PtxTarget.CanComplete;
-
-    /// <summary>
-    /// Set to <c>on</c>, 3x3 convolutions on Hopper may copy source pixels once for all taps. These kernels were interpreted and assembled, and have not run on a
-    /// device, so they wait to be asked for.
-    /// </summary>
-    public const string SpansSwitch = "SDILGPU_SPANS";
-
-    private static SpanUse Spans => Environment.GetEnvironmentVariable(SpansSwitch) == "on" ? SpanUse.WhereFaster : SpanUse.Never;
 
     /// <summary>The kernels for GPUs, with tiles chosen for so many multiprocessors.</summary>
     public static KernelSet<ushort> HalfGpuKernels(DeviceSession device, int multiprocessors, KernelCache? cache = null)

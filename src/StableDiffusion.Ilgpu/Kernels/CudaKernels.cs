@@ -14,9 +14,10 @@ namespace StableDiffusion.Ilgpu.Kernels;
 /// <param name="multiprocessors">The device's.</param>
 /// <param name="warpgroups">Whether contractions and attention multiply with <c>wgmma</c>, which compute capability 9.0 has, and no other.</param>
 /// <param name="spans">Which 3x3 convolutions copy source pixels once for all taps; with <paramref name="warpgroups"/> only.</param>
-internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpgroups = false, SpanUse spans = SpanUse.Never) : GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(loader, multiprocessors)
+internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpgroups = false, SpanUse spans = SpanUse.WhereFaster)
+    : GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(loader, multiprocessors)
 {
-    private readonly TensorDevice device = new(multiprocessors, warpgroups, spans);
+    private readonly TensorDevice device = new(multiprocessors, warpgroups, warpgroups ? spans : SpanUse.Never);
 
     public override string Leaf => "tensor";
 

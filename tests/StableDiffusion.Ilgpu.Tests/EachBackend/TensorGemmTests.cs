@@ -99,7 +99,8 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
     }
 
     /// <summary>The kernels with one tile for all contractions that fit, or with their own choice.</summary>
-    private sealed class ChosenTile(IKernelLoader loader, int multiprocessors, bool warpgroups, TensorTileShape? tile) : CudaKernels(loader, multiprocessors, warpgroups)
+    private sealed class ChosenTile(IKernelLoader loader, int multiprocessors, bool warpgroups, TensorTileShape? tile)
+        : CudaKernels(loader, multiprocessors, warpgroups, SpanUse.Never)
     {
         public override void Cut(ref GemmArguments<ushort> contraction)
         {
