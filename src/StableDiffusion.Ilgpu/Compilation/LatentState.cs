@@ -20,8 +20,7 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
     private readonly int count;
     private readonly int channels;
 
-    /// <summary>Of this step's noise, then of the last one's, which may be under way to the device.</summary>
-    private (HostMemory<float>? This, HostMemory<float>? Last) staging;
+    private int draws;
     private int remembered;
 
     public LatentState(DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, ReadOnlySpan<float> values, int channels)
@@ -69,11 +68,10 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
     {
         if (!fresh.IsEmpty)
         {
-            // From other memory a copy waits for the model.
-            var upload = staging.Last ?? new HostMemory<float>(device.Accelerator, count);
-            staging = (upload, staging.This);
-            fresh.CopyTo(upload.Span);
-            upload.CopyTo(device.Stream, Noise);
+            // From other memory a copy waits for the model. The last step's noise may still be under way.
+            var staging = workspace.Staging(draws++, count);
+            fresh.CopyTo(staging.Span);
+            staging.CopyTo(device.Stream, Noise);
         }
 
         var factors = step.History.Concat(Enumerable.Repeat(0.0, SamplingStep.MaxTerms)).Select(f => (float)f).ToArray();
@@ -125,7 +123,5 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
     {
         latent.Dispose();
         others.Dispose();
-        staging.This?.Dispose();
-        staging.Last?.Dispose();
     }
 }

@@ -105,12 +105,14 @@ public sealed class RecordedLaunchesTests
     {
         var recorder = new CountingRecorder();
         using var run = Open(backend, recorder);
-        run.Engine.Decoder(Size, Size, cancellationToken: Cancellation);
-        run.Engine.ReserveDecoder(Size, Size);
-        var latents = run.Sample(Size, 2);
+        const int Larger = 2 * Size;
+        run.Engine.Prepare(Larger, Cancellation);
+        Assert.InRange(run.Engine.MeasureUNet(2, Larger, Larger), 1, run.Engine.MeasureDecoder(Larger, Larger) - 1);
+        run.Engine.ReserveDecoder(Larger, Larger);
+        var latents = run.Sample(Larger, 2);
         var recorded = recorder.Recorded;
-        run.Engine.Decode(latents, Size, Size, cancellationToken: Cancellation);
-        Assert.Equal(latents, run.Sample(Size, 2));
+        run.Engine.Decode(latents, Larger, Larger, cancellationToken: Cancellation);
+        Assert.Equal(latents, run.Sample(Larger, 2));
         Assert.Equal(recorded, recorder.Recorded);
     }
 
