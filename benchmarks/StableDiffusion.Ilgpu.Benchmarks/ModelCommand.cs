@@ -54,7 +54,7 @@ internal static class ModelCommand
         SharedOptions.Progress("the machine's peak");
         var before = MachinePeak.Measure(subject.Device);
         ProgramTiming step, decode;
-        double sampler;
+        SamplerTiming sampler;
         long arena;
         SharedOptions.Progress($"loading {subject.Model}");
         using (var model = BenchmarkModel.Open(subject.Model, subject.Size, subject.Device, subject.Pictures))
@@ -63,7 +63,7 @@ internal static class ModelCommand
             SharedOptions.Progress("UNet step");
             step = ProgramTiming.Measure(model.PrepareStep(), model.Session, runs);
             SharedOptions.Progress("sampler");
-            sampler = Median.Of(model.TimeSampler(Samplers.EulerAncestral, SamplerSteps));
+            sampler = model.TimeSampler(Samplers.EulerAncestral, SamplerSteps);
             SharedOptions.Progress("VAE decode");
             decode = ProgramTiming.Measure(model.PrepareDecode(), model.Session, runs);
         }

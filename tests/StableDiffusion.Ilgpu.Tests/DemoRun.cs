@@ -19,8 +19,12 @@ internal sealed class DemoRun(DeviceSession device, KernelSet<ushort> kernels, b
 
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
+    /// <param name="size">Of the latents.</param>
+    /// <param name="steps">Of the sampler.</param>
+    /// <param name="afterStep">Is told how many are done.</param>
+    /// <param name="stop">Stops them.</param>
     /// <returns>The latents of a red apple.</returns>
-    public float[] Sample(int size, int steps)
+    public float[] Sample(int size, int steps, Action<int>? afterStep = null, CancellationToken? stop = null)
     {
         // Once: the text encoder's launches may be recorded too.
         context ??= Engine.Encode([.. model.Tokenize(""), .. model.Tokenize("a red apple")], cancellationToken: Cancellation);
@@ -33,8 +37,9 @@ internal sealed class DemoRun(DeviceSession device, KernelSet<ushort> kernels, b
                 Width = size,
                 Plan = Samplers.EulerAncestral.Plan(model.Schedule, steps, Scheduler.Discrete),
                 Draw = new BatchNoise(NoiseGenerator.Cuda, 42, 1, model.VaeConfig.LatentChannels * size * size).Draw,
+                AfterStep = afterStep,
             },
-            Cancellation);
+            stop ?? Cancellation);
     }
 
     public void Dispose()

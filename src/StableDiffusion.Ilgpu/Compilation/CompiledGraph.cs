@@ -96,6 +96,9 @@ internal sealed class CompiledGraph<T> : IDisposable where T : unmanaged
         Copy<T>(stored, Memory<T>(input));
     }
 
+    /// <summary>Has the device copy an input of single precision from its own memory.</summary>
+    public void Write(string key, ArrayView<float> values) => values.CopyTo(device.Stream, Memory<float>(Checked(key, (int)values.Length)));
+
     /// <summary>Writes token ids.</summary>
     public void Write(string key, ReadOnlySpan<int> values) => Copy(values, Memory<int>(Checked(key, values.Length)));
 

@@ -14,25 +14,32 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
     private readonly KernelSet<T> kernels;
     private readonly Workspace<T> workspace;
     private readonly DeviceBuffer<float> latent;
-    private readonly DeviceBuffer<float> saved;
-    private readonly DeviceBuffer<float> noise;
-    private readonly DeviceBuffer<float> history;
+
+    /// <summary>The saved latents, the noise and the history, one behind the other: every allocation costs a driver some time.</summary>
+    private readonly DeviceBuffer<float> others;
+    private readonly int count;
     private readonly int channels;
-    private HostMemory<float>? staging;
+
+    private int draws;
     private int remembered;
 
     public LatentState(DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, ReadOnlySpan<float> values, int channels)
     {
         (this.device, this.kernels, this.workspace, this.channels) = (device, kernels, workspace, channels);
+        count = values.Length;
         latent = device.Upload(values);
-        saved = device.Allocate<float>(values.Length);
-        noise = device.Allocate<float>(values.Length);
-        history = device.Allocate<float>((long)SamplingStep.MaxHistory * values.Length);
+        others = device.Allocate<float>((2L + SamplingStep.MaxHistory) * count);
         workspace.Reserve(new(Launches: 1));
     }
 
     /// <summary>The latents, for kernels that change them between steps.</summary>
-    public ArrayView<float> View => latent.View.SubView(0, latent.Length);
+    public ArrayView<float> View => latent.View.SubView(0, count);
+
+    private ArrayView<float> Saved => others.View.SubView(0, count);
+
+    private ArrayView<float> Noise => others.View.SubView(count, count);
+
+    private ArrayView<float> History => others.View.SubView(2L * count, (long)SamplingStep.MaxHistory * count);
 
     /// <summary>Writes the latents times a factor into a graph's input, <paramref name="copies"/> times one after the other.</summary>
     public void WriteTo(CompiledGraph<T> graph, string input, int copies, double factor)
@@ -40,9 +47,9 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
         var arguments = new ConversionArguments<T>
         {
             Arena = workspace.Arena,
-            Latent = latent.View,
+            Latent = View,
             Offset = graph.OffsetOf(input),
-            Count = (int)latent.Length,
+            Count = count,
             Channels = channels,
             Pitch = graph.InputChannels(input),
             Copies = copies,
@@ -51,7 +58,7 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
         kernels.Scale(device.Stream, arguments, workspace.Scratch, workspace.FreshCounter(device.Stream));
     }
 
-    /// <summary>Takes a sampler's step with the model's output, and waits for it: progress is told, and runs are stopped, between steps.</summary>
+    /// <summary>Takes a sampler's step with the model's output. When it is called the device must be done with the step before the last one.</summary>
     /// <param name="graph">The model, which has just run.</param>
     /// <param name="output">Its output: all pictures without the prompt, then all with it, or the latter alone.</param>
     /// <param name="guidance">Guidance scale; null where there is one item a picture.</param>
@@ -61,10 +68,10 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
     {
         if (!fresh.IsEmpty)
         {
-            // From other memory a copy waits for the model.
-            staging ??= new HostMemory<float>(device.Accelerator, noise.Length);
+            // From other memory a copy waits for the model. The last step's noise may still be under way.
+            var staging = workspace.Staging(draws++, count);
             fresh.CopyTo(staging.Span);
-            staging.CopyTo(device.Stream, noise.View);
+            staging.CopyTo(device.Stream, Noise);
         }
 
         var factors = step.History.Concat(Enumerable.Repeat(0.0, SamplingStep.MaxTerms)).Select(f => (float)f).ToArray();
@@ -73,12 +80,12 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
             new LatentUpdateArguments<T>
             {
                 Arena = workspace.Arena,
-                Latent = latent.View,
-                Saved = saved.View,
-                Noise = noise.View,
-                History = history.View,
+                Latent = View,
+                Saved = Saved,
+                Noise = Noise,
+                History = History,
                 Output = graph.OffsetOf(output),
-                Count = (int)latent.Length,
+                Count = count,
                 Guided = guidance is null ? 0 : 1,
                 Guidance = (float)(guidance ?? 1),
                 DerivedFromLatent = (float)step.DerivedFromLatent,
@@ -97,7 +104,6 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
                 Slot3 = Slot(3),
             },
             workspace.Scratch, workspace.FreshCounter(device.Stream));
-        device.Stream.Synchronize();
         remembered += (step.Keep ? 1 : 0) - step.Forget;
 
         // Slots form a ring: entry i of the history lies i slots before the one that this step writes.
@@ -107,8 +113,8 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
     /// <summary>The latents' values, channels last.</summary>
     public float[] Read()
     {
-        var values = new float[latent.Length];
-        latent.View.CopyToCPU(device.Stream, values);
+        var values = new float[count];
+        View.CopyToCPU(device.Stream, values);
         device.Stream.Synchronize();
         return values;
     }
@@ -116,9 +122,6 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
     public void Dispose()
     {
         latent.Dispose();
-        saved.Dispose();
-        noise.Dispose();
-        history.Dispose();
-        staging?.Dispose();
+        others.Dispose();
     }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace StableDiffusion.Ilgpu.Compilation;
@@ -5,6 +6,7 @@ namespace StableDiffusion.Ilgpu.Compilation;
 /// <summary>Conversion, on the host, between fp32 and what the arena holds: fp16 bit patterns (ushort) or fp32.</summary>
 internal static class Stored
 {
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Narrow<T>(ReadOnlySpan<float> source, Span<T> target) where T : unmanaged
     {
         if (typeof(T) == typeof(float))
@@ -20,6 +22,7 @@ internal static class Stored
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Widen<T>(ReadOnlySpan<T> source, Span<float> target) where T : unmanaged
     {
         if (typeof(T) == typeof(float))

@@ -25,6 +25,7 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
     private readonly Growing<float> scratch = new(device);
     private readonly Growing<float> moments = new(device);
     private readonly Growing<int> counters = new(device);
+    private readonly HostMemory<float>?[] staging = new HostMemory<float>?[2];
 
     public ArrayView<T> Arena => arena.View;
 
@@ -68,6 +69,25 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
         return counter;
     }
 
+    /// <summary>
+    /// Memory of the processor on the way to the device, one of two in turn. It is kept for the next picture: locking it takes a driver as long as some kernels,
+    /// and may have it wait for the device.
+    /// </summary>
+    /// <param name="turn">Counts up. The device must be done with what was two turns before.</param>
+    /// <param name="length">Values, the same as long as anything is under way.</param>
+    public HostMemory<float> Staging(int turn, int length)
+    {
+        ref var memory = ref staging[turn % staging.Length];
+        if (memory?.Span.Length != length)
+        {
+            memory?.Dispose();
+            memory = null;
+            memory = new HostMemory<float>(device.Accelerator, length);
+        }
+
+        return memory;
+    }
+
     /// <summary>Frees the memory and forgets what was reserved: a graph that is used afterwards must reserve anew.</summary>
     public void Clear()
     {
@@ -77,6 +97,11 @@ internal sealed class Workspace<T>(DeviceSession device) : IDisposable where T :
             scratch.Clear();
             moments.Clear();
             counters.Clear();
+            foreach (ref var memory in staging.AsSpan())
+            {
+                memory?.Dispose();
+                memory = null;
+            }
         }
     }
 

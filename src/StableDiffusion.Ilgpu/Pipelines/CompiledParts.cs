@@ -79,6 +79,9 @@ internal sealed class CompiledParts<T>(
         }
     }
 
+    /// <summary>A graph that is there; null where it is not.</summary>
+    public CompiledGraph<T>? Find(ModelPart part, string key) => graphs.TryGetValue((part, key), out var kept) ? kept.Graph : null;
+
     /// <summary>Bytes that the arena may grow to when this part is needed next, in one buffer.</summary>
     /// <param name="part">What it is for.</param>
     /// <param name="record">A graph that has the part's weights.</param>

@@ -114,7 +114,20 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     }
 
     public CompiledGraph<T> Decoder(int height, int width, bool circular = false, CancellationToken cancellationToken = default) =>
-        Get(ModelPart.Vae, $"decoder {height} {width} {circular}", () => model.RecordDecoder(height, width, circular), cancellationToken);
+        Get(ModelPart.Vae, DecoderKey(height, width, circular), () => model.RecordDecoder(height, width, circular), cancellationToken);
+
+    /// <summary>
+    /// Has the arena made as large as this decoder needs it, if it is compiled already, parts do not take turns, and memory is plenty: an arena that grows
+    /// between the UNet's steps and the decoder makes it necessary to record the UNet's launches anew for the next picture.
+    /// </summary>
+    public void ReserveDecoder(int height, int width, bool circular = false)
+    {
+        if (!parts.TakeTurns && parts.Find(ModelPart.Vae, DecoderKey(height, width, circular)) is { } decoder
+            && decoder.ArenaBytes <= ArenaBudget(ModelPart.Vae) / 2)
+        {
+            decoder.Reserve();
+        }
+    }
 
     /// <summary>For pictures of so many pixels.</summary>
     public CompiledGraph<T> Encoder(int height, int width, bool circular = false, CancellationToken cancellationToken = default) => parts.Get(
@@ -175,9 +188,16 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         using var conditions = run.Conditions is not { } beside ? null : new LatentConditions<T>(
             device, kernels, workspace, Layout.ToChannelsLast(beside, beside.Length / (pixels * run.Pictures), pixels), channels);
         using var blend = run.Blend is { } masked ? new LatentBlend<T>(device, kernels, workspace, Last(masked.Known), noise, masked.Mask) : null;
+        var done = 0;
+        using var queue = new StepQueue(device);
         for (var i = 0; i < plan.Steps.Count; i++)
         {
             var step = plan.Steps[i];
+            if (run.Watch?.IsDue(i) == true)
+            {
+                Finish(0);
+            }
+
             if (run.Watch?.Look(run, i, denoised, () => Read(latent, step.InputScale)) == true)
             {
                 // Decoders have used the arena meanwhile.
@@ -199,16 +219,32 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
 
             // Before anything waits for the device: drawing takes the processor a part of the time that a GPU takes for the step.
             var fresh = step.DrawsNoise || step.Noise != 0 ? Draw() : [];
-            denoised = run.Watch?.WantsDenoised(i + 1) == true
-                ? Layout.ToChannelsFirst(Denoised(latent.Read(), graph.Read("out"), run.Guidance, step), channels, pixels)
-                : null;
+            denoised = null;
+            if (run.Watch?.WantsDenoised(i + 1) == true)
+            {
+                Finish(0);
+                denoised = Layout.ToChannelsFirst(Denoised(latent.Read(), graph.Read("out"), run.Guidance, step), channels, pixels);
+            }
+
             latent.Update(graph, "out", run.Guidance, step, fresh);
             blend?.Apply(latent, channels, i + 1 < plan.Steps.Count ? plan.Steps[i + 1].Start : plan.End);
-            run.AfterStep?.Invoke(i + 1);
+            queue.Add();
+            Finish(queue.Most);
         }
 
+        Finish(0);
         run.Watch?.Look(run, plan.Steps.Count, denoised, readNoisy: null);
         return Read(latent, scale: 1);
+
+        // Tells of each step when it is done.
+        void Finish(int left)
+        {
+            while (queue.Count > left)
+            {
+                queue.Wait();
+                run.AfterStep?.Invoke(++done);
+            }
+        }
 
         float[] Read(LatentState<T> state, double scale) =>
             Layout.ToChannelsFirst([.. state.Read().Select(x => (float)(x * scale))], channels, pixels);
@@ -298,6 +334,8 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
             return (float)((fromLatent * step.InputScale * x) + (fromModel * predicted));
         })];
     }
+
+    private static string DecoderKey(int height, int width, bool circular) => $"decoder {height} {width} {circular}";
 
     private CompiledGraph<T> RunDecoder(
         ReadOnlySpan<float> latent, int height, int width, bool circular, CancellationToken cancellationToken)

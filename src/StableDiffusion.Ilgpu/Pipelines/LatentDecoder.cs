@@ -10,10 +10,19 @@ namespace StableDiffusion.Ilgpu;
 /// </summary>
 internal sealed class LatentDecoder<T>(DiffusionEngine<T> engine, LoadedModel model, GenerationRequest request) where T : unmanaged
 {
+    /// <summary>Has memory made for a latent of this size before the steps are taken, where that is known to be no risk.</summary>
+    public void Reserve(int height, int width)
+    {
+        if (!request.VaeTiling)
+        {
+            engine.ReserveDecoder(height, width, request.Circular);
+        }
+    }
+
     /// <summary>A latent, channels first, to the bytes of a picture: rows of R, G, B.</summary>
     public byte[] Decode(ReadOnlySpan<float> latent, int height, int width, CancellationToken cancellationToken)
     {
-        if (!VaeTiles.AreNeeded(request, height, width, () => engine.MeasureDecoder(height, width), engine.ArenaBudget(ModelPart.Vae)))
+        if (!VaeTiles.AreNeeded(request, height, width, () => engine.MeasureDecoder(height, width), () => engine.ArenaBudget(ModelPart.Vae)))
         {
             return engine.DecodeToBytes(latent, height, width, request.Circular, cancellationToken);
         }

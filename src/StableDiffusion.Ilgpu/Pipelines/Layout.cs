@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace StableDiffusion.Ilgpu;
 
 /// <summary>Pictures and latents are channels-first outside (noise, reference data) and channels-last on the device.</summary>
@@ -10,6 +12,7 @@ internal static class Layout
     public static float[] ToChannelsFirst(ReadOnlySpan<float> values, int channels, int pixels) => Transpose(values, pixels, channels);
 
     /// <summary>Items of rows x columns become items of columns x rows.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float[] Transpose(ReadOnlySpan<float> values, int rows, int columns)
     {
         var result = new float[values.Length];

@@ -18,7 +18,7 @@ internal sealed class PictureEncoder<T>(DiffusionEngine<T> engine, LoadedModel m
     {
         var scale = model.VaeConfig.PixelsPerLatent;
         var (rows, columns) = (height / scale, width / scale);
-        if (!VaeTiles.AreNeeded(request, rows, columns, () => engine.MeasureEncoder(height, width), engine.ArenaBudget(ModelPart.Vae)))
+        if (!VaeTiles.AreNeeded(request, rows, columns, () => engine.MeasureEncoder(height, width), () => engine.ArenaBudget(ModelPart.Vae)))
         {
             return engine.EncodePicture(picture, height, width, request.Circular, cancellationToken);
         }

@@ -142,7 +142,7 @@ public sealed class StableDiffusionPipeline : IDisposable
     /// <exception cref="StableDiffusionException">
     /// A value of the request cannot be used, and nothing was computed; or the device has too little memory, or failed. The pipeline can be used again.
     /// </exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step, with CUDA within two.</exception>
     /// <exception cref="ObjectDisposedException">The pipeline is disposed, or was while it drew.</exception>
     /// <exception cref="InvalidOperationException">It was called by what watches the progress of this pipeline.</exception>
     public IReadOnlyList<GeneratedImage> Generate(
@@ -159,7 +159,7 @@ public sealed class StableDiffusionPipeline : IDisposable
     /// <exception cref="StableDiffusionException">
     /// A value of the request cannot be used, and nothing was computed; or the device has too little memory, or failed. The pipeline can be used again.
     /// </exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step, with CUDA within two.</exception>
     /// <exception cref="ObjectDisposedException">The pipeline is disposed, or was while it drew.</exception>
     /// <exception cref="InvalidOperationException">It was called by what watches the progress of this pipeline.</exception>
     public IEnumerable<GeneratedImage> GenerateEach(
@@ -324,6 +324,8 @@ public sealed class StableDiffusionPipeline : IDisposable
 
         Report(GenerationStage.Text, 0, 0);
         var start = Stopwatch.GetTimestamp();
+        var decoder = new LatentDecoder<ushort>(engine, model, request);
+        decoder.Reserve(finalRows, finalColumns);
         var guided = request.GuidanceScale != 1;
         var conditioning = new PromptConditioning(model, (ids, clipSkip) => engine.Encode(ids, clipSkip, cancellationToken));
         var context = conditioning.Encode(request, guided);
@@ -342,7 +344,6 @@ public sealed class StableDiffusionPipeline : IDisposable
             request.BatchCount, request.BatchSize, finalRows * finalColumns, session.IsProcessor,
             engine.ArenaBudget(ModelPart.UNet),
             pictures => engine.MeasureUNet(halves * pictures, finalRows, finalColumns, request.Circular, tokens));
-        var decoder = new LatentDecoder<ushort>(engine, model, request);
         var previews = new PreviewDecoder(engine, model, request, decoder);
         foreach (var (first, count) in BatchPlan.Split(request.BatchCount, batchSize))
         {

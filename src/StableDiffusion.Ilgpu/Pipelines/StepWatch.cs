@@ -16,6 +16,9 @@ internal sealed class StepWatch(int steps, int interval, int noisyInterval, Acti
 
     public bool WantsDenoised(int done) => before + done > 0 && IsDue(done, interval);
 
+    /// <summary>Whether it looks at anything after <paramref name="done"/> steps.</summary>
+    public bool IsDue(int done) => WantsDenoised(done) || IsDue(done, noisyInterval);
+
     /// <summary>Shows what is due after <paramref name="done"/> steps.</summary>
     /// <returns>Whether anything was.</returns>
     public bool Look(SamplingRun run, int done, float[]? denoised, Func<float[]>? readNoisy)

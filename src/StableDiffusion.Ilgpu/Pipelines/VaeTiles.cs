@@ -10,8 +10,8 @@ internal static class VaeTiles
     /// <param name="width">Of the latent.</param>
     /// <param name="measure">Bytes that the whole at once would need.</param>
     /// <param name="budget">Bytes that there are.</param>
-    public static bool AreNeeded(GenerationRequest request, int height, int width, Func<long> measure, long budget) =>
-        (height > request.VaeTileHeight || width > request.VaeTileWidth) && (request.VaeTiling || measure() > budget);
+    public static bool AreNeeded(GenerationRequest request, int height, int width, Func<long> measure, Func<long> budget) =>
+        (height > request.VaeTileHeight || width > request.VaeTileWidth) && (request.VaeTiling || measure() > budget());
 
     public static TileGrid Grid(GenerationRequest request, int height, int width) => new(
         TileAxis.Create(height, request.VaeTileHeight, request.VaeTileOverlap, request.Circular),

@@ -128,6 +128,17 @@ public sealed class PipelineUseTests
         Assert.Equal(stop.Token, e.CancellationToken);
     }
 
+    [Fact]
+    public void A_pictures_memory_is_all_there_before_its_steps()
+    {
+        using var pipeline = Load();
+        List<long> arenas = [];
+        pipeline.Generate(
+            new GenerationRequest { Prompt = "an apple", Steps = 1 },
+            new Watcher(p => arenas.Add(p.Stage == GenerationStage.Text ? 0 : pipeline.ArenaBytes)), Cancellation);
+        Assert.Equal([0, pipeline.ArenaBytes], arenas.Distinct());
+    }
+
     private static StableDiffusionPipeline Load() => StableDiffusionPipeline.Load(model: null, ComputeDevice.Processor, Cancellation);
 
     private static byte[] Bytes(IEnumerable<GeneratedImage> images) => [.. images.SelectMany(i => i.Pixels.ToArray())];

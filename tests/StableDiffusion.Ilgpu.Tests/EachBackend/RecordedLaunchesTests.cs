@@ -66,6 +66,56 @@ public sealed class RecordedLaunchesTests
         Assert.Equal(launched + 1, recorder.Launched);
     }
 
+    /// <summary>Where a driver allows it, the device has its next step when it is done with one; and nothing more, for that could not be stopped.</summary>
+    [Theory]
+    [MemberData(nameof(Backends))]
+    public void One_step_at_most_is_asked_for_ahead(string backend)
+    {
+        var recorder = new CountingRecorder();
+        using var run = Open(backend, recorder);
+        var latents = run.Sample(Size, Steps);
+        var before = recorder.Launched;
+        List<(int Done, int Asked)> reports = [];
+        Assert.Equal(latents, run.Sample(Size, Steps, Report));
+        var most = Backend.Find(backend).Device.Kind == DeviceKind.Cuda ? 1 : 0;
+        Assert.Equal(Enumerable.Range(1, Steps).Select(done => (done, Math.Min(done + most, Steps))), reports);
+
+        before = recorder.Launched;
+        reports.Clear();
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(Cancellation);
+        Assert.Throws<OperationCanceledException>(() => run.Sample(
+            Size, Steps,
+            done =>
+            {
+                Report(done);
+                stop.Cancel();
+            },
+            stop.Token));
+        Assert.Equal([(1, 1 + most)], reports);
+        Assert.Equal(1 + most, recorder.Launched - before);
+        Assert.Equal(latents, run.Sample(Size, Steps));
+
+        void Report(int done) => reports.Add((done, recorder.Launched - before));
+    }
+
+    /// <summary>A decoder needs more memory than the UNet: if it is made when the decoder runs, the UNet's launches are recorded in memory that is gone.</summary>
+    [Theory]
+    [MemberData(nameof(Backends))]
+    public void Room_for_the_decoder_is_made_before_the_steps(string backend)
+    {
+        var recorder = new CountingRecorder();
+        using var run = Open(backend, recorder);
+        const int Larger = 2 * Size;
+        run.Engine.Prepare(Larger, Cancellation);
+        Assert.InRange(run.Engine.MeasureUNet(2, Larger, Larger), 1, run.Engine.MeasureDecoder(Larger, Larger) - 1);
+        run.Engine.ReserveDecoder(Larger, Larger);
+        var latents = run.Sample(Larger, 2);
+        var recorded = recorder.Recorded;
+        run.Engine.Decode(latents, Larger, Larger, cancellationToken: Cancellation);
+        Assert.Equal(latents, run.Sample(Larger, 2));
+        Assert.Equal(recorded, recorder.Recorded);
+    }
+
     /// <param name="name">The backend's.</param>
     /// <param name="recorder">Counts; null for a device that records nothing.</param>
     /// <param name="offload">Models take turns.</param>

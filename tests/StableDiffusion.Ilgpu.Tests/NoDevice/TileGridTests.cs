@@ -94,7 +94,7 @@ public sealed class TileGridTests
     public void Tiles_are_used_where_asked_for_or_where_memory_is_too_small(
         bool asked, int height, int width, long budget, bool expected) =>
         Assert.Equal(
-            expected, VaeTiles.AreNeeded(new GenerationRequest { Prompt = "", VaeTiling = asked }, height, width, () => 100, budget));
+            expected, VaeTiles.AreNeeded(new GenerationRequest { Prompt = "", VaeTiling = asked }, height, width, () => 100, () => budget));
 
     private static float[] Double(float[] source, int height, int width)
     {

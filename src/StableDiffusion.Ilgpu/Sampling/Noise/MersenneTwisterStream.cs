@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace StableDiffusion.Ilgpu.Sampling.Noise;
 
 /// <summary>torch.randn on the CPU: mt19937 (Matsumoto and Nishimura 1998) under the seed's low 32 bits, and Box and Muller's transform.</summary>
@@ -49,6 +51,7 @@ internal sealed class MersenneTwisterStream : NormalStream
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void FillUniform(Span<float> destination)
     {
         foreach (ref var value in destination)
@@ -58,6 +61,7 @@ internal sealed class MersenneTwisterStream : NormalStream
     }
 
     /// <summary>Uniform numbers to normal ones, in place: the first half gives the radii, the second the angles.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Transform(Span<float> block)
     {
         for (var i = 0; i < Block / 2; i++)
@@ -107,6 +111,7 @@ internal sealed class MersenneTwisterStream : NormalStream
         return y ^ (y >> 18);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Twist()
     {
         for (var i = 0; i < StateSize; i++)

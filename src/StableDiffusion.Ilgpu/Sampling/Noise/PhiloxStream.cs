@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace StableDiffusion.Ilgpu.Sampling.Noise;
 
 /// <summary>
@@ -10,6 +12,7 @@ internal sealed class PhiloxStream(long seed) : NormalStream
 
     private uint call;
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void Fill(Span<float> destination)
     {
         const double Unit = 1.0 / (1L << 32);
@@ -23,6 +26,7 @@ internal sealed class PhiloxStream(long seed) : NormalStream
         call++;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private (uint X, uint Y) Draw(uint index)
     {
         var (c0, c1, c2, c3) = (call, 0u, index, 0u);

@@ -198,6 +198,22 @@ internal static unsafe class DriverCalls
         Driver.StreamOf(stream).Finish();
     });
 
+    [UnmanagedCallersOnly(EntryPoint = "cuEventCreate")]
+    private static int EventCreate(nint* created, int flags) => Bound(() => *created = Driver.Add(new DriverEvent()));
+
+    [UnmanagedCallersOnly(EntryPoint = "cuEventDestroy_v2")]
+    private static int EventDestroy(nint destroyed) => Bound(() => Driver.Remove(destroyed));
+
+    [UnmanagedCallersOnly(EntryPoint = "cuEventRecord")]
+    private static int EventRecord(nint recorded, nint stream) => Bound(() => Driver.Get<DriverEvent>(recorded).Record(Driver.StreamOf(stream)));
+
+    [UnmanagedCallersOnly(EntryPoint = "cuEventSynchronize")]
+    private static int EventSynchronize(nint awaited) => Bound(() =>
+    {
+        InterpretedDriver.RefuseWhileRecording("waiting");
+        Driver.Get<DriverEvent>(awaited).Wait();
+    });
+
     [UnmanagedCallersOnly(EntryPoint = "cuStreamBeginCapture_v2")]
     private static int StreamBeginCapture(nint stream, int mode) => Bound(() => Driver.BeginRecording(Driver.StreamOf(stream)));
 
