@@ -3,6 +3,7 @@ using StableDiffusion.Ilgpu.Kernels.Attention;
 using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
+using StableDiffusion.Ilgpu.Kernels.Norms;
 
 namespace StableDiffusion.Ilgpu.Kernels;
 
@@ -133,6 +134,10 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
             $"tensor gemm {shape.Rows}x{shape.Columns}{end}", TensorGemmKernel<TTile, TLoop, TEnd>.Run, TensorGemmKernel<TTile, TLoop, TEnd>.Shape,
             new KernelSpecialization(default(TLoop).Threads, default(TLoop).GroupsPerMultiprocessor(shape)), TensorGemmKernel<TTile, TLoop, TEnd>.SharedBytes);
     }
+
+    protected override Launcher<GroupNormArguments<ushort>>? WholeGroupNorm => Get<GroupNormArguments<ushort>>(
+        "wide group norm", GpuWholeGroupNormKernel<ushort, GpuHalfFormat<CudaHalfConversion>>.Run,
+        GpuWholeGroupNormKernel<ushort, GpuHalfFormat<CudaHalfConversion>>.WideShape, GpuWholeGroupNormKernel<ushort, GpuHalfFormat<CudaHalfConversion>>.Wide);
 
     public override bool HasOneAttention => false;
 

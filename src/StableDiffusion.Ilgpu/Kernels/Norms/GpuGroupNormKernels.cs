@@ -20,8 +20,11 @@ internal static class GpuGroupNormKernels<T, TFormat>
     /// <summary>Rows that a group reads at a time, in chunks; a part has eight times as many.</summary>
     private const int MomentRows = WorkItems / (MomentColumns / Float8.Length);
 
-    /// <summary>Columns whose parts a group merges.</summary>
-    private const int MergeColumns = 8;
+    /// <summary>Columns whose parts a group merges: few, so that many groups read at once, of which each waits for memory most of the time.</summary>
+    private const int MergeColumns = 4;
+
+    /// <summary>Parts that a group merges at a time, one for each work-item of a column; a work-item reads eight such parts at once.</summary>
+    private const int MergeStep = WorkItems / MergeColumns;
 
     /// <summary>Columns that a group normalises: 128 bytes of fp16.</summary>
     private const int TileColumns = 64;
@@ -34,7 +37,7 @@ internal static class GpuGroupNormKernels<T, TFormat>
     /// <summary>One group for each item, part of its rows and 32 columns.</summary>
     public static KernelConfig MomentsShape(GroupNormArguments<T> a) => new(a.Items * a.Parts * Blocks(a.Channels, MomentColumns), WorkItems);
 
-    /// <summary>One group for each item and 8 columns.</summary>
+    /// <summary>One group for each item and 4 columns.</summary>
     public static KernelConfig MergeShape(GroupNormArguments<T> a) => new(a.Items * Blocks(a.Channels, MergeColumns), WorkItems);
 
     /// <summary>Groups of the normalisation that a large GPU runs at once, three on each multiprocessor. No result depends on it.</summary>
@@ -72,24 +75,24 @@ internal static class GpuGroupNormKernels<T, TFormat>
     /// <summary>Merges all parts of an item into its first one.</summary>
     public static void Merge(GroupNormArguments<T> a)
     {
-        const int Step = WorkItems / MergeColumns;
         var shared = SharedMemory.Allocate<float>(WorkItems);
         var column = (Grid.IdxX % Blocks(a.Channels, MergeColumns) * MergeColumns) + (Group.IdxX % MergeColumns);
         var item = Grid.IdxX / Blocks(a.Channels, MergeColumns);
+        var first = a.MomentOffset(item, 0) + column;
         var end = column < a.Channels ? a.Parts : 0;
         var mean = 0f;
-        for (var part = Group.IdxX / MergeColumns; part < end; part += Step)
+        for (var part = Group.IdxX / MergeColumns; part < end; part += Float8.Length * MergeStep)
         {
-            mean += a.Moments[a.MomentOffset(item, part) + column] * a.RowsOfPart(part);
+            mean += Float8.Multiply(LoadParts(a, first, part), RowsOfParts(a, part)).Sum;
         }
 
         mean = GroupReduction.SumOfColumn(shared, WorkItems, MergeColumns, Group.IdxX, mean) / a.Rows;
         var deviation = 0f;
-        for (var part = Group.IdxX / MergeColumns; part < end; part += Step)
+        for (var part = Group.IdxX / MergeColumns; part < end; part += Float8.Length * MergeStep)
         {
-            var at = a.MomentOffset(item, part) + column;
-            var d = a.Moments[at] - mean;
-            deviation += a.Moments[at + a.Channels] + (d * d * a.RowsOfPart(part));
+            var (means, deviations, rows) = (LoadParts(a, first, part), LoadParts(a, first + a.Channels, part), RowsOfParts(a, part));
+            var d = Float8.Subtract(means, Float8.Fill(mean));
+            deviation += Float8.Multiply(Float8.Multiply(d, d), rows).Sum + Float8.Multiply(deviations, Present(rows)).Sum;
         }
 
         // All parts have been read when this returns.
@@ -339,6 +342,38 @@ internal static class GpuGroupNormKernels<T, TFormat>
             Rows = a.NeedsMerge ? a.Rows : a.RowsOfPart(part),
         };
     }
+
+    /// <summary>What eight parts have at the same place. Beyond the last part that one again: so no branch stands between the reads.</summary>
+    private static Float8 LoadParts(GroupNormArguments<T> a, int first, int part) => new()
+    {
+        Low = new Float4 { X = LoadPart(a, first, part, 0), Y = LoadPart(a, first, part, 1), Z = LoadPart(a, first, part, 2), W = LoadPart(a, first, part, 3) },
+        High = new Float4 { X = LoadPart(a, first, part, 4), Y = LoadPart(a, first, part, 5), Z = LoadPart(a, first, part, 6), W = LoadPart(a, first, part, 7) },
+    };
+
+    private static float LoadPart(GroupNormArguments<T> a, int first, int part, int number) =>
+        a.Moments[first + (IntrinsicMath.Min(part + (number * MergeStep), a.Parts - 1) * 2 * a.Channels)];
+
+    /// <summary>None beyond the last part.</summary>
+    private static Float8 RowsOfParts(GroupNormArguments<T> a, int part) => new()
+    {
+        Low = new Float4 { X = RowsOfPart(a, part, 0), Y = RowsOfPart(a, part, 1), Z = RowsOfPart(a, part, 2), W = RowsOfPart(a, part, 3) },
+        High = new Float4 { X = RowsOfPart(a, part, 4), Y = RowsOfPart(a, part, 5), Z = RowsOfPart(a, part, 6), W = RowsOfPart(a, part, 7) },
+    };
+
+    private static float RowsOfPart(GroupNormArguments<T> a, int part, int number)
+    {
+        part += number * MergeStep;
+        return part < a.Parts ? a.RowsOfPart(part) : 0;
+    }
+
+    /// <summary>1 for parts that have rows, 0 for others.</summary>
+    private static Float8 Present(Float8 rows) => new()
+    {
+        Low = new Float4 { X = Present(rows.Low.X), Y = Present(rows.Low.Y), Z = Present(rows.Low.Z), W = Present(rows.Low.W) },
+        High = new Float4 { X = Present(rows.High.X), Y = Present(rows.High.Y), Z = Present(rows.High.Z), W = Present(rows.High.W) },
+    };
+
+    private static float Present(float rows) => rows > 0f ? 1f : 0f;
 
     private static float Deviation(PartMoments moments, float mean)
     {
