@@ -45,25 +45,42 @@ internal static class TensorGemmKernel<TTile, TLoop, TEnd>
             0, PtxCode.AddressOf(ref a.Arena[a.Source]), PtxCode.AddressOf(ref a.Weights[(long)firstPanel * a.Depth * Tile.Columns]), a.SourcePitch / 8,
             a.Depth * Tile.Columns * sizeof(ushort), a.Panels - firstPanel, a.Channels, a.Kernel, t.PositionOf(firstBlock),
             IntrinsicMath.Min(t.SplitBlocks, t.Blocks - firstBlock));
+
+        // A group that is alone on its multiprocessor has registers for what its end reads; others' sums and copies leave them none.
+        var isAlone = default(TLoop).GroupsPerMultiprocessor(TensorTileShape.Of<TTile>()) == 1;
+        TensorPass<TTile, TLoop, TEnd> early = default;
+        if (isAlone)
+        {
+            early = new TensorPass<TTile, TLoop, TEnd>(t, firstRow, firstPanel);
+        }
+
         TensorMultiply<TTile, TLoop>.Run(
             0, a.Height, a.Width, a.SourceWidth, t.HeightRatio, t.WidthRatio, a.Circular, TensorTileShape.FirstStage(sums), (uint)PtxCode.AddressOf(ref rows[0]),
             a.Rows);
         if (PassRows == tile.Rows)
         {
             // Without a loop, the registers of the sums are free from here on.
+            var end = early;
+            if (!isAlone)
+            {
+                end = new TensorPass<TTile, TLoop, TEnd>(t, firstRow, firstPanel);
+            }
+
             Group.Barrier();
             TensorMultiply<TTile, TLoop>.StoreSums(0, 0, sums);
             Group.Barrier();
-            TensorPass<TTile, TLoop, TEnd>.Finish(t, shared, firstRow, firstPanel);
+            end.Finish(t, shared, firstRow, firstPanel);
             return;
         }
 
         for (var pass = 0; pass < tile.Rows / PassRows; pass++)
         {
+            var passRow = firstRow + (pass * PassRows);
             Group.Barrier();
             TensorMultiply<TTile, TLoop>.StoreSums(0, pass, sums);
+            var end = new TensorPass<TTile, TLoop, TEnd>(t, passRow, firstPanel);
             Group.Barrier();
-            TensorPass<TTile, TLoop, TEnd>.Finish(t, shared, firstRow + (pass * PassRows), firstPanel);
+            end.Finish(t, shared, passRow, firstPanel);
         }
     }
 

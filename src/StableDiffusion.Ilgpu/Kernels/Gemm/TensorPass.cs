@@ -6,18 +6,60 @@ namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 
 /// <summary>
 /// The end of a tile: sums of some rows in shared memory are finished and stored, or stored as a split's as they are. A thread keeps to eight columns, whose
-/// bias it reads once, and takes some rows at a time, whose residuals it reads before it needs the first: nothing else hides what memory takes.
+/// bias it reads once, and takes some rows at a time, whose residuals it reads a round ahead, the first before there are sums: nothing else hides what memory
+/// takes.
 /// </summary>
-internal static class TensorPass<TTile, TLoop, TEnd>
+internal readonly struct TensorPass<TTile, TLoop, TEnd>
     where TTile : struct, ITensorTile
     where TLoop : struct, ITensorLoop
     where TEnd : struct, ITensorEnd
 {
+    /// <summary>The thread's first row, of the pass'.</summary>
+    private readonly int row;
+
+    /// <summary>Behind its last row, of the pass'; 0 where it has none.</summary>
+    private readonly int end;
+
+    /// <summary>The first of its columns, of the tile's sums.</summary>
+    private readonly int packed;
+
+    private readonly TensorColumns<TEnd> columns;
+
+    private readonly TensorResiduals first;
+
+    /// <summary>Reads what the first rows need besides their sums.</summary>
+    /// <param name="t">The contraction.</param>
+    /// <param name="firstRow">Output pixel of the pass' first row.</param>
+    /// <param name="firstPanel">The tile's.</param>
+    public TensorPass(TensorGemmArguments t, int firstRow, int firstPanel)
+    {
+        row = 0;
+        end = 0;
+        packed = 0;
+        columns = default;
+        first = default;
+        if (default(TEnd).Kind != TensorEnd.Split)
+        {
+            var geglu = TensorColumns<TEnd>.IsGeglu(t);
+            var chunks = ChunksOf(t);
+            row = Group.IdxX / chunks;
+            packed = TensorColumns<TEnd>.PackedColumn(geglu, Group.IdxX - (row * chunks));
+            columns = new TensorColumns<TEnd>(t, (firstPanel * Tile.Columns) + packed);
+
+            // Threads beyond the last whole row have none.
+            end = row < default(TLoop).Threads / chunks && columns.Count > 0 ? IntrinsicMath.Min(PassRows, t.Gemm.Rows - firstRow) : 0;
+            if (row < end)
+            {
+                first = Read(t, columns, firstRow, row, default(TLoop).Threads / chunks, end);
+            }
+        }
+    }
+
     /// <param name="t">The contraction.</param>
     /// <param name="sums">Sums of the pass' rows.</param>
     /// <param name="firstRow">Output pixel of the first row.</param>
     /// <param name="firstPanel">The tile's.</param>
-    public static void Finish(TensorGemmArguments t, ArrayView<Float4> sums, int firstRow, int firstPanel)
+    public void Finish(TensorGemmArguments t, ArrayView<Float4> sums, int firstRow, int firstPanel)
     {
         if (default(TEnd).Kind == TensorEnd.Split)
         {
@@ -26,45 +68,54 @@ internal static class TensorPass<TTile, TLoop, TEnd>
         }
 
         var geglu = TensorColumns<TEnd>.IsGeglu(t);
-        var chunks = geglu ? default(TTile).Panels * 2 : Chunks;
-        var row = Group.IdxX / chunks;
-        var chunk = Group.IdxX - (row * chunks);
-
-        // Threads beyond the last whole row have none.
-        var step = default(TLoop).Threads / chunks;
-        var packed = TensorColumns<TEnd>.PackedColumn(geglu, chunk);
-        var columns = new TensorColumns<TEnd>(t, (firstPanel * Tile.Columns) + packed);
-        var end = row < step && columns.Count > 0 ? IntrinsicMath.Min(PassRows, t.Gemm.Rows - firstRow) : 0;
-        for (var first = row; first < end; first += Together * step)
+        var step = default(TLoop).Threads / ChunksOf(t);
+        var next = first;
+        for (var at = row; at < end; at += Together * step)
         {
-            // Rows that are not there are read like the last one, and not stored.
-            var (second, third, fourth) = (first + step, first + (2 * step), first + (3 * step));
-            var last = end - 1;
-            var residual0 = columns.ReadResidual(t, firstRow + first);
-            var residual1 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(second, last));
-            var (residual2, residual3) = (residual1, residual1);
-            if (Together == 4)
+            var residuals = next;
+            if (at + (Together * step) < end)
             {
-                residual2 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(third, last));
-                residual3 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(fourth, last));
+                next = Read(t, columns, firstRow, at + (Together * step), step, end);
             }
 
-            Store(t, sums, columns, packed, geglu, firstRow, first, residual0);
+            var (second, third, fourth) = (at + step, at + (2 * step), at + (3 * step));
+            Store(t, sums, columns, packed, geglu, firstRow, at, residuals.Row0);
             if (second < end)
             {
-                Store(t, sums, columns, packed, geglu, firstRow, second, residual1);
+                Store(t, sums, columns, packed, geglu, firstRow, second, residuals.Row1);
             }
 
             if (Together == 4 && third < end)
             {
-                Store(t, sums, columns, packed, geglu, firstRow, third, residual2);
+                Store(t, sums, columns, packed, geglu, firstRow, third, residuals.Row2);
             }
 
             if (Together == 4 && fourth < end)
             {
-                Store(t, sums, columns, packed, geglu, firstRow, fourth, residual3);
+                Store(t, sums, columns, packed, geglu, firstRow, fourth, residuals.Row3);
             }
         }
+    }
+
+    /// <summary>Chunks of eight columns that are stored of the tile's row.</summary>
+    private static int ChunksOf(TensorGemmArguments t) => TensorColumns<TEnd>.IsGeglu(t) ? default(TTile).Panels * 2 : Chunks;
+
+    /// <summary>A round's residuals. Rows that are not there are read like the last one, and not stored.</summary>
+    private static TensorResiduals Read(TensorGemmArguments t, TensorColumns<TEnd> columns, int firstRow, int at, int step, int end)
+    {
+        var last = end - 1;
+        var residuals = new TensorResiduals
+        {
+            Row0 = columns.ReadResidual(t, firstRow + at),
+            Row1 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(at + step, last)),
+        };
+        if (Together == 4)
+        {
+            residuals.Row2 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(at + (2 * step), last));
+            residuals.Row3 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(at + (3 * step), last));
+        }
+
+        return residuals;
     }
 
     /// <summary>Rows that a thread has on the way at a time: two or four.</summary>
@@ -107,4 +158,16 @@ internal static class TensorPass<TTile, TLoop, TEnd>
             (target[target4], target[target4 + 1]) = (sums[at], sums[at + 1]);
         }
     }
+}
+
+/// <summary>Residuals of the rows that a thread has on the way at a time.</summary>
+internal struct TensorResiduals
+{
+    public HalfChunk Row0;
+
+    public HalfChunk Row1;
+
+    public HalfChunk Row2;
+
+    public HalfChunk Row3;
 }

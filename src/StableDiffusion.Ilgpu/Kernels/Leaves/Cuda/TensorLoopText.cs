@@ -48,7 +48,7 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
         ptx.Line($".reg .b32 pixel<{SourcePasses}>;");
         ptx.Line(".reg .b32 lane, chunk, row, height, width, sourceWidth, circular, rowAt, copySource, copyPanel, copyStage, readStage, blocks, count;");
         ptx.Line(".reg .b32 channel, tapBase, tapX, tapY, first, y, x, t, u, n, to;");
-        ptx.Line(".reg .b64 from, base; .reg .pred p, q, more, inside, taller, wider, wraps;");
+        ptx.Line(".reg .b64 from, base; .reg .pred p, q, inside, taller, wider, wraps;");
     }
 
     /// <summary>
@@ -102,11 +102,15 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
         ptx.Line($"setp.ge.and.s32 p, {position}, {size}, wraps; @p sub.s32 {position}, {position}, {size};");
     }
 
-    /// <summary>Copies the next block to its stage, or nothing when none is left; either way it is a group of copies that can be waited for.</summary>
+    /// <summary>
+    /// Copies the next block to its stage, or nothing when none is left; either way it is a group of copies that can be waited for. All that leads to the next tap
+    /// is left out behind the last block: of a short contraction's few blocks, most are loaded before the first product.
+    /// </summary>
     protected void Load(PtxWriter ptx, string label)
     {
-        ptx.Line("setp.gt.s32 more, tm_left, 0; add.s32 to, copySource, copyStage;");
-        ptx.Line($"mov.u32 t, %%tid.x; and.b32 t, t, {RowChunks - 1}; mad.lo.s32 t, t, 8, channel; setp.lt.and.s32 p, t, tm_channels, more;");
+        ptx.Line($"setp.le.s32 p, tm_left, 0; @p bra {label}_LOADED;");
+        ptx.Line("add.s32 to, copySource, copyStage;");
+        ptx.Line($"mov.u32 t, %%tid.x; and.b32 t, t, {RowChunks - 1}; mad.lo.s32 t, t, 8, channel; setp.lt.s32 p, t, tm_channels;");
         ptx.Line("mul.wide.u32 base, channel, 2; add.s64 base, base, tm_source;");
         for (var i = 0; i < SourcePasses; i++)
         {
@@ -117,7 +121,7 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
         ptx.Line("add.s32 to, copyPanel, copyStage;");
         for (var row = 0; row < depth; row += PanelPassRows)
         {
-            ptx.Line($"mov.u32 t, %%tid.x; shr.u32 t, t, 2; add.s32 t, t, channel; add.s32 t, t, {row}; setp.lt.and.s32 p, t, tm_channels, more;");
+            ptx.Line($"mov.u32 t, %%tid.x; shr.u32 t, t, 2; add.s32 t, t, channel; add.s32 t, t, {row}; setp.lt.s32 p, t, tm_channels;");
             ptx.Line($"mad.lo.s32 u, channel, {PanelRowBytes}, tapBase; add.s32 u, u, {row * PanelRowBytes};");
             for (var panel = 0; panel < Shape.Panels; panel++)
             {
@@ -126,13 +130,14 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
             }
         }
 
-        ptx.Line("cp.async.commit_group;");
         ptx.Line($"add.s32 copyStage, copyStage, {stageBytes}; setp.eq.s32 p, copyStage, {stages * stageBytes}; selp.b32 copyStage, 0, copyStage, p;");
-        ptx.Line($"sub.s32 tm_left, tm_left, 1; add.s32 channel, channel, {depth}; setp.lt.s32 p, channel, tm_channels; @p bra {label}_SAME_TAP;");
+        ptx.Line($"sub.s32 tm_left, tm_left, 1; add.s32 channel, channel, {depth};");
+        ptx.Line($"setp.le.s32 p, tm_left, 0; setp.lt.or.s32 p, channel, tm_channels, p; @p bra {label}_LOADED;");
         ptx.Line($"mov.b32 channel, 0; mad.lo.s32 tapBase, tm_channels, {PanelRowBytes}, tapBase;");
         ptx.Line("add.s32 tapX, tapX, 1; setp.eq.s32 p, tapX, tm_kernel; selp.b32 tapX, 0, tapX, p; @p add.s32 tapY, tapY, 1;");
         FindPixels(ptx);
-        ptx.Line($"{label}_SAME_TAP:");
+        ptx.Line($"{label}_LOADED:");
+        ptx.Line("cp.async.commit_group;");
     }
 
     protected void NextStage(PtxWriter ptx) => ptx.Line(
