@@ -61,6 +61,9 @@ internal static class GpuWholeGroupNormKernel<T, TFormat>
         var firstGroups = SharedMemory.Allocate<int>(WideWorkItems);
         var means = SharedMemory.Allocate<float>(MostGroups);
         var factors = SharedMemory.Allocate<float>(MostGroups);
+        var weightVectors = SharedMemory.Allocate<Float4>(MostColumns / 4);
+        var biasVectors = SharedMemory.Allocate<Float4>(MostColumns / 4);
+        var (weights, biases) = (weightVectors.Cast<float>(), biasVectors.Cast<float>());
         var (width, columns) = (a.Channels / a.Groups, Columns(a));
         var (blocks, chunks, groups) = (a.Channels / columns, columns / Float8.Length, columns / width);
         var item = Grid.IdxX / blocks;
@@ -81,13 +84,11 @@ internal static class GpuWholeGroupNormKernel<T, TFormat>
         var held = Load(a, source, firstRow, step);
         var later = Load(a, source, laterRow, step);
 
-        // In a branch, for ILGPU would move these reads to where they are used, beyond the barriers.
-        Float8 weight = default;
-        Float8 bias = default;
-        if (end > 0)
+        // In shared memory until they are needed, for registers are full of rows.
+        if (Group.IdxX < columns)
         {
-            weight = default(FloatFormat).LoadChunk(a.Weights, firstColumn + column);
-            bias = default(FloatFormat).LoadChunk(a.Biases, firstColumn + column);
+            weights[Group.IdxX] = a.Weights[firstColumn + Group.IdxX];
+            biases[Group.IdxX] = a.Biases[firstColumn + Group.IdxX];
         }
 
         // The chunk's channels before the split are this group's, the others the next one's.
@@ -134,6 +135,8 @@ internal static class GpuWholeGroupNormKernel<T, TFormat>
         }
 
         Group.Barrier();
+        var weight = new Float8 { Low = weightVectors[column / 4], High = weightVectors[(column / 4) + 1] };
+        var bias = new Float8 { Low = biasVectors[column / 4], High = biasVectors[(column / 4) + 1] };
         var factor = Float8.Multiply(Choose(split, factors[group], factors[next]), weight);
         Store(a, target, held, mean, factor, bias, firstRow, step, end);
         if (hasLater)
