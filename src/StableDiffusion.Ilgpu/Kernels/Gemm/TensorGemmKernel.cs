@@ -45,8 +45,12 @@ internal static class TensorGemmKernel<TTile, TLoop, TEnd>
             0, PtxCode.AddressOf(ref a.Arena[a.Source]), PtxCode.AddressOf(ref a.Weights[(long)firstPanel * a.Depth * Tile.Columns]), a.SourcePitch / 8,
             a.Depth * Tile.Columns * sizeof(ushort), a.Panels - firstPanel, a.Channels, a.Kernel, t.PositionOf(firstBlock),
             IntrinsicMath.Min(t.SplitBlocks, t.Blocks - firstBlock));
+        TensorMultiply<TTile, TLoop>.Start(
+            0, a.Height, a.Width, a.SourceWidth, t.HeightRatio, t.WidthRatio, a.Circular, TensorTileShape.FirstStage(sums), (uint)PtxCode.AddressOf(ref rows[0]),
+            a.Rows);
 
-        // A group that is alone on its multiprocessor has registers for what its end reads; others' sums and copies leave them none.
+        // While the first copies are on their way. A group that is alone on its multiprocessor has registers for what its end reads; others' sums and copies leave
+        // them none.
         var isAlone = default(TLoop).GroupsPerMultiprocessor(TensorTileShape.Of<TTile>()) == 1;
         TensorPass<TTile, TLoop, TEnd> early = default;
         if (isAlone)
@@ -54,9 +58,7 @@ internal static class TensorGemmKernel<TTile, TLoop, TEnd>
             early = new TensorPass<TTile, TLoop, TEnd>(t, firstRow, firstPanel);
         }
 
-        TensorMultiply<TTile, TLoop>.Run(
-            0, a.Height, a.Width, a.SourceWidth, t.HeightRatio, t.WidthRatio, a.Circular, TensorTileShape.FirstStage(sums), (uint)PtxCode.AddressOf(ref rows[0]),
-            a.Rows);
+        TensorMultiply<TTile, TLoop>.Run(0);
         if (PassRows == tile.Rows)
         {
             // Without a loop, the registers of the sums are free from here on.

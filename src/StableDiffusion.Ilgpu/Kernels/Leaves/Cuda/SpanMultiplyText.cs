@@ -67,10 +67,9 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
 
     public override string StoreSums() => WarpgroupMultiplyText.StoreSums(Shape);
 
-    public override string Run()
+    public override string Start()
     {
         var ptx = new PtxWriter();
-        ptx.Line("{");
         Declare(ptx);
         PrepareSpans(ptx);
         PreparePanels(ptx);
@@ -88,6 +87,12 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
             ptx.Line("cp.async.commit_group;");
         }
 
+        return ptx.ToString();
+    }
+
+    public override string Run()
+    {
+        var ptx = new PtxWriter();
         ptx.Line("CHANNELS:");
         ptx.Line($"setp.gt.s32 goes, tm_left, 1; add.s64 tm_source, tm_source, {RowBytes};");
         for (var tap = 0; tap < Taps; tap++)
@@ -123,7 +128,6 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
         ptx.Line("mov.b32 t, span; mov.b32 span, nextSpan; mov.b32 nextSpan, t;");
         ptx.Line("sub.s32 tm_left, tm_left, 1; setp.gt.s32 p, tm_left, 0; @p bra CHANNELS;");
         ptx.Line("wgmma.wait_group.sync.aligned 0; cp.async.wait_all;");
-        ptx.Line("}");
         return ptx.ToString();
     }
 

@@ -46,7 +46,7 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
     protected void DeclareCopies(PtxWriter ptx)
     {
         ptx.Line($".reg .b32 pixel<{SourcePasses}>;");
-        ptx.Line(".reg .b32 lane, chunk, row, height, width, sourceWidth, circular, rowAt, copySource, copyPanel, copyStage, readStage, blocks, count;");
+        ptx.Line(".reg .b32 lane, chunk, row, height, width, sourceWidth, heightRatio, widthRatio, rowAt, copySource, copyPanel, copyStage, readStage, blocks, count;");
         ptx.Line(".reg .b32 channel, tapBase, tapX, tapY, first, y, x, t, u, n, to;");
         ptx.Line(".reg .b64 from, base; .reg .pred p, q, inside, taller, wider, wraps;");
     }
@@ -56,7 +56,7 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
     /// </summary>
     protected void PrepareCopies(PtxWriter ptx)
     {
-        ptx.Line("mov.b32 height, %0; mov.b32 width, %1; mov.b32 sourceWidth, %2; setp.ne.u32 taller, %3, 0; setp.ne.u32 wider, %4, 0; setp.ne.s32 wraps, %5, 0;");
+        ptx.Line("mov.b32 height, %0; mov.b32 width, %1; mov.b32 sourceWidth, %2; mov.b32 heightRatio, %3; mov.b32 widthRatio, %4; setp.ne.u32 taller, heightRatio, 0; setp.ne.u32 wider, widthRatio, 0; setp.ne.s32 wraps, %5, 0;");
         ptx.Line($"mov.u32 lane, %%tid.x; and.b32 chunk, lane, {RowChunks - 1}; shr.u32 row, lane, {int.Log2(RowChunks)}; mad.lo.s32 rowAt, row, 8, %7;");
         ptx.Line(RowChunks == 4 ? "shr.u32 t, row, 1; and.b32 t, t, 3;" : "and.b32 t, row, 7;");
         ptx.Line($"xor.b32 t, t, chunk; shl.b32 t, t, 4; mad.lo.s32 copySource, row, {RowBytes}, t; add.s32 copySource, copySource, %6;");
@@ -90,7 +90,7 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
             Wrap(ptx, "y", "height");
             Wrap(ptx, "x", "width");
             ptx.Line("setp.ge.s32 inside, first, 0; setp.lt.and.u32 inside, y, height, inside; setp.lt.and.u32 inside, x, width, inside;");
-            ptx.Line("mul.hi.u32 t, y, %3; selp.b32 y, t, y, taller; mul.hi.u32 t, x, %4; selp.b32 x, t, x, wider;");
+            ptx.Line("mul.hi.u32 t, y, heightRatio; selp.b32 y, t, y, taller; mul.hi.u32 t, x, widthRatio; selp.b32 x, t, x, wider;");
             ptx.Line("mad.lo.s32 t, y, sourceWidth, x; add.s32 t, t, first; mul.lo.s32 t, t, tm_pitch;");
             ptx.Line($"selp.b32 pixel{i}, t, -1, inside;");
         }

@@ -119,7 +119,7 @@ internal struct SpanLoop : ITensorLoop
 
 /// <summary>
 /// The main loop of a contraction on tensor cores, as placeholders for the texts of <see cref="TensorText"/>. A kernel calls
-/// <see cref="Begin"/>, <see cref="Run"/>, and <see cref="StoreSums"/> for each pass, once in its code each.
+/// <see cref="Begin"/>, <see cref="Start"/>, <see cref="Run"/>, and <see cref="StoreSums"/> for each pass, once in its code each.
 /// The first argument gives way to the text.
 /// </summary>
 internal static class TensorMultiply<TTile, TLoop>
@@ -150,9 +150,12 @@ internal static class TensorMultiply<TTile, TLoop>
     /// <param name="shared">Offset of shared memory for stages; a multiple of <see cref="TensorTileShape.StageAlignment"/>.</param>
     /// <param name="rows">Offset of shared memory that holds a <see cref="TensorWindow"/> for each row of the tile; written, with a barrier behind it.</param>
     /// <param name="pixels">Of the result, over all items.</param>
-    public static void Run(
+    public static void Start(
         int text, int height, int width, int sourceWidth, uint heightRatio, uint widthRatio, int circular, uint shared, uint rows, int pixels) =>
         throw new NotSupportedException();
+
+    /// <param name="text">The text's place.</param>
+    public static void Run(int text) => throw new NotSupportedException();
 
     /// <param name="text">The text's place.</param>
     /// <param name="pass">Of <see cref="ITensorLoop.PassRows"/> rows: 0 for the tile's first ones.</param>
@@ -165,6 +168,7 @@ internal static class TensorMultiply<TTile, TLoop>
         var text = default(TLoop).Text(TensorTileShape.Of<TTile>());
         var type = typeof(TensorMultiply<TTile, TLoop>);
         PtxCode.Bind(type.GetMethod(nameof(Begin))!, text.Begin);
+        PtxCode.Bind(type.GetMethod(nameof(Start))!, text.Start);
         PtxCode.Bind(type.GetMethod(nameof(Run))!, text.Run);
         PtxCode.Bind(type.GetMethod(nameof(StoreSums))!, text.StoreSums);
     }

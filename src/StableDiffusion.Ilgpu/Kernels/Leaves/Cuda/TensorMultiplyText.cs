@@ -27,17 +27,22 @@ internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : Ten
     /// </summary>
     private readonly bool ahead = tile.Rows * tile.Columns <= 128 * 128;
 
-    public override string Run()
+    public override string Start()
     {
         var sets = ahead ? 2 : 1;
         var ptx = new PtxWriter();
-        ptx.Line("{");
         DeclareCopies(ptx);
         ptx.Line($".reg .b32 a<{sets * tilesDown * 4}>, b<{sets * tilesAcross * 2}>, warp, readA0, readA1, readB0, readB1, atA, atB0, atB1;");
         PrepareCopies(ptx);
         ZeroSums(ptx);
         PrepareFragments(ptx);
         Fill(ptx, Stages - 1);
+        return ptx.ToString();
+    }
+
+    public override string Run()
+    {
+        var ptx = new PtxWriter();
         if (ahead)
         {
             ptx.Line($"cp.async.wait_group {Stages - 2}; bar.sync 0;");
@@ -68,7 +73,6 @@ internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : Ten
         }
 
         EndBlocks(ptx);
-        ptx.Line("}");
         return ptx.ToString();
     }
 

@@ -27,6 +27,9 @@ internal abstract class TensorText(TensorTileShape tile, int threads)
         return ptx.ToString();
     }
 
+    /// <summary>Asks for the copies of the first blocks. Its registers are those of <see cref="Run"/> too.</summary>
+    public abstract string Start();
+
     /// <summary>Multiplies all blocks, and leaves their sums in <c>tm_sum</c>.</summary>
     public abstract string Run();
 

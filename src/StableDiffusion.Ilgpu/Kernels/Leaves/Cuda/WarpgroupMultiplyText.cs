@@ -42,10 +42,9 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
     /// </summary>
     public static string SourceLayout => Literal(Swizzle128 | Distances(16, 8 * BlockDepth * sizeof(ushort)));
 
-    public override string Run()
+    public override string Start()
     {
         var ptx = new PtxWriter();
-        ptx.Line("{");
         DeclareCopies(ptx);
         ptx.Line(".reg .b64 source, panels, at, from16, second; .reg .pred adds;");
         PrepareCopies(ptx);
@@ -57,6 +56,12 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
         ptx.Line(HalvesRows ? $"mad.lo.s64 source, second, {InstructionRows * RowBytes / 16}, source;" : $"mad.lo.s64 panels, second, {Shape.Panels / 2 * PanelBytes / 16}, panels;");
         ZeroSums(ptx);
         Fill(ptx, Stages - 1);
+        return ptx.ToString();
+    }
+
+    public override string Run()
+    {
+        var ptx = new PtxWriter();
         ptx.Line("BLOCK:");
         ptx.Line($"cp.async.wait_group {Stages - 2}; fence.proxy.async.shared::cta; bar.sync 0;");
         Multiply(ptx);
@@ -64,7 +69,6 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
         ptx.Line("wgmma.wait_group.sync.aligned 0;");
         NextStage(ptx);
         EndBlocks(ptx);
-        ptx.Line("}");
         return ptx.ToString();
     }
 
