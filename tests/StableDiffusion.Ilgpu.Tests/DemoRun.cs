@@ -9,13 +9,15 @@ namespace StableDiffusion.Ilgpu.Tests;
 /// <param name="device">Closed with it.</param>
 /// <param name="kernels">The device's.</param>
 /// <param name="offload">Models take turns.</param>
-internal sealed class DemoRun(DeviceSession device, KernelSet<ushort> kernels, bool offload = false) : IDisposable
+/// <param name="shortStep">Steps that are asked for ahead take less; null for the engine's own.</param>
+internal sealed class DemoRun(DeviceSession device, KernelSet<ushort> kernels, bool offload = false, TimeSpan? shortStep = null) : IDisposable
 {
     private readonly LoadedModel model = LoadedModel.Open(model: null);
     private DiffusionEngine<ushort>? engine;
     private float[]? context;
 
-    public DiffusionEngine<ushort> Engine => engine ??= new(model, device, kernels, FusionOptions.All, offload);
+    public DiffusionEngine<ushort> Engine => engine ??= shortStep is { } time
+        ? new(model, device, kernels, FusionOptions.All, offload) { ShortStep = time } : new(model, device, kernels, FusionOptions.All, offload);
 
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 

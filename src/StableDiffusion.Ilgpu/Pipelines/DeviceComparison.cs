@@ -21,7 +21,7 @@ internal static class DeviceComparison
     /// <param name="devices">The first one is what the others are compared with.</param>
     /// <param name="request">One picture.</param>
     /// <param name="progress">Told which device is next.</param>
-    /// <param name="cancellationToken">Stops within one step, with CUDA within two.</param>
+    /// <param name="cancellationToken">Stops within one step, or two that take less than a tenth of a second.</param>
     /// <exception cref="StableDiffusionException">The model or a device cannot be used.</exception>
     public static IEnumerable<ComparedComponent> Run(
         ModelOptions options, IEnumerable<ComputeDevice> devices, GenerationRequest request, Action<ComputeDevice>? progress = null,

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.ExceptionServices;
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
@@ -33,6 +34,12 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         workspace = new Workspace<T>(device);
         parts = new CompiledParts<T>(device, kernels, fusion, workspace, offload);
     }
+
+    /// <summary>
+    /// Steps that take less are asked of the device one ahead, where its driver lets it (<see cref="StepQueue"/>): with longer ones what it waits between two does not
+    /// count, and a cancelled run should not take one more.
+    /// </summary>
+    public TimeSpan ShortStep { get; init; } = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Bytes of the arena that all programs so far share.</summary>
     public long ArenaBytes => workspace.ArenaBytes;
@@ -190,6 +197,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         using var blend = run.Blend is { } masked ? new LatentBlend<T>(device, kernels, workspace, Last(masked.Known), noise, masked.Mask) : null;
         var done = 0;
         using var queue = new StepQueue(device);
+        var (last, areShort) = (Stopwatch.GetTimestamp(), false);
         for (var i = 0; i < plan.Steps.Count; i++)
         {
             var step = plan.Steps[i];
@@ -229,20 +237,22 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
             latent.Update(graph, "out", run.Guidance, step, fresh);
             blend?.Apply(latent, channels, i + 1 < plan.Steps.Count ? plan.Steps[i + 1].Start : plan.End);
             queue.Add();
-            Finish(queue.Most);
+            Finish(areShort ? queue.Most : 0);
         }
 
         Finish(0);
         run.Watch?.Look(run, plan.Steps.Count, denoised, readNoisy: null);
         return Read(latent, scale: 1);
 
-        // Tells of each step when it is done.
+        // Tells of each step when it is done. The first one is waited for, and tells how long they take.
         void Finish(int left)
         {
             while (queue.Count > left)
             {
                 queue.Wait();
+                areShort = Stopwatch.GetElapsedTime(last) < ShortStep;
                 run.AfterStep?.Invoke(++done);
+                last = Stopwatch.GetTimestamp();
             }
         }
 

@@ -142,7 +142,7 @@ public sealed class StableDiffusionPipeline : IDisposable
     /// <exception cref="StableDiffusionException">
     /// A value of the request cannot be used, and nothing was computed; or the device has too little memory, or failed. The pipeline can be used again.
     /// </exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step, with CUDA within two.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step, or two that take less than a tenth of a second.</exception>
     /// <exception cref="ObjectDisposedException">The pipeline is disposed, or was while it drew.</exception>
     /// <exception cref="InvalidOperationException">It was called by what watches the progress of this pipeline.</exception>
     public IReadOnlyList<GeneratedImage> Generate(
@@ -159,7 +159,7 @@ public sealed class StableDiffusionPipeline : IDisposable
     /// <exception cref="StableDiffusionException">
     /// A value of the request cannot be used, and nothing was computed; or the device has too little memory, or failed. The pipeline can be used again.
     /// </exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step, with CUDA within two.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; generation stops within one step, or two that take less than a tenth of a second.</exception>
     /// <exception cref="ObjectDisposedException">The pipeline is disposed, or was while it drew.</exception>
     /// <exception cref="InvalidOperationException">It was called by what watches the progress of this pipeline.</exception>
     public IEnumerable<GeneratedImage> GenerateEach(

@@ -66,36 +66,50 @@ public sealed class RecordedLaunchesTests
         Assert.Equal(launched + 1, recorder.Launched);
     }
 
-    /// <summary>Where a driver allows it, the device has its next step when it is done with one; and nothing more, for that could not be stopped.</summary>
+    /// <summary>
+    /// Where a driver allows it, the device has its next step when it is done with one; and nothing more, for that could not be stopped. How long steps take is known
+    /// after the first one, and where they are long none is asked for ahead.
+    /// </summary>
     [Theory]
     [MemberData(nameof(Backends))]
     public void One_step_at_most_is_asked_for_ahead(string backend)
     {
-        var recorder = new CountingRecorder();
-        using var run = Open(backend, recorder);
-        var latents = run.Sample(Size, Steps);
-        var before = recorder.Launched;
-        List<(int Done, int Asked)> reports = [];
-        Assert.Equal(latents, run.Sample(Size, Steps, Report));
-        var most = Backend.Find(backend).Device.Kind == DeviceKind.Cuda ? 1 : 0;
-        Assert.Equal(Enumerable.Range(1, Steps).Select(done => (done, Math.Min(done + most, Steps))), reports);
+        Check(TimeSpan.MaxValue, Backend.Find(backend).Device.Kind == DeviceKind.Cuda ? 1 : 0);
+        Check(TimeSpan.Zero, 0);
 
-        before = recorder.Launched;
-        reports.Clear();
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(Cancellation);
-        Assert.Throws<OperationCanceledException>(() => run.Sample(
-            Size, Steps,
-            done =>
+        void Check(TimeSpan shortStep, int most)
+        {
+            var recorder = new CountingRecorder();
+            using var run = Open(backend, recorder, shortStep: shortStep);
+            var latents = run.Sample(Size, Steps);
+            var before = recorder.Launched;
+            List<(int Done, int Asked)> reports = [];
+            Assert.Equal(latents, run.Sample(Size, Steps, Report));
+            Assert.Equal(Enumerable.Range(1, Steps).Select(done => (done, done == 1 ? 1 : Math.Min(done + most, Steps))), reports);
+
+            foreach (var last in (int[])[1, 2])
+            {
+                before = recorder.Launched;
+                reports.Clear();
+                using var stop = CancellationTokenSource.CreateLinkedTokenSource(Cancellation);
+                Assert.Throws<OperationCanceledException>(() => run.Sample(Size, Steps, done => StopAt(last, done, stop), stop.Token));
+                Assert.Equal(last, reports[^1].Done);
+                Assert.Equal(last == 1 ? 1 : Math.Min(last + most, Steps), recorder.Launched - before);
+            }
+
+            Assert.Equal(latents, run.Sample(Size, Steps));
+
+            void Report(int done) => reports.Add((done, recorder.Launched - before));
+
+            void StopAt(int last, int done, CancellationTokenSource stop)
             {
                 Report(done);
-                stop.Cancel();
-            },
-            stop.Token));
-        Assert.Equal([(1, 1 + most)], reports);
-        Assert.Equal(1 + most, recorder.Launched - before);
-        Assert.Equal(latents, run.Sample(Size, Steps));
-
-        void Report(int done) => reports.Add((done, recorder.Launched - before));
+                if (done == last)
+                {
+                    stop.Cancel();
+                }
+            }
+        }
     }
 
     /// <summary>A decoder needs more memory than the UNet: if it is made when the decoder runs, the UNet's launches are recorded in memory that is gone.</summary>
@@ -119,12 +133,13 @@ public sealed class RecordedLaunchesTests
     /// <param name="name">The backend's.</param>
     /// <param name="recorder">Counts; null for a device that records nothing.</param>
     /// <param name="offload">Models take turns.</param>
-    private static DemoRun Open(string name, CountingRecorder? recorder, bool offload = false)
+    /// <param name="shortStep">Steps that are asked for ahead take less.</param>
+    private static DemoRun Open(string name, CountingRecorder? recorder, bool offload = false, TimeSpan? shortStep = null)
     {
         var backend = Backend.Find(name);
         var device = backend.Device.Kind == DeviceKind.Cpu ? DeviceSession.OpenCpu(2) : BackendProfile.Open(backend.Device);
         recorder?.Inner = device.Recorder;
         device.Recorder = recorder;
-        return new(device, DeviceFixture.Compile<ushort>(device, backend), offload);
+        return new(device, DeviceFixture.Compile<ushort>(device, backend), offload, shortStep);
     }
 }

@@ -33,12 +33,16 @@ internal static class TensorGemmKernel<TTile, TLoop, TEnd>
         var rows = SharedMemory.Allocate<TensorWindow>(MostRows);
         var firstRow = Grid.IdxX * tile.Rows;
         var firstPanel = Grid.IdxY * tile.Panels;
-        for (var row = Group.IdxX; row < tile.Rows; row += default(TLoop).Threads)
+        if (t.IsPointwise == 0)
         {
-            rows[row] = FindWindow(t, firstRow + row);
+            for (var row = Group.IdxX; row < tile.Rows; row += default(TLoop).Threads)
+            {
+                rows[row] = FindWindow(t, firstRow + row);
+            }
+
+            Group.Barrier();
         }
 
-        Group.Barrier();
         var sums = (uint)PtxCode.AddressOf(ref shared[0]);
         var firstBlock = Grid.IdxZ * t.SplitBlocks;
         TensorMultiply<TTile, TLoop>.Begin(
@@ -46,7 +50,7 @@ internal static class TensorGemmKernel<TTile, TLoop, TEnd>
             a.Depth * Tile.Columns * sizeof(ushort), a.Panels - firstPanel, a.Channels, a.Kernel, t.PositionOf(firstBlock),
             IntrinsicMath.Min(t.SplitBlocks, t.Blocks - firstBlock));
         TensorMultiply<TTile, TLoop>.Start(
-            0, a.Height, a.Width, a.SourceWidth, t.HeightRatio, t.WidthRatio, a.Circular, TensorTileShape.FirstStage(sums), (uint)PtxCode.AddressOf(ref rows[0]),
+            0, t.IsPointwise == 0 ? a.Height : firstRow, a.Width, t.IsPointwise == 0 ? a.SourceWidth : 0, t.HeightRatio, t.WidthRatio, a.Circular, TensorTileShape.FirstStage(sums), (uint)PtxCode.AddressOf(ref rows[0]),
             a.Rows);
 
         // While the first copies are on their way. A group that is alone on its multiprocessor has registers for what its end reads; others' sums and copies leave
@@ -89,17 +93,11 @@ internal static class TensorGemmKernel<TTile, TLoop, TEnd>
     private static TensorWindow FindWindow(TensorGemmArguments t, int row)
     {
         var a = t.Gemm;
-        var (first, y, x) = (row, 0, 0);
-        if (t.IsPointwise == 0)
-        {
-            var item = t.OutputPixels.Divide(row);
-            var pixel = row - (item * a.OutputPixels);
-            var line = t.OutputWidth.Divide(pixel);
-            first = item * a.SourceHeight * a.SourceWidth;
-            y = (line * a.Stride) - a.PadTop;
-            x = ((pixel - (line * a.OutputWidth)) * a.Stride) - a.PadLeft;
-        }
-
-        return new TensorWindow { FirstPixel = row < a.Rows ? first : -1, Origin = (x << 16) | (y & 0xFFFF) };
+        var item = t.OutputPixels.Divide(row);
+        var pixel = row - (item * a.OutputPixels);
+        var line = t.OutputWidth.Divide(pixel);
+        var y = (line * a.Stride) - a.PadTop;
+        var x = ((pixel - (line * a.OutputWidth)) * a.Stride) - a.PadLeft;
+        return new TensorWindow { FirstPixel = row < a.Rows ? item * a.SourceHeight * a.SourceWidth : -1, Origin = (x << 16) | (y & 0xFFFF) };
     }
 }

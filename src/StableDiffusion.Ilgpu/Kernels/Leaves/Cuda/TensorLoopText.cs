@@ -9,7 +9,7 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// a swizzle of 64 or 128 bytes, where stages begin at multiples of 1024.
 /// </para>
 /// <para>
-/// Source pixels are found again at each tap, from the table of rows, and are kept as 32-bit distances in units of 16 bytes. Pixels, channels and panels
+/// Source pixels are found again at each tap, from the table of rows, which a pointwise contraction does not need, and are kept as 32-bit distances in units of 16 bytes. Pixels, channels and panels
 /// that are not there are filled with zeros by the copy itself. Depth is summed in the same order whatever the tile.
 /// </para>
 /// </summary>
@@ -68,7 +68,12 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
         ptx.Line($"shr.u32 channel, tm_position, 16; mul.lo.s32 channel, channel, {depth}; and.b32 tapX, tm_position, 255; shr.u32 tapY, tm_position, 8; and.b32 tapY, tapY, 255;");
         ptx.Line($"mad.lo.s32 tapBase, tapY, tm_kernel, tapX; mul.lo.s32 tapBase, tapBase, tm_channels; mul.lo.s32 tapBase, tapBase, {PanelRowBytes};");
         ptx.Line("mov.b32 blocks, tm_left; mov.b32 copyStage, 0; mov.b32 readStage, 0;");
+        ptx.Line("setp.ne.s32 p, sourceWidth, 0; @p bra WINDOWS;");
+        FindRows(ptx);
+        ptx.Line("bra FOUND;");
+        ptx.Line("WINDOWS:");
         FindPixels(ptx);
+        ptx.Line("FOUND:");
     }
 
     /// <summary>Copies the first blocks.</summary>
@@ -78,6 +83,16 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
         ptx.Line("FILL:");
         Load(ptx, "FILL");
         ptx.Line("sub.s32 count, count, 1; setp.gt.s32 p, count, 0; @p bra FILL;");
+    }
+
+    /// <summary>Of a pointwise contraction: every row sees the source's row with its number.</summary>
+    private void FindRows(PtxWriter ptx)
+    {
+        ptx.Line($"shr.u32 row, lane, {int.Log2(RowChunks)}; add.s32 row, row, height;");
+        for (var i = 0; i < SourcePasses; i++)
+        {
+            ptx.Line($"add.s32 t, row, {i * (PassBytes / RowBytes)}; setp.lt.s32 inside, t, %8; mul.lo.s32 t, t, tm_pitch; selp.b32 pixel{i}, t, -1, inside;");
+        }
     }
 
     /// <summary>The source pixels that the thread's rows see through the current tap; -1 for those that see zeros.</summary>

@@ -141,14 +141,16 @@ internal static class TensorMultiply<TTile, TLoop>
         throw new NotSupportedException();
 
     /// <param name="text">The text's place.</param>
-    /// <param name="height">Of the source as the window sees it.</param>
+    /// <param name="height">Of the source as the window sees it; of a pointwise contraction the tile's first row.</param>
     /// <param name="width">Of the same.</param>
-    /// <param name="sourceWidth">Of the source as stored.</param>
+    /// <param name="sourceWidth">Of the source as stored; 0 for a pointwise contraction.</param>
     /// <param name="heightRatio">Stored height by height, times 2^32 and rounded up; 0 where they are the same.</param>
     /// <param name="widthRatio">The same of the widths.</param>
     /// <param name="circular">Not 0 where the window sees the source again beyond its edges.</param>
     /// <param name="shared">Offset of shared memory for stages; a multiple of <see cref="TensorTileShape.StageAlignment"/>.</param>
-    /// <param name="rows">Offset of shared memory that holds a <see cref="TensorWindow"/> for each row of the tile; written, with a barrier behind it.</param>
+    /// <param name="rows">
+    /// Offset of shared memory that holds a <see cref="TensorWindow"/> for each row of the tile; written, with a barrier behind it, unless it is a pointwise contraction.
+    /// </param>
     /// <param name="pixels">Of the result, over all items.</param>
     public static void Start(
         int text, int height, int width, int sourceWidth, uint heightRatio, uint widthRatio, int circular, uint shared, uint rows, int pixels) =>
