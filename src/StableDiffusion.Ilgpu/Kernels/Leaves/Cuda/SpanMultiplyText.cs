@@ -74,7 +74,6 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
         PrepareSpans(ptx);
         PreparePanels(ptx);
         PrepareFragments(ptx);
-        ZeroSums(ptx);
         ptx.Line("setp.eq.s32 goes, 0, 0;");
         for (var pass = 0; pass < Passes; pass++)
         {
@@ -93,6 +92,7 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
     public override string Run()
     {
         var ptx = new PtxWriter();
+        ZeroSums(ptx);
         ptx.Line("CHANNELS:");
         ptx.Line($"setp.gt.s32 goes, tm_left, 1; add.s64 tm_source, tm_source, {RowBytes};");
         for (var tap = 0; tap < Taps; tap++)

@@ -34,7 +34,6 @@ internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : Ten
         DeclareCopies(ptx);
         ptx.Line($".reg .b32 a<{sets * tilesDown * 4}>, b<{sets * tilesAcross * 2}>, warp, readA0, readA1, readB0, readB1, atA, atB0, atB1;");
         PrepareCopies(ptx);
-        ZeroSums(ptx);
         PrepareFragments(ptx);
         Fill(ptx, Stages - 1);
         return ptx.ToString();
@@ -43,6 +42,7 @@ internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : Ten
     public override string Run()
     {
         var ptx = new PtxWriter();
+        ZeroSums(ptx);
         if (ahead)
         {
             ptx.Line($"cp.async.wait_group {Stages - 2}; bar.sync 0;");

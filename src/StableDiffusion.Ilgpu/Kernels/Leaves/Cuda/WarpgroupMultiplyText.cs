@@ -54,7 +54,6 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
         // All lanes of a warp must be seen to have the same descriptor.
         ptx.Line("shr.u32 t, lane, 7; shfl.sync.idx.b32 t, t, 0, 31, 0xFFFFFFFF; cvt.u64.u32 second, t;");
         ptx.Line(HalvesRows ? $"mad.lo.s64 source, second, {InstructionRows * RowBytes / 16}, source;" : $"mad.lo.s64 panels, second, {Shape.Panels / 2 * PanelBytes / 16}, panels;");
-        ZeroSums(ptx);
         Fill(ptx, Stages - 1);
         return ptx.ToString();
     }
@@ -62,6 +61,7 @@ internal sealed class WarpgroupMultiplyText(TensorTileShape tile, int stages) : 
     public override string Run()
     {
         var ptx = new PtxWriter();
+        ZeroSums(ptx);
         ptx.Line("BLOCK:");
         ptx.Line($"cp.async.wait_group {Stages - 2}; fence.proxy.async.shared::cta; bar.sync 0;");
         Multiply(ptx);
