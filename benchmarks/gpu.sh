@@ -10,6 +10,7 @@
 #   synthetic   full-size models with synthetic weights against the reference
 #   compare     the bundled model on the processor and this device
 #   models      SD 1.5 and 2.1 at 512x512 and 768x768, 1 and 8 pictures: step, decode, whole picture, memory
+#   pictures    the command three times, SD 1.5 at 512x512: where the time goes, and what the first run's compiling leaves for the others
 #   kernels     SD 1.5 at 512x512, 1 and 8 pictures, launch by launch: TFLOP/s, share of the card's own peak
 #   profile     SD 1.5 at 512x512 by NVIDIA's profiler, where ncu is on the path: what every launch of a step and a decode takes and moves
 #   torch       PyTorch on the same card, eager and compiled
@@ -42,12 +43,12 @@ while [ $# -gt 0 ]; do
             esac
             shift
             ;;
-        devices | tests | synthetic | compare | models | kernels | profile | torch) parts+=("$1") ;;
-        *) fail "'$1' is no option and no part; valid: --device NAME, --output DIR, --limit SECONDS, devices, tests, synthetic, compare, models, kernels, profile, torch" ;;
+        devices | tests | synthetic | compare | models | pictures | kernels | profile | torch) parts+=("$1") ;;
+        *) fail "'$1' is no option and no part; valid: --device NAME, --output DIR, --limit SECONDS, devices, tests, synthetic, compare, models, pictures, kernels, profile, torch" ;;
     esac
     shift
 done
-[ ${#parts[@]} -gt 0 ] || parts=(devices tests synthetic compare models kernels profile torch)
+[ ${#parts[@]} -gt 0 ] || parts=(devices tests synthetic compare models pictures kernels profile torch)
 [ -x "$folder/bin/sdilgpu" ] || fail "$folder/bin/sdilgpu is missing: this script runs in the package that gpu-pack.sh makes"
 
 cli=$folder/bin/sdilgpu
@@ -98,6 +99,21 @@ part_models() {
         echo
     done
 
+    return $failed
+}
+
+# The files are those that part models has written; where nothing but trying is wanted, the bundled model.
+part_pictures() {
+    local files=${TMPDIR:-/tmp}/sdilgpu-benchmark-sd15 failed=0 run model=()
+    if [ -z "${SDILGPU_TRY:-}" ]; then
+        [ -e "$files/model_index.json" ] || { echo "there is no $files: part models writes it"; return 1; }
+        model=(-m "$files")
+    fi
+
+    for run in 1 2 3; do
+        "$cli" txt2img "${model[@]}" -p "a red apple" --steps "$steps" --seed 1 --device "$device" --cache "$output/cache" \
+            -o "$output/picture-$run.png" --verbose || failed=1
+    done
     return $failed
 }
 

@@ -50,8 +50,8 @@ internal static class TensorGemmKernel<TTile, TLoop, TEnd>
             a.Depth * Tile.Columns * sizeof(ushort), a.Panels - firstPanel, a.Channels, a.Kernel, t.PositionOf(firstBlock),
             IntrinsicMath.Min(t.SplitBlocks, t.Blocks - firstBlock));
         TensorMultiply<TTile, TLoop>.Start(
-            0, t.IsPointwise == 0 ? a.Height : firstRow, a.Width, t.IsPointwise == 0 ? a.SourceWidth : 0, t.HeightRatio, t.WidthRatio, a.Circular, TensorTileShape.FirstStage(sums), (uint)PtxCode.AddressOf(ref rows[0]),
-            a.Rows);
+            0, t.IsPointwise == 0 ? a.Height : firstRow, a.Width, t.IsPointwise == 0 ? a.SourceWidth : 0, t.HeightRatio, t.WidthRatio, a.Circular,
+            TensorTileShape.FirstStage(sums), (uint)PtxCode.AddressOf(ref rows[0]), a.Rows);
 
         // While the first copies are on their way. A group that is alone on its multiprocessor has registers for what its end reads; others' sums and copies leave
         // them none.
