@@ -18,7 +18,7 @@
 # Reports go to DIR (default: results beside this file), a file a part. A part that fails or takes longer than its limit does not stop the
 # others; the exit code then is 1. What is left over when the machine's time is short can be run by naming its parts.
 #
-# What it runs has been run on an H100 and an H200 part by part, the script as a whole only with SDILGPU_TRY=1 and --device cpu: all parts in small sizes, in an
+# What it runs, but for pictures, has been run on an H100 and an H200 part by part, the script as a whole only with SDILGPU_TRY=1 and --device cpu: all parts in small sizes, in an
 # empty environment without .NET and ICU; see peers/README.md.
 set -uo pipefail
 

@@ -4,8 +4,8 @@ namespace StableDiffusion.Ilgpu.Devices;
 
 /// <summary>
 /// How far the processor is ahead of a device that takes one step after the other. While the device computes a step, the next one is asked of it, so that it
-/// does not wait between two; more are not, for what is asked cannot be taken back. Only CUDA's driver can wait for a part of what it was asked: with others
-/// every step is waited for.
+/// does not wait between two; more are not, for what is asked cannot be taken back; whether steps are short enough for it, the caller knows. It is done with
+/// CUDA only: with others every step is waited for.
 /// </summary>
 internal sealed class StepQueue : IDisposable
 {

@@ -6,8 +6,8 @@ namespace StableDiffusion.Ilgpu.Kernels.Gemm;
 
 /// <summary>
 /// The end of a tile: sums of some rows in shared memory are finished and stored, or stored as a split's as they are. A thread keeps to eight columns, whose
-/// bias it reads once, and takes some rows at a time, whose residuals it reads a round ahead, the first before there are sums: nothing else hides what memory
-/// takes.
+/// bias it reads once, and takes some rows at a time, whose residuals it reads a round ahead, the first before the barrier behind which sums are
+/// read: nothing else hides what memory takes.
 /// </summary>
 internal readonly struct TensorPass<TTile, TLoop, TEnd>
     where TTile : struct, ITensorTile
