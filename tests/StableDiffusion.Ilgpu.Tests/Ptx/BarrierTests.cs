@@ -48,6 +48,35 @@ public sealed class BarrierTests
     public void Barriers_that_do_not_meet_are_errors(string ofFirst, string ofSecond, string message) =>
         Assert.Contains(message, Fail(ofFirst, ofSecond), StringComparison.Ordinal);
 
+    /// <summary>For readers such as <c>wgmma</c>: what an arrival tells of must have been fenced before it.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public unsafe void A_fence_counts_if_it_stands_before_the_arrival(bool before)
+    {
+        const int Warps = 2 * Warpgroup.Warps;
+        var order = new BarrierOrder(Warps);
+        var shared = new SharedMemory(64, order);
+        shared.Reset(new PtxStatistics());
+        shared.Write(PtxProgram.SharedBase, 16, 16, warp: 0);
+        if (before)
+        {
+            shared.Publish(0);
+        }
+
+        for (var warp = 0; warp < Warps; warp++)
+        {
+            order.Arrive(warp, 1, Warps * Warp.Size);
+        }
+
+        Assert.Equal([1], order.Full());
+        order.Learn(Warps - 1, 1);
+        shared.Publish(0);
+        var refused = Record.Exception(() => { shared.ReadAsynchronously(PtxProgram.SharedBase, Warps - 1); });
+        Assert.Equal(before, refused is null);
+        Assert.Equal(before, refused?.Message.Contains("without a fence.proxy.async", StringComparison.Ordinal) != true);
+    }
+
     private static string Fail(string ofFirst, string ofSecond) =>
         Assert.Throws<PtxException>(() => PtxText.Run(Halves(ofFirst, ofSecond), new uint[256], threads: 256)).Message;
 

@@ -37,6 +37,9 @@ internal sealed unsafe class SharedMemory
     private readonly BarrierOrder? order;
     private readonly int[] secondReaders;
 
+    // Each warp's fences with the intervals that they stand in.
+    private readonly List<(int Fence, int Interval)>[] fencesOf = [.. Enumerable.Range(0, 64).Select(_ => new List<(int, int)>())];
+
     public SharedMemory(int size, BarrierOrder? order = null)
     {
         this.order = order;
@@ -69,6 +72,7 @@ internal sealed unsafe class SharedMemory
         }
 
         order?.Reset();
+        Array.ForEach(fencesOf, f => f.Clear());
 
         firstInterval = order is null ? ++interval : order.Interval(0);
     }
@@ -107,7 +111,14 @@ internal sealed unsafe class SharedMemory
     }
 
     /// <summary>Lets what a warp wrote be read asynchronously.</summary>
-    public void Publish(int warp) => published[warp] = ++fences;
+    public void Publish(int warp)
+    {
+        published[warp] = ++fences;
+        if (order is not null)
+        {
+            fencesOf[warp].Add((fences, order.Interval(warp)));
+        }
+    }
 
     /// <summary>16 bytes, for a reader that sees only what was published by the warp that wrote it.</summary>
     public byte* ReadAsynchronously(ulong address, int warp)
@@ -118,13 +129,13 @@ internal sealed unsafe class SharedMemory
         if (Vector256.EqualsAll(Vector256.Create(writers, first), Vector256.Create(writer))
             && Vector256.EqualsAll(Vector256.Create(written, first), Vector256.Create(fence)))
         {
-            CheckPublished(address, writer, fence);
+            CheckPublished(address, writer, fence, warp);
         }
         else
         {
             for (var i = first; i < first + (Count / 2); i++)
             {
-                CheckPublished(address, writers[i], written[i]);
+                CheckPublished(address, writers[i], written[i], warp);
             }
         }
 
@@ -228,12 +239,20 @@ internal sealed unsafe class SharedMemory
         return words.CountBy(word => word & (banks - 1)).Max(bank => bank.Value) - 1;
     }
 
-    private void CheckPublished(ulong address, int writer, int fence)
+    private void CheckPublished(ulong address, int writer, int fence, int warp)
     {
-        if (writer / 64 >= firstInterval && published[writer % 64] <= fence)
+        var (other, at) = (writer % 64, writer / 64);
+        if (at >= firstInterval && (published[other] <= fence || (order is not null && other != warp && !IsFenceKnown(other, fence, warp, order))))
         {
-            throw new PtxException($"shared address {address} is read without a fence.proxy.async after warp {writer % 64} wrote it");
+            throw new PtxException($"shared address {address} is read without a fence.proxy.async after warp {other} wrote it");
         }
+    }
+
+    /// <summary>Whether the first fence behind a write comes before what a warp does now: one behind the barrier that tells of the write does not.</summary>
+    private bool IsFenceKnown(int writer, int fence, int warp, BarrierOrder order)
+    {
+        var first = fencesOf[writer].Find(f => f.Fence > fence);
+        return order.IsKnown(warp, writer, first.Interval);
     }
 
     /// <summary>What <see cref="Read"/> does for 16 bytes, unless some of them must not be read.</summary>
