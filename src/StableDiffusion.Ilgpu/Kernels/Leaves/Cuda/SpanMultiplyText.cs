@@ -11,12 +11,17 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// </para>
 /// <para>
 /// There are two spans, the one that is multiplied and the next 64 channels', copied in parts beside the first taps, and a ring of stages for the panels of
-/// a tap each. A block of this loop is 64 channels with all taps; within it sums go through the taps, top row first.
+/// a tap each. A block is 64 channels with all taps; within it sums go through the taps, top row first.
+/// </para>
+/// <para>
+/// The loop's body is a row of the window, three taps: with all nine in it the assembler takes ten times as long, seconds for each kernel of a first load.
 /// </para>
 /// </summary>
 internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, WarpgroupMultiplyText.Threads)
 {
-    public const int Taps = 9;
+    public const int Taps = Side * Side;
+
+    private const int Side = 3;
 
     private const int Depth = WarpgroupMultiplyText.BlockDepth;
 
@@ -40,10 +45,16 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
 
     private const int TapsAhead = Stages - 2;
 
-    /// <summary>Beside so many taps the next span is copied: those after them are waited for too late.</summary>
-    private const int CopyingTaps = Taps + 1 - TapsAhead;
+    /// <summary>Rows beside whose taps panels of the same block are copied, but for the last of these taps.</summary>
+    private const int OwnRows = (Taps - TapsAhead + 1) / Side;
 
-    private const int Sets = 3;
+    private static readonly string WhetherPanelsAreThere = $"setp.lt.or.s32 brings, done, {OwnRows}, goes;";
+
+    /// <summary>Beside so many taps the next span is copied: it is read, for the first tap, before the last one's products end.</summary>
+    private const int CopyingTaps = Taps - TapsAhead;
+
+    /// <summary>Of fragments, one for each tap of a row.</summary>
+    private const int Sets = Side;
 
     /// <summary>Fragments of 16 channels, four registers each.</summary>
     private const int Steps = Depth / 16;
@@ -74,15 +85,14 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
         PrepareSpans(ptx);
         PreparePanels(ptx);
         PrepareFragments(ptx);
-        ptx.Line("setp.eq.s32 goes, 0, 0;");
         for (var pass = 0; pass < Passes; pass++)
         {
-            CopySpan(ptx, pass, "span", "goes");
+            CopySpan(ptx, pass, "span");
         }
 
         for (var tap = 0; tap < TapsAhead; tap++)
         {
-            CopyPanels(ptx, tap);
+            CopyPanels(ptx);
             ptx.Line("cp.async.commit_group;");
         }
 
@@ -93,49 +103,58 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
     {
         var ptx = new PtxWriter();
         ZeroSums(ptx);
-        ptx.Line("CHANNELS:");
-        ptx.Line($"setp.gt.s32 goes, tm_left, 1; add.s64 tm_source, tm_source, {RowBytes};");
-        for (var tap = 0; tap < Taps; tap++)
+        Meet(ptx);
+        ptx.Line($"add.s64 tm_source, tm_source, {RowBytes}; mov.b32 look, line; mov.b32 sees, seen; mov.b32 done, 0;");
+        ReadFragments(ptx, 0);
+        ptx.Line("ROWS:");
+        ptx.Line($"setp.gt.s32 goes, tm_left, 1; {WhetherPanelsAreThere}");
+        for (var tap = 0; tap < Side; tap++)
         {
-            ptx.Line($"cp.async.wait_group {TapsAhead - 1}; fence.proxy.async.shared::cta; bar.sync 0;");
-            if (tap == 0)
-            {
-                ReadFragments(ptx, tap);
-            }
-
+            Meet(ptx);
             Multiply(ptx, tap);
-            if (tap + 1 < Taps)
+            if (tap + 1 < Side)
             {
                 ReadFragments(ptx, tap + 1);
             }
-
-            if (tap + TapsAhead == Taps)
+            else
             {
-                // From here on the panels are the next block's.
-                ptx.Line($"add.s64 tm_weights, tm_weights, {PanelBytes};");
+                NextRow(ptx);
+                ReadFragments(ptx, 0, "@q ");
             }
 
-            CopyPanels(ptx, (tap + TapsAhead) % Taps, tap + TapsAhead < Taps ? "" : "@goes ");
-            for (var pass = tap; pass < Passes && tap < CopyingTaps; pass += CopyingTaps)
-            {
-                CopySpan(ptx, pass, "nextSpan", "goes");
-            }
-
+            CopyPanels(ptx, "@brings ");
+            CopySpans(ptx, tap);
             ptx.Line("cp.async.commit_group;");
             ptx.Line("wgmma.wait_group.sync.aligned 1;");
         }
 
-        ptx.Line("mov.b32 t, span; mov.b32 span, nextSpan; mov.b32 nextSpan, t;");
-        ptx.Line("sub.s32 tm_left, tm_left, 1; setp.gt.s32 p, tm_left, 0; @p bra CHANNELS;");
+        ptx.Line("setp.gt.s32 p, tm_left, 0; @p bra ROWS;");
         ptx.Line("wgmma.wait_group.sync.aligned 0; cp.async.wait_all;");
         return ptx.ToString();
     }
 
+    /// <summary>Behind it what was copied for the tap that is multiplied next is there, and what was copied beside the taps up to five before.</summary>
+    private static void Meet(PtxWriter ptx) =>
+        ptx.Line($"cp.async.wait_group {TapsAhead - 1}; fence.proxy.async.shared::cta; bar.sync 0;");
+
+    /// <summary>
+    /// Goes on to the window's next row, <c>done</c> of which have been multiplied then, or to the next block's first: <c>q</c> says whether there is one. The
+    /// panels that are copied beside a row's last tap may be the next block's first.
+    /// </summary>
+    private static void NextRow(PtxWriter ptx)
+    {
+        ptx.Line($"add.s32 done, done, 1; add.s32 look, look, pitch; shr.u32 sees, sees, {Side}; {WhetherPanelsAreThere}");
+        ptx.Line($"setp.eq.s32 p, done, {OwnRows}; @p add.s64 tm_weights, tm_weights, {PanelBytes}; @p mov.b64 base, tm_weights;");
+        ptx.Line($"setp.eq.s32 q, done, {Side}; selp.b32 t, span, nextSpan, q; selp.b32 span, nextSpan, span, q; mov.b32 nextSpan, t;");
+        ptx.Line($"@q mov.b32 look, line; @q mov.b32 sees, seen; @q mov.b32 done, 0; @q sub.s32 tm_left, tm_left, 1; @q add.s64 tm_source, tm_source, {RowBytes};");
+        ptx.Line("setp.gt.s32 q, tm_left, 0;");
+    }
+
     private void Declare(PtxWriter ptx)
     {
-        ptx.Line($".reg .b32 pixel<{Passes}>, line<3>, a<{Sets * Steps * 4}>, panelSize<{Shape.Panels}>, panelAt<{Shape.Panels}>;");
-        ptx.Line(".reg .b32 tid, lane, chunk, row, height, width, pixels, rows, pitch, many, first, y, x, t, u, n, at, to, span, nextSpan, ring, copyStage, readStage, odd, size, seen;");
-        ptx.Line(".reg .b64 from, base, panels, matrix; .reg .pred p, q, long, last, goes, adds;");
+        ptx.Line($".reg .b32 pixel<{Passes}>, a<{Sets * Steps * 4}>, panelSize<{Shape.Panels}>, panelAt<{Shape.Panels}>;");
+        ptx.Line(".reg .b32 tid, lane, chunk, row, height, width, pixels, rows, pitch, many, first, y, x, t, u, n, at, to, span, nextSpan, ring, copyStage, readStage, odd, size, line, look, seen, sees, done;");
+        ptx.Line(".reg .b64 from, base, tapBytes, panels, matrix; .reg .pred p, q, long, last, goes, brings, adds;");
         ptx.Line("mov.b32 height, %0; mov.b32 width, %1; mov.b32 span, %6; mov.b32 rows, %7; mov.b32 pixels, %8; mov.u32 tid, %%tid.x;");
         ptx.Line($"add.s32 nextSpan, span, {AlignedSpanBytes}; add.s32 ring, span, {2 * AlignedSpanBytes}; mov.b32 copyStage, 0; mov.b32 readStage, 0;");
     }
@@ -171,6 +190,7 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
         PlacePanelChunk(ptx, "tid", "t");
         ptx.Line("add.s32 ring, ring, t;");
         ptx.Line($"shr.u32 t, tm_position, 16; mul.wide.u32 from, t, {PanelBytes}; add.s64 tm_weights, tm_weights, from;");
+        ptx.Line($"mov.b64 base, tm_weights; mul.wide.u32 tapBytes, tm_channels, {PanelRowBytes};");
         for (var panel = 0; panel < Shape.Panels; panel++)
         {
             ptx.Line($"setp.gt.s32 p, tm_panels, {panel}; selp.b32 panelSize{panel}, 16, 0, p; mul.lo.s32 t, tm_panelBytes, {panel}; selp.b32 panelAt{panel}, t, 0, p;");
@@ -179,7 +199,7 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
 
     /// <summary>
     /// Which row a lane names to <c>ldmatrix</c>: l % 16 of its warp's 16, and of each 16 channels half l / 16. <c>line</c> becomes its pixel's place in
-    /// a span through the first tap of each row of the window, <c>seen</c> a bit for each tap that sees a pixel and not what is beyond an edge.
+    /// a span through the window's first tap, <c>seen</c> a bit for each tap that sees a pixel and not what is beyond an edge.
     /// </summary>
     private static void PrepareFragments(PtxWriter ptx)
     {
@@ -192,54 +212,70 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
             ptx.Line($"add.s32 t, y, {tap / 3}; setp.lt.and.u32 p, t, height, goes; add.s32 t, x, {tap % 3}; setp.lt.and.u32 p, t, width, p; @p or.b32 seen, seen, {1 << tap};");
         }
 
-        ptx.Line("mov.b32 line0, row; add.s32 line1, row, pitch; add.s32 line2, line1, pitch;");
+        ptx.Line("mov.b32 line, row;");
 
         // The first panel's descriptor, for all lanes of a warp the same.
         ptx.Line($"add.s32 t, span, {2 * AlignedSpanBytes}; shr.u32 t, t, 4; cvt.u64.u32 panels, t; or.b64 panels, panels, {WarpgroupMultiplyText.PanelLayout}; setp.eq.s32 adds, 0, 0;");
     }
 
-    private static void CopySpan(PtxWriter ptx, int pass, string target, string predicate)
+    /// <summary>The next span's parts that are copied beside this tap of a row.</summary>
+    private static void CopySpans(PtxWriter ptx, int tap)
     {
-        if (pass == Passes - 1)
+        for (var row = 0; (row * Side) + tap < CopyingTaps; row++)
         {
-            ptx.Line($"and.pred q, {predicate}, last;");
-            predicate = "q";
-        }
+            // Beside a row's last tap it counts as done.
+            ptx.Line($"setp.ne.or.s32 p, done, {row + (tap / (Side - 1))}, !goes; @p bra COPIED{tap}{row};");
+            for (var pass = (row * Side) + tap; pass < Passes; pass += CopyingTaps)
+            {
+                CopySpan(ptx, pass, "nextSpan");
+            }
 
-        ptx.Line($"setp.ne.s32 p, pixel{pass}, -1; selp.b32 size, 16, 0, p; selp.b32 t, pixel{pass}, 0, p; mad.wide.u32 from, t, 16, tm_source; add.s32 at, {target}, to;");
-        ptx.Line($"@{predicate} cp.async.cg.shared.global.L2::128B [at+{pass * PassPixels * RowBytes}], [from], 16, size;");
+            ptx.Line($"COPIED{tap}{row}:");
+        }
     }
 
-    private void CopyPanels(PtxWriter ptx, int tap, string predicate = "")
+    private static void CopySpan(PtxWriter ptx, int pass, string target)
     {
-        ptx.Line($"mul.wide.u32 base, tm_channels, {tap * PanelRowBytes}; add.s64 base, base, tm_weights; add.s32 at, ring, copyStage;");
+        ptx.Line($"setp.ne.s32 p, pixel{pass}, -1; selp.b32 size, 16, 0, p; selp.b32 t, pixel{pass}, 0, p; mad.wide.u32 from, t, 16, tm_source; add.s32 at, {target}, to;");
+        ptx.Line($"{(pass == Passes - 1 ? "@last " : "")}cp.async.cg.shared.global.L2::128B [at+{pass * PassPixels * RowBytes}], [from], 16, size;");
+    }
+
+    /// <summary>The next tap's panels, which lie at <c>base</c>.</summary>
+    private void CopyPanels(PtxWriter ptx, string predicate = "")
+    {
+        ptx.Line("add.s32 at, ring, copyStage;");
         for (var panel = 0; panel < Shape.Panels; panel++)
         {
             ptx.Line($"cvt.u64.u32 from, panelAt{panel}; add.s64 from, from, base; {predicate}cp.async.cg.shared.global.L2::128B [at+{panel * PanelBytes}], [from], 16, panelSize{panel};");
         }
 
+        ptx.Line("add.s64 base, base, tapBytes;");
         Next(ptx, "copyStage");
     }
 
-    /// <summary>A tap's fragments of the span.</summary>
-    private static void ReadFragments(PtxWriter ptx, int tap)
+    /// <summary>Fragments of the span through a tap of the row <c>look</c>.</summary>
+    private static void ReadFragments(PtxWriter ptx, int tap, string predicate = "")
     {
         // Of eight rows' pixels, or zeros in their places, none lie on the same bank.
-        ptx.Line($"add.s32 t, line{tap / 3}, {tap % 3}; and.b32 u, t, 7; add.s32 n, u, {FirstZero}; and.b32 x, seen, {1 << tap}; setp.ne.s32 p, x, 0; selp.b32 t, t, n, p;");
+        ptx.Line($"add.s32 t, look, {tap}; and.b32 u, t, 7; add.s32 n, u, {FirstZero}; and.b32 x, sees, {1 << tap}; setp.ne.s32 p, x, 0; selp.b32 t, t, n, p;");
         ptx.Line($"xor.b32 u, u, odd; shl.b32 u, u, 4; mad.lo.s32 t, t, {RowBytes}, u; add.s32 t, t, span;");
         for (var step = 0; step < Steps; step++)
         {
-            ptx.Line($"xor.b32 u, t, {step * 32}; ldmatrix.sync.aligned.m8n8.x4.shared.b16 {Fragment(tap, step)}, [u];");
+            ptx.Line($"xor.b32 u, t, {step * 32}; {predicate}ldmatrix.sync.aligned.m8n8.x4.shared.b16 {Fragment(tap, step)}, [u];");
         }
     }
 
     /// <summary>Starts a tap's products.</summary>
     private void Multiply(PtxWriter ptx, int tap)
     {
-        ptx.Line("shr.u32 t, readStage, 4; cvt.u64.u32 base, t; add.s64 base, base, panels; wgmma.fence.sync.aligned;");
+        ptx.Line("shr.u32 t, readStage, 4; cvt.u64.u32 matrix, t; add.s64 matrix, matrix, panels; wgmma.fence.sync.aligned;");
         for (var step = 0; step < Steps; step++)
         {
-            ptx.Line($"add.s64 matrix, base, {step * 16 * PanelRowBytes / 16};");
+            if (step > 0)
+            {
+                ptx.Line($"add.s64 matrix, matrix, {16 * PanelRowBytes / 16};");
+            }
+
             ptx.Line(
                 $"wgmma.mma_async.sync.aligned.m64n{Shape.Columns}k16.f32.f16.f16 {PtxWriter.Vector("tm_sum", 0, Sums)}, {Fragment(tap, step)}, matrix, adds, 1, 1, 1;");
         }
@@ -248,7 +284,7 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
         Next(ptx, "readStage");
     }
 
-    private static string Fragment(int tap, int step) => PtxWriter.Vector("a", ((tap % Sets * Steps) + step) * 4, 4);
+    private static string Fragment(int tap, int step) => PtxWriter.Vector("a", ((tap * Steps) + step) * 4, 4);
 
     private void Next(PtxWriter ptx, string stage) => ptx.Line(
         $"add.s32 {stage}, {stage}, {StageBytes(Shape)}; setp.eq.s32 p, {stage}, {Stages * StageBytes(Shape)}; selp.b32 {stage}, 0, {stage}, p;");
