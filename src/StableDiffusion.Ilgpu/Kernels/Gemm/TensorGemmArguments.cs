@@ -51,5 +51,8 @@ internal struct TensorGemmArguments
     /// <summary>Whether source pixels are copied once for all taps (<see cref="Leaves.Cuda.SpanMultiplyText"/>): a block is then one of all taps.</summary>
     public readonly bool TakesSpans => Gemm.Kernel > 1 && Blocks == TapBlocks;
 
+    /// <summary>Where a row's column is stored in the arena.</summary>
+    public readonly long TargetOf(int row, int column) => Gemm.Target + ((long)row * Gemm.TargetPitch) + column;
+
     public readonly int PackedColumns => Gemm.Panels * Leaves.Tile.Columns;
 }

@@ -38,7 +38,7 @@ internal readonly struct TensorPass<TTile, TLoop, TEnd>
         packed = 0;
         columns = default;
         first = default;
-        if (default(TEnd).Kind != TensorEnd.Split)
+        if (!default(TEnd).IsSplit)
         {
             var geglu = TensorColumns<TEnd>.IsGeglu(t);
             var chunks = ChunksOf(t);
@@ -61,7 +61,7 @@ internal readonly struct TensorPass<TTile, TLoop, TEnd>
     /// <param name="firstPanel">The tile's.</param>
     public void Finish(TensorGemmArguments t, ArrayView<Float4> sums, int firstRow, int firstPanel)
     {
-        if (default(TEnd).Kind == TensorEnd.Split)
+        if (default(TEnd).IsSplit)
         {
             StoreSplit(t, sums, firstRow, firstPanel);
             return;
@@ -80,7 +80,7 @@ internal readonly struct TensorPass<TTile, TLoop, TEnd>
 
             var (second, third, fourth) = (at + step, at + (2 * step), at + (3 * step));
             Store(t, sums, columns, packed, geglu, firstRow, at, residuals.Row0);
-            if (second < end)
+            if (Together >= 2 && second < end)
             {
                 Store(t, sums, columns, packed, geglu, firstRow, second, residuals.Row1);
             }
@@ -107,8 +107,12 @@ internal readonly struct TensorPass<TTile, TLoop, TEnd>
         var residuals = new TensorResiduals
         {
             Row0 = columns.ReadResidual(t, firstRow + at),
-            Row1 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(at + step, last)),
         };
+        if (Together >= 2)
+        {
+            residuals.Row1 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(at + step, last));
+        }
+
         if (Together == 4)
         {
             residuals.Row2 = columns.ReadResidual(t, firstRow + IntrinsicMath.Min(at + (2 * step), last));
@@ -118,8 +122,8 @@ internal readonly struct TensorPass<TTile, TLoop, TEnd>
         return residuals;
     }
 
-    /// <summary>Rows that a thread has on the way at a time: two or four.</summary>
-    private static int Together => default(TLoop).RowsTogether(TensorTileShape.Of<TTile>());
+    /// <summary>Rows that a thread has on the way at a time: two or four, or one.</summary>
+    private static int Together => default(TEnd).IsLong ? 1 : default(TLoop).RowsTogether(TensorTileShape.Of<TTile>());
 
     private static int PassRows => default(TLoop).PassRows(TensorTileShape.Of<TTile>());
 
