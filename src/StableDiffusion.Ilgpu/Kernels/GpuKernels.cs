@@ -18,7 +18,7 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
 {
     private const string WinogradName = "winograd 2x2";
 
-    private readonly Dictionary<string, Delegate> compiled = [];
+    private readonly CompiledKernels compiled = new();
 
     public override string Leaf => "gpu";
 
@@ -116,7 +116,6 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
     private Launcher<PointwiseArguments<T>> Pointwise(string name, Action<PointwiseArguments<T>> kernel) =>
         Get(name, kernel, GpuPointwiseKernels<T, TFormat>.Shape);
 
-    /// <summary>ILGPU itself keeps only weak references to its kernels.</summary>
     /// <param name="name">The kernel's, among the set's.</param>
     /// <param name="kernel">The kernel.</param>
     /// <param name="shape">The groups that a launch needs, and their work-items.</param>
@@ -124,17 +123,10 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
     /// <param name="dynamicBytes">Shared memory of dynamic size that its launches ask for.</param>
     protected Launcher<TArguments> Get<TArguments>(
         string name, Action<TArguments> kernel, Func<TArguments, KernelConfig> shape, KernelSpecialization specialization = default, int dynamicBytes = 0)
-        where TArguments : struct
-    {
-        lock (compiled)
+        where TArguments : struct =>
+        compiled.Get(name, () =>
         {
-            if (!compiled.TryGetValue(name, out var launcher))
-            {
-                var load = loader.Load(name, kernel, specialization, dynamicBytes);
-                compiled[name] = launcher = new Launcher<TArguments>((stream, arguments, _, _) => load(stream, shape(arguments), arguments));
-            }
-
-            return (Launcher<TArguments>)launcher;
-        }
-    }
+            var load = loader.Load(name, kernel, specialization, dynamicBytes);
+            return new Launcher<TArguments>((stream, arguments, _, _) => load(stream, shape(arguments), arguments));
+        });
 }

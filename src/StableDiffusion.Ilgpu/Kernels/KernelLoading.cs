@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using ILGPU;
 using ILGPU.Backends;
 using ILGPU.Backends.EntryPoints;
@@ -12,6 +13,13 @@ namespace StableDiffusion.Ilgpu.Kernels;
 /// <summary>Compiles kernels for a device, and says in one line why that fails.</summary>
 internal static class KernelLoading
 {
+    /// <summary>
+    /// What threads take turns at: ILGPU's compiler, for each of its contexts, and the driver's, for each device. A kernel that is with one of them does not
+    /// keep another from the other one. Of ILGPU's compiler several at a time take longer than one after the other; several of CUDA's have been
+    /// seen to fail (ILGPU's issue 724), and AMD's takes turns by itself.
+    /// </summary>
+    private static readonly ConditionalWeakTable<object, object> Turns = [];
+
     /// <summary>Compiles a kernel that is launched with explicit groups; the result keeps it alive, which ILGPU does not.</summary>
     /// <typeparam name="TLauncher">An action of stream, <see cref="KernelConfig"/> and the kernel's parameters.</typeparam>
     /// <param name="accelerator">The device.</param>
@@ -40,7 +48,12 @@ internal static class KernelLoading
                 }
             }
 
-            var compiled = accelerator.GetBackend().Compile(entry, specialization);
+            CompiledKernel compiled;
+            lock (Turns.GetOrCreateValue(accelerator.Context))
+            {
+                compiled = accelerator.GetBackend().Compile(entry, specialization);
+            }
+
             cache?.Keep(accelerator, entry, specialization, compiled);
             return Launcher<TLauncher>(accelerator, compiled);
         }
@@ -65,7 +78,10 @@ internal static class KernelLoading
 
         // Kernels are compiled on threads of their own, and CUDA's driver wants each of them bound.
         accelerator.Bind();
-        return accelerator.LoadKernel(compiled).CreateLauncherDelegate<TLauncher>();
+        lock (Turns.GetOrCreateValue(accelerator))
+        {
+            return accelerator.LoadKernel(compiled).CreateLauncherDelegate<TLauncher>();
+        }
     }
 
     private static bool IsRejection(Exception e) => e is AcceleratorException or InternalCompilerException or NotSupportedException;

@@ -13,7 +13,7 @@ internal sealed class LeafKernels<T, TLeaf>(ILeafKernelLoader loader, int groups
     where T : unmanaged
     where TLeaf : struct, ILeaf<T>
 {
-    private readonly Dictionary<string, Delegate> compiled = [];
+    private readonly CompiledKernels compiled = new();
 
     public override string Leaf => leaf;
 
@@ -78,18 +78,7 @@ internal sealed class LeafKernels<T, TLeaf>(ILeafKernelLoader loader, int groups
 
     public override Launcher<LatentBlendArguments> LatentBlend => Get<LatentBlendArguments>(nameof(LatentBlend), LatentKernels<T, TLeaf>.Blend);
 
-    /// <summary>ILGPU itself keeps only weak references to its kernels.</summary>
     private Launcher<TArguments> Get<TArguments>(string name, Action<TArguments, ArrayView<float>, ArrayView<int>> kernel)
-        where TArguments : struct
-    {
-        lock (compiled)
-        {
-            if (!compiled.TryGetValue(name, out var launcher))
-            {
-                compiled[name] = launcher = loader.Load(name, kernel);
-            }
-
-            return (Launcher<TArguments>)launcher;
-        }
-    }
+        where TArguments : struct =>
+        compiled.Get(name, () => loader.Load(name, kernel));
 }
