@@ -139,7 +139,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
         "wide group norm", GpuWholeGroupNormKernel<ushort, GpuHalfFormat<CudaHalfConversion>>.Run,
         GpuWholeGroupNormKernel<ushort, GpuHalfFormat<CudaHalfConversion>>.WideShape, GpuWholeGroupNormKernel<ushort, GpuHalfFormat<CudaHalfConversion>>.Wide);
 
-    public override bool HasOneAttention => false;
+    protected override bool TakesGeneralKernels => false;
 
     /// <summary>Heads of these sizes, laid out in multiples of 8 values, go to tensor cores.</summary>
     public override Launcher<AttentionArguments<ushort>> AttentionFor(in AttentionArguments<ushort> attention) =>

@@ -34,9 +34,7 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
     {
         get
         {
-            var large = Get<GemmArguments<T>>("large gemm", GpuGemmKernel<T, TFormat>.RunLarge, GpuGemmTiling.Shape);
-            var small = Get<GemmArguments<T>>("small gemm", GpuGemmKernel<T, TFormat>.RunSmall, GpuGemmTiling.Shape);
-            var few = Get<GemmArguments<T>>("gemm of few rows", GpuGemmKernel<T, TFormat>.RunFew, GpuGemmTiling.Shape);
+            var (large, small, few) = (LargeGemm, SmallGemm, GemmOfFewRows);
             return (stream, arguments, scratch, counter) =>
             {
                 var gemm = arguments.TileRows switch
@@ -49,6 +47,13 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
             };
         }
     }
+
+    public override Launcher<GemmArguments<T>> GemmFor(in GemmArguments<T> contraction) => contraction.TileRows switch
+    {
+        GpuGemmTiling.LargeRows => LargeGemm,
+        GpuGemmTiling.SmallRows => SmallGemm,
+        _ => GemmOfFewRows,
+    };
 
     public override WinogradConvolution<T>? WinogradFor(in GemmArguments<T> convolution) =>
         GpuWinogradKernel<T, TFormat>.Fits(convolution) ? new(WinogradName, Scratch: 0, Winograd) : null;
@@ -106,6 +111,12 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
         Get<LatentBlendArguments>(nameof(LatentBlend), GpuLatentKernels<T, TFormat>.Blend, a => GpuLatentKernels<T, TFormat>.Shape(a.Count));
 
     protected override IReadOnlyList<Action> Chosen => [() => _ = Winograd, () => _ = NarrowAttention];
+
+    private Launcher<GemmArguments<T>> LargeGemm => Get<GemmArguments<T>>("large gemm", GpuGemmKernel<T, TFormat>.RunLarge, GpuGemmTiling.Shape);
+
+    private Launcher<GemmArguments<T>> SmallGemm => Get<GemmArguments<T>>("small gemm", GpuGemmKernel<T, TFormat>.RunSmall, GpuGemmTiling.Shape);
+
+    private Launcher<GemmArguments<T>> GemmOfFewRows => Get<GemmArguments<T>>("gemm of few rows", GpuGemmKernel<T, TFormat>.RunFew, GpuGemmTiling.Shape);
 
     private Launcher<GemmArguments<T>> Winograd =>
         Get<GemmArguments<T>>(WinogradName, GpuWinogradKernel<T, TFormat>.Run, GpuWinogradKernel<T, TFormat>.Shape);

@@ -50,8 +50,11 @@ internal abstract class KernelSet<T> where T : unmanaged
 
     public abstract Launcher<AttentionArguments<T>> Attention { get; }
 
-    /// <summary>Whether <see cref="Attention"/> is for heads of any size, or only for those that <see cref="AttentionFor"/> has nothing better for.</summary>
-    public virtual bool HasOneAttention => true;
+    /// <summary>
+    /// Whether models take <see cref="Gemm"/> and <see cref="Attention"/> for most of their operations; if not, they are for what <see cref="GemmFor"/> and
+    /// <see cref="AttentionFor"/> have nothing better for.
+    /// </summary>
+    protected virtual bool TakesGeneralKernels => true;
 
     /// <summary>The kernel of one attention.</summary>
     public virtual Launcher<AttentionArguments<T>> AttentionFor(in AttentionArguments<T> attention) => Attention;
@@ -100,7 +103,7 @@ internal abstract class KernelSet<T> where T : unmanaged
     {
         Action[] kernels =
         [
-            () => _ = TokenEmbedding, () => _ = LayerNorm, () => _ = Gemm, () => _ = HasOneAttention ? Attention : null, () => _ = TimestepEmbedding, () => _ = Activate,
+            () => _ = TokenEmbedding, () => _ = LayerNorm, () => _ = TakesGeneralKernels ? Gemm : null, () => _ = TakesGeneralKernels ? Attention : null, () => _ = TimestepEmbedding, () => _ = Activate,
             () => _ = WholeGroupNorm, () => _ = Moments, () => _ = MergeMoments, () => _ = Normalize, () => _ = Scale, () => _ = LatentUpdate, () => _ = ToBytes,
             .. Chosen,
         ];

@@ -38,7 +38,7 @@ internal class MatrixKernels<TUnit>(IKernelLoader loader, int multiprocessors) :
     public override WinogradConvolution<ushort>? WinogradFor(in GemmArguments<ushort> convolution) =>
         MatrixGemmTiling.Fits(convolution) ? null : base.WinogradFor(convolution);
 
-    public override bool HasOneAttention => false;
+    protected override bool TakesGeneralKernels => false;
 
     public override Launcher<AttentionArguments<ushort>> AttentionFor(in AttentionArguments<ushort> attention) =>
         !MatrixAttentionKernel.Fits(attention) ? base.AttentionFor(attention) : attention.HeadSize switch
