@@ -82,7 +82,7 @@ internal static class BackendProfile
 
     /// <summary>Only Hopper has <c>wgmma</c>, neither older nor newer GPUs, and drivers know it since PTX 8.0 (CUDA 12).</summary>
     public static bool HasWarpgroups(DeviceSession device) =>
-        device.Accelerator is CudaAccelerator { Architecture: { Major: 9, Minor: 0 }, InstructionSet.Major: >= 8 } && PtxTarget.CanComplete;
+        device.Accelerator is CudaAccelerator { Architecture: { Major: 9, Minor: 0 }, InstructionSet.Major: >= 8 } && PtxSource.CanComplete;
 
     /// <summary>The kernels for GPUs, with tiles chosen for so many multiprocessors.</summary>
     public static KernelSet<ushort> HalfGpuKernels(DeviceSession device, int multiprocessors, KernelCache? cache = null)

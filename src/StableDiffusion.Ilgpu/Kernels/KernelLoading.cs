@@ -73,7 +73,7 @@ internal static class KernelLoading
         }
         else if (compiled is PTXCompiledKernel ptx)
         {
-            PtxTarget.Complete(ptx);
+            PtxSource.Complete(ptx);
         }
 
         // Kernels are compiled on threads of their own, and CUDA's driver wants each of them bound.

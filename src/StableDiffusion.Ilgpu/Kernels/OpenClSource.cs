@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Reflection;
 using System.Text.RegularExpressions;
 using ILGPU.Backends.OpenCL;
@@ -22,7 +21,7 @@ internal static partial class OpenClSource
 
     /// <summary>All of it, in place. If an ILGPU version has other internals, the text stays as it is.</summary>
     public static void Prepare(CLCompiledKernel kernel) =>
-        Source?.SetValue(kernel, Complete(WithAlignedArrays(WithLocalBarriers(Canonical(WithOneLineEnd(kernel.Source))))));
+        Source?.SetValue(kernel, Complete(WithAlignedArrays(WithLocalBarriers(SourceNames.Canonical(WithOneLineEnd(kernel.Source))))));
 
     /// <summary>ILGPU ends lines as the system does: drivers, and what is changed below, get the same text everywhere.</summary>
     public static string WithOneLineEnd(string source) => source.Replace("\r\n", "\n", StringComparison.Ordinal);
@@ -62,28 +61,6 @@ internal static partial class OpenClSource
         return $"{rest[..kernel]}{moved[(firstLine + 1)..]}{moved[..firstLine]}\n{rest[kernel..]}";
     }
 
-    /// <summary>
-    /// Names that do not depend on what was compiled before. ILGPU numbers types, functions and labels through the whole process, in the order in which its
-    /// threads get to them; drivers keep compiled programs by their text, and would hardly ever find one again. The first number within each name becomes
-    /// a small one by the order of appearance, counted for each stem by itself.
-    /// </summary>
-    public static string Canonical(string source)
-    {
-        var numbers = new Dictionary<string, string>();
-        var counts = new Dictionary<string, int>();
-        return NumberedName().Replace(source, match =>
-        {
-            if (!numbers.TryGetValue(match.Value, out var name))
-            {
-                var stem = match.Groups["stem"].Value;
-                var number = counts[stem] = counts.GetValueOrDefault(stem) + 1;
-                numbers[match.Value] = name = stem + number.ToString(CultureInfo.InvariantCulture);
-            }
-
-            return name;
-        });
-    }
-
     /// <summary>The field behind <see cref="CLCompiledKernel.Source"/>; null if there is none.</summary>
     internal static FieldInfo? FindSource(Type kernel) =>
         kernel.GetField($"<{nameof(CLCompiledKernel.Source)}>k__BackingField", BindingFlags.Instance | BindingFlags.NonPublic) is { } field
@@ -97,7 +74,4 @@ internal static partial class OpenClSource
 
     [GeneratedRegex(@"^\s*local [\w ]+\[[0-9]+\]", RegexOptions.Multiline)]
     private static partial Regex LocalArray();
-
-    [GeneratedRegex(@"\b(?<stem>[A-Za-z_]\w*?_)[0-9]+(?=_|\b)", RegexOptions.ExplicitCapture)]
-    private static partial Regex NumberedName();
 }

@@ -172,7 +172,7 @@ public sealed class OpenClDeviceTests
         ];
         var (first, second) = (Compile(kernels), Compile([.. kernels.Reverse()]).Reverse().ToArray());
         TestContext.Current.TestOutputHelper?.WriteLine($"as ILGPU writes them, the same: {first.SequenceEqual(second)}");
-        Assert.Equal(first.Select(OpenClSource.Canonical), second.Select(OpenClSource.Canonical));
+        Assert.Equal(first.Select(SourceNames.Canonical), second.Select(SourceNames.Canonical));
 
         string[] Compile(MethodInfo[] inOrder)
         {
@@ -188,7 +188,7 @@ public sealed class OpenClDeviceTests
     [Fact]
     public void Names_of_OpenCL_are_numbered_by_appearance() => Assert.Equal(
         "struct _type_1 { int field_1; }; struct _type_1_kernel; void Run_1(_type_2 *_a_1) { L_1: v12 = vload_half8(0x1f_7, 3); Run_1(_type_1 _type_3) }",
-        OpenClSource.Canonical(
+        SourceNames.Canonical(
             "struct _type_815 { int field_0; }; struct _type_815_kernel; void Run_4711(_type_9 *_a_33) { L_2210: v12 = vload_half8(0x1f_7, 3); Run_4711(_type_815 _type_1) }"));
 
     [Fact]

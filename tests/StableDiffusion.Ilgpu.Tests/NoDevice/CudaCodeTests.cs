@@ -1,5 +1,11 @@
+using System.Reflection;
 using StableDiffusion.Ilgpu.Benchmarks.Ptx;
+using StableDiffusion.Ilgpu.Kernels.Attention;
+using StableDiffusion.Ilgpu.Kernels.Gemm;
+using StableDiffusion.Ilgpu.Kernels.Leaves;
 using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
+using StableDiffusion.Ilgpu.Kernels.Norms;
+using StableDiffusion.Ilgpu.Tests.Ptx;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.NoDevice;
@@ -77,11 +83,36 @@ public sealed class CudaCodeTests
     public void Kernels_with_wgmma_get_the_target_that_has_it()
     {
         const string Head = ".version 7.8\n.target sm_80\n.address_size 64\n\n.visible .entry run()\n{\n";
-        Assert.True(PtxTarget.CanComplete, "this version of ILGPU keeps a kernel's PTX elsewhere: Hopper goes without wgmma");
+        Assert.True(PtxSource.CanComplete, "this version of ILGPU keeps a kernel's PTX elsewhere: Hopper goes without wgmma");
         Assert.Equal(
             ".version 8.0\n.target sm_90a\n.address_size 64\n\n.visible .entry run()\n{\nwgmma.fence.sync.aligned;\n}",
-            PtxTarget.Complete(Head + "wgmma.fence.sync.aligned;\n}"));
-        Assert.StartsWith(".version 8.8\n", PtxTarget.Complete(Head.Replace("7.8", "8.8", StringComparison.Ordinal) + "wgmma.fence.sync.aligned;\n}"), StringComparison.Ordinal);
-        Assert.Equal(Head + "ret;\n}", PtxTarget.Complete(Head + "ret;\n}"));
+            PtxSource.Complete(Head + "wgmma.fence.sync.aligned;\n}"));
+        Assert.StartsWith(".version 8.8\n", PtxSource.Complete(Head.Replace("7.8", "8.8", StringComparison.Ordinal) + "wgmma.fence.sync.aligned;\n}"), StringComparison.Ordinal);
+        Assert.Equal(Head + "ret;\n}", PtxSource.Complete(Head + "ret;\n}"));
     }
+
+    /// <summary>The driver keeps what it assembled by the text: it must not depend on what a process compiled before.</summary>
+    [Fact]
+    public void A_kernels_text_is_the_same_whatever_was_compiled_before()
+    {
+        MethodInfo[] kernels =
+        [
+            ((Action<TensorGemmArguments>)TensorGemmKernel<WideTile, WarpgroupLoop, GegluEnd>.Run).Method,
+            ((Action<GroupNormArguments<ushort>>)GpuGroupNormKernels<ushort, GpuHalfFormat<CudaHalfConversion>>.Normalize).Method,
+            ((Action<AttentionArguments<ushort>>)WarpgroupAttentionKernel<Head40>.Run).Method,
+        ];
+        Assert.Equal(Compile(kernels), Compile([.. kernels.Reverse()]).Reverse());
+
+        static string[] Compile(MethodInfo[] inOrder)
+        {
+            using var compiler = new PtxCompiler("SM_90");
+            return [.. inOrder.Select(k => compiler.Compile(k))];
+        }
+    }
+
+    [Fact]
+    public void Names_of_PTX_are_numbered_by_appearance() => Assert.Equal(
+        ".target sm_80\n.address_size 64\n.visible .entry Kernel_Run(.param .b32 _t_1) { mov.f32 %f1, 0f3F800000; L_1: @%p1 bra L_2; bra.uni L_1; L_2: ret; }",
+        PtxSource.Complete(
+            ".target sm_80\n.address_size 64\n.visible .entry Kernel_Run(.param .b32 _t_4711) { mov.f32 %f1, 0f3F800000; L_81512: @%p1 bra L_8153; bra.uni L_81512; L_8153: ret; }"));
 }

@@ -26,7 +26,7 @@ internal sealed class PtxCompiler(string architecture) : IDisposable
     public string Compile(MethodInfo kernel, KernelSpecialization specialization = default)
     {
         var entry = EntryPointDescription.FromExplicitlyGroupedKernel(kernel);
-        return PtxTarget.Complete(((PTXCompiledKernel)backend.Value.Backend.Compile(entry, specialization)).PTXAssembly);
+        return PtxSource.Complete(((PTXCompiledKernel)backend.Value.Backend.Compile(entry, specialization)).PTXAssembly);
     }
 
     public void Dispose()
