@@ -9,6 +9,9 @@ namespace StableDiffusion.Ilgpu.Benchmarks;
 /// <param name="Time">From just before its start to its end.</param>
 internal sealed record ChildProcess(int ExitCode, string Output, string Error, TimeSpan Time)
 {
+    /// <summary>For processes that compute: more of them would only wait for each other, and take the threads that read what they write.</summary>
+    public static ParallelOptions OneEachCore { get; } = new() { MaxDegreeOfParallelism = Environment.ProcessorCount };
+
     /// <summary>Runs a program of this name.</summary>
     /// <exception cref="StableDiffusionException">It cannot be started.</exception>
     public static ChildProcess Run(

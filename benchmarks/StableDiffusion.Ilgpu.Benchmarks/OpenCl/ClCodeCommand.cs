@@ -64,7 +64,7 @@ internal static class ClCodeCommand
         var files = code.Kernels.Select(Save).ToArray();
         var compiled = new GpuBinary?[files.Length];
         var refused = new string?[files.Length];
-        Parallel.For(0, files.Length, i =>
+        Parallel.For(0, files.Length, ChildProcess.OneEachCore, i =>
         {
             try
             {

@@ -78,14 +78,14 @@ internal static class PtxCommand
     {
         var architecture = code.Architecture;
         var table = new MarkdownTable(
-            $"{architecture} kernel", "work-items", "registers", "spilled bytes", "shared bytes", "tensor instructions", "in main loop", "of its instructions");
+            $"{architecture} kernel", "work-items", "registers", "spilled bytes", "shared bytes", "tensor instructions", "in main loop", "of its instructions", "ms to assemble");
         var files = code.Kernels.Select((kernel, i) => (Kernel: kernel, File: Save(kernel, i))).ToArray();
         var assembled = new Assembled?[files.Length];
         var refused = new string?[files.Length];
         if (ptxas is not null)
         {
             SharedOptions.Progress($"assembling {files.Length} kernels for {architecture}");
-            Parallel.For(0, files.Length, i =>
+            Parallel.For(0, files.Length, ChildProcess.OneEachCore, i =>
             {
                 try
                 {
@@ -107,7 +107,7 @@ internal static class PtxCommand
             table.Add(
                 kernel.Name, kernel.GroupSize > 0 ? $"{kernel.GroupSize}" : "", machine is null ? "" : $"{machine.Registers}",
                 machine is null ? "" : $"{machine.SpillBytes}", $"{kernel.SharedBytes}", count > 0 ? $"{count}" : "",
-                loop is null ? "" : $"{loop.Counted}", loop is null ? "" : $"{loop.Length}");
+                loop is null ? "" : $"{loop.Counted}", loop is null ? "" : $"{loop.Length}", machine is null ? "" : $"{machine.Time.TotalMilliseconds:0}");
             problems.AddRange(kernel.Problems().Concat(Problems(kernel, machine, refused[i], loop)).Select(p => $"{architecture} {kernel.Name}: {p}"));
         }
 
@@ -132,6 +132,11 @@ internal static class PtxCommand
         if (machine is { SpillBytes: > 0 } or { StackBytes: > 0 })
         {
             yield return $"{machine.SpillBytes} bytes of registers are spilled, {machine.StackBytes} bytes of stack";
+        }
+
+        if (machine is { SerializesProducts: true })
+        {
+            yield return "its products by wgmma are waited for one by one";
         }
 
         if (kernel.HasTensorCode && machine is not null && loop is null)

@@ -5,6 +5,9 @@ namespace StableDiffusion.Ilgpu.Benchmarks.Ptx;
 /// <summary>NVIDIA's assembler for PTX, and its disassembler where there is one.</summary>
 internal sealed partial class Ptxas
 {
+    /// <summary>Of the assembler's advice where it lets products that run by themselves be waited for one by one.</summary>
+    private const string SerializedProducts = "wgmma.mma_async instructions are serialized";
+
     private readonly string assembler;
     private readonly string? disassembler;
 
@@ -60,7 +63,8 @@ internal sealed partial class Ptxas
 
         var report = run.Error + run.Output;
         return new Assembled(
-            Number(Registers(), report), Number(SpillStores(), report) + Number(SpillLoads(), report), Number(Stack(), report), code);
+            Number(Registers(), report), Number(SpillStores(), report) + Number(SpillLoads(), report), Number(Stack(), report),
+            report.Contains(SerializedProducts, StringComparison.Ordinal), run.Time, code);
     }
 
     private static int Number(Regex pattern, string report) => pattern.Match(report) is { Success: true } match ? int.Parse(match.Groups[1].ValueSpan) : 0;
@@ -82,5 +86,7 @@ internal sealed partial class Ptxas
 /// <param name="Registers">Of a work-item.</param>
 /// <param name="SpillBytes">Written to and read from local memory because registers ran out.</param>
 /// <param name="StackBytes">Local memory of a work-item.</param>
+/// <param name="SerializesProducts">Whether each <c>wgmma</c> is waited for before the next one begins.</param>
+/// <param name="Time">What assembling took: a driver takes about as long, for each kernel of a first load.</param>
 /// <param name="Code">The machine code; null without a disassembler.</param>
-internal sealed record Assembled(int Registers, int SpillBytes, int StackBytes, CodeListing? Code);
+internal sealed record Assembled(int Registers, int SpillBytes, int StackBytes, bool SerializesProducts, TimeSpan Time, CodeListing? Code);
