@@ -20,7 +20,7 @@ internal sealed class BenchmarkModel : IDisposable
         Pictures = pictures;
         model = LoadedModel.Open(SourceOf(name));
         Session = cores is { } count ? DeviceSession.OpenCpu(count) : BackendProfile.Open(device);
-        var kernels = BackendProfile.HalfKernels(Session, BackendProfile.LeafOf(device));
+        var kernels = BackendProfile.HalfKernels(Session, BackendProfile.LeafOf(device), new KernelCache(KernelFolder));
         kernels.Warm(CancellationToken.None);
         this.kernels = kernels;
         Workspace = new Workspace<ushort>(Session);
@@ -33,6 +33,9 @@ internal sealed class BenchmarkModel : IDisposable
         CompiledGraph<ushort> Compile(Graphs.Graph graph, WeightStore<ushort> weights) =>
             CompiledGraph<ushort>.Compile(graph, FusionOptions.All, Session, kernels, weights, Workspace);
     }
+
+    /// <summary>Where a GPU's compiled kernels are kept: processes that measure one after the other need not compile the same.</summary>
+    public static string KernelFolder => Path.Combine(Path.GetTempPath(), "sdilgpu-benchmark-kernels");
 
     public DeviceSession Session { get; }
 

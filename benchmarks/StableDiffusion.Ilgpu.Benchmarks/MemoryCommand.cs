@@ -32,7 +32,8 @@ internal static class MemoryCommand
             };
             var start = Stopwatch.GetTimestamp();
             using var pipeline = StableDiffusionPipeline.Load(
-                new ModelOptions { Model = parsed.GetValue(folder), Offload = parsed.GetValue(offload) }, ComputeDevice.Find(parsed.GetValue(device)!));
+                new ModelOptions { Model = parsed.GetValue(folder), Offload = parsed.GetValue(offload), KernelCache = BenchmarkModel.KernelFolder },
+                ComputeDevice.Find(parsed.GetValue(device)!));
             var load = Stopwatch.GetElapsedTime(start).TotalSeconds;
             pipeline.Generate(request);
             var (resident, allocated) = (MemoryUse.PeakOfThisProcess(), pipeline.PeakDeviceBytes);

@@ -9,7 +9,7 @@ namespace StableDiffusion.Ilgpu.Benchmarks;
 /// </param>
 /// <param name="ArenaBytes">The arena that all its programs share.</param>
 /// <param name="DeviceBytes">The most that was allocated on the device at a time, without what its driver takes.</param>
-/// <param name="LoadSeconds">Of loading model and kernels.</param>
+/// <param name="LoadSeconds">Of loading model and kernels, which measurements before it may have compiled.</param>
 /// <param name="PictureSeconds">From the request to the pictures, the second time; null where one step was drawn only.</param>
 internal sealed record MemoryUse(long PeakResidentBytes, long ArenaBytes, long DeviceBytes, double LoadSeconds, double? PictureSeconds)
 {
