@@ -50,7 +50,7 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
 
     private static readonly string WhetherPanelsAreThere = $"setp.lt.or.s32 brings, done, {OwnRows}, goes;";
 
-    /// <summary>Beside so many taps the next span is copied: it is read, for the first tap, before the last one's products end.</summary>
+    /// <summary>Beside so many taps the next span is copied: its first pixels are read, for the first tap, before the last one's products end.</summary>
     private const int CopyingTaps = Taps - TapsAhead;
 
     /// <summary>Of fragments, one for each tap of a row.</summary>
