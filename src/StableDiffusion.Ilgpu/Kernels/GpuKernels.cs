@@ -34,26 +34,12 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
     {
         get
         {
-            var (large, small, few) = (LargeGemm, SmallGemm, GemmOfFewRows);
-            return (stream, arguments, scratch, counter) =>
-            {
-                var gemm = arguments.TileRows switch
-                {
-                    GpuGemmTiling.LargeRows => large,
-                    GpuGemmTiling.SmallRows => small,
-                    _ => few,
-                };
-                gemm(stream, arguments, scratch, counter);
-            };
+            _ = (LargeGemm, SmallGemm, GemmOfFewRows);
+            return (stream, arguments, scratch, counter) => GemmOf(arguments.TileRows)(stream, arguments, scratch, counter);
         }
     }
 
-    public override Launcher<GemmArguments<T>> GemmFor(in GemmArguments<T> contraction) => contraction.TileRows switch
-    {
-        GpuGemmTiling.LargeRows => LargeGemm,
-        GpuGemmTiling.SmallRows => SmallGemm,
-        _ => GemmOfFewRows,
-    };
+    public override Launcher<GemmArguments<T>> GemmFor(in GemmArguments<T> contraction) => GemmOf(contraction.TileRows);
 
     public override WinogradConvolution<T>? WinogradFor(in GemmArguments<T> convolution) =>
         GpuWinogradKernel<T, TFormat>.Fits(convolution) ? new(WinogradName, Scratch: 0, Winograd) : null;
@@ -111,6 +97,13 @@ internal class GpuKernels<T, TFormat>(IKernelLoader loader, int multiprocessors)
         Get<LatentBlendArguments>(nameof(LatentBlend), GpuLatentKernels<T, TFormat>.Blend, a => GpuLatentKernels<T, TFormat>.Shape(a.Count));
 
     protected override IReadOnlyList<Action> Chosen => [() => _ = Winograd, () => _ = NarrowAttention];
+
+    private Launcher<GemmArguments<T>> GemmOf(int tileRows) => tileRows switch
+    {
+        GpuGemmTiling.LargeRows => LargeGemm,
+        GpuGemmTiling.SmallRows => SmallGemm,
+        _ => GemmOfFewRows,
+    };
 
     private Launcher<GemmArguments<T>> LargeGemm => Get<GemmArguments<T>>("large gemm", GpuGemmKernel<T, TFormat>.RunLarge, GpuGemmTiling.Shape);
 

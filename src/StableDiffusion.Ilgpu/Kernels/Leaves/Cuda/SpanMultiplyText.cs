@@ -209,7 +209,7 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
         ptx.Line("mov.b32 seen, 0; setp.ge.s32 goes, first, 0;");
         for (var tap = 0; tap < Taps; tap++)
         {
-            ptx.Line($"add.s32 t, y, {tap / 3}; setp.lt.and.u32 p, t, height, goes; add.s32 t, x, {tap % 3}; setp.lt.and.u32 p, t, width, p; @p or.b32 seen, seen, {1 << tap};");
+            ptx.Line($"add.s32 t, y, {tap / Side}; setp.lt.and.u32 p, t, height, goes; add.s32 t, x, {tap % Side}; setp.lt.and.u32 p, t, width, p; @p or.b32 seen, seen, {1 << tap};");
         }
 
         ptx.Line("mov.b32 line, row;");
