@@ -51,7 +51,7 @@ public sealed class DeviceFixture : IDisposable
 
     private object Interpret(Backend backend) => (backend.Leaf, backend.Half) switch
     {
-        (LeafKind.Tensor, true) => new CudaKernels(Interpreter, Multiprocessors),
+        (LeafKind.Tensor, true) => new CudaKernels(Interpreter, Multiprocessors, TensorCores.Ampere),
         (_, true) => new GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(Interpreter, Multiprocessors),
         _ => new GpuKernels<float, FloatFormat>(Interpreter, Multiprocessors),
     };

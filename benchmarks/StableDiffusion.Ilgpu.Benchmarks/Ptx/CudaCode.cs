@@ -3,6 +3,7 @@ using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Graphs;
 using StableDiffusion.Ilgpu.Kernels;
 using StableDiffusion.Ilgpu.Kernels.Attention;
+using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 using StableDiffusion.Ilgpu.Weights;
 
 namespace StableDiffusion.Ilgpu.Benchmarks.Ptx;
@@ -32,13 +33,15 @@ internal sealed class CudaCode : IDisposable
     /// <summary>Whether its contractions use <c>wgmma</c>.</summary>
     public bool HasWarpgroups => Architecture.StartsWith("sm_90", StringComparison.Ordinal);
 
+    private TensorCores Cores => TensorCores.Of(loader.Architecture, "NVIDIA GeForce", HasWarpgroups);
+
     /// <summary>For kernels that are not the backend's.</summary>
     public IKernelLoader Loader => loader;
 
     public IReadOnlyCollection<PtxKernel> Kernels => loader.Kernels;
 
     /// <summary>Before compute capability 8.0 the kernels of any GPU.</summary>
-    public bool HasTensorCode => loader.Architecture.Major >= 8;
+    public bool HasTensorCode => loader.Architecture.Major >= TensorCores.FirstMajor;
 
     /// <summary>Compiles every kernel that the set has whatever the sizes, and attention for every size of heads.</summary>
     public void CompileSet()
@@ -103,7 +106,7 @@ internal sealed class CudaCode : IDisposable
         return found;
     }
 
-    private KernelSet<ushort> Set(int multiprocessors) => HasTensorCode ? new CudaKernels(loader, multiprocessors, HasWarpgroups)
+    private KernelSet<ushort> Set(int multiprocessors) => HasTensorCode ? new CudaKernels(loader, multiprocessors, Cores)
         : BackendProfile.CudaGpuKernels(loader, loader.Architecture, multiprocessors);
 
     /// <summary>What compiling a graph decides before its launches are bound; its weights get memory and no values.</summary>

@@ -10,7 +10,7 @@ internal static class PtxCommand
 {
     private const int ShownMultiprocessors = 132;
 
-    private static readonly string[] DefaultArchitectures = ["sm_61", "sm_75", "sm_80", "sm_90"];
+    private static readonly string[] DefaultArchitectures = ["sm_61", "sm_75", "sm_80", "sm_86", "sm_90"];
 
     public static Command Create()
     {

@@ -1,26 +1,26 @@
 using System.Text.RegularExpressions;
+using ILGPU.Runtime.Cuda;
+using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
 namespace StableDiffusion.Ilgpu.Benchmarks.Ptx;
 
 /// <summary>A kernel as NVIDIA's driver gets it.</summary>
-/// <param name="Major">The compute capability that it is for, without what stands behind the point.</param>
+/// <param name="Architecture">That it is for.</param>
 /// <param name="Name">The kernel's, in its set.</param>
 /// <param name="GroupSize">The most work-items of a group that it was compiled for; 0 where that was left open.</param>
+/// <param name="Groups">That are to fit a multiprocessor at the same time; 0 where that was left open.</param>
 /// <param name="DynamicBytes">Shared memory that its launches ask for.</param>
 /// <param name="Text">PTX.</param>
-internal sealed partial record PtxKernel(int Major, string Name, int GroupSize, int DynamicBytes, string Text)
+internal sealed partial record PtxKernel(CudaArchitecture Architecture, string Name, int GroupSize, int Groups, int DynamicBytes, string Text)
 {
     /// <summary>The name of the kernels that measure the tensor cores.</summary>
     public const string PeakName = "tensor peak";
 
-    /// <summary>What a group may have on every GPU since compute capability 8.0 (8.6 and 8.9 have the least).</summary>
-    public const int MostSharedBytes = 99 * 1024;
+    /// <summary>What a group may have of shared memory on any GPU before compute capability 8.0.</summary>
+    private const int MostEarlySharedBytes = 48 * 1024;
 
-    /// <summary>The same before.</summary>
-    public const int MostEarlySharedBytes = 48 * 1024;
-
-    /// <summary>The same on Hopper.</summary>
-    public const int MostHopperSharedBytes = 227 * 1024;
+    /// <summary>What the driver takes of a multiprocessor's shared memory for each group, since then.</summary>
+    private const int DriverBytes = 1024;
 
     /// <summary>Whether the kernel multiplies on tensor cores.</summary>
     public bool HasTensorCode => TensorInstruction().IsMatch(Text);
@@ -48,15 +48,17 @@ internal sealed partial record PtxKernel(int Major, string Name, int GroupSize, 
             yield return "computes in fp64 (.f64)";
         }
 
-        if (Major < 8 && NewInstruction().Match(Text) is { Success: true } match)
+        var isEarly = Architecture.Major < TensorCores.FirstMajor;
+        if (isEarly && NewInstruction().Match(Text) is { Success: true } match)
         {
             yield return $"has {match.Value}, which its architecture does not know";
         }
 
-        var most = UsesWarpgroups ? MostHopperSharedBytes : Major < 8 ? MostEarlySharedBytes : MostSharedBytes;
+        var all = TensorCores.Of(Architecture, "", UsesWarpgroups).SharedBytes;
+        var most = isEarly ? MostEarlySharedBytes : (all / Math.Max(1, Groups)) - DriverBytes;
         if (SharedBytes > most)
         {
-            yield return $"needs {SharedBytes} bytes of shared memory; valid: at most {most}";
+            yield return $"needs {SharedBytes} bytes of shared memory; valid: at most {most}{(isEarly || Groups < 2 ? "" : $", so that {Groups} groups fit a multiprocessor")}";
         }
 
         if (!HasTensorCode)

@@ -41,7 +41,7 @@ internal sealed class PtxLoader : IKernelLoader, IDisposable
         if (!kernels.TryGetValue((name, kernel.Method), out var compiled))
         {
             compiled = new PtxKernel(
-                Architecture.Major, name, specialization.MaxNumThreadsPerGroup ?? 0, dynamicBytes, compiler.Compile(kernel.Method, specialization));
+                Architecture, name, specialization.MaxNumThreadsPerGroup ?? 0, specialization.MinNumGroupsPerMultiprocessor ?? 0, dynamicBytes, compiler.Compile(kernel.Method, specialization));
             kernels.Add((name, kernel.Method), compiled);
         }
 

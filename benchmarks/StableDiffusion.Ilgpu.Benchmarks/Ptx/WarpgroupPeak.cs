@@ -40,7 +40,7 @@ internal static class WarpgroupPeak
     private static void Run(TensorPeak.Arguments arguments)
     {
         // Both operands, and what aligning them takes: values of 2^-8, so that no sum overflows.
-        const int Vectors = (((Rows + Columns) * RowBytes) + TensorTileShape.StageAlignment) / 16;
+        const int Vectors = (((Rows + Columns) * RowBytes) + TensorTileShape.SwizzleAlignment) / 16;
         var shared = SharedMemory.Allocate<Float4>(Vectors);
         var value = Interop.IntAsFloat(0x1c001c00u);
         for (var i = Group.IdxX; i < Vectors; i += TensorPeak.GroupSize)
@@ -48,7 +48,7 @@ internal static class WarpgroupPeak
             shared[i] = Float4.Fill(value);
         }
 
-        Multiply(0, arguments.Rounds, arguments.Target, TensorTileShape.FirstStage((uint)PtxCode.AddressOf(ref shared[0])));
+        Multiply(0, arguments.Rounds, arguments.Target, TensorTileShape.Align((uint)PtxCode.AddressOf(ref shared[0]), TensorTileShape.SwizzleAlignment));
     }
 
     private static string Text()

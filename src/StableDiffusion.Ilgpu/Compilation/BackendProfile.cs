@@ -36,10 +36,7 @@ internal enum LeafKind
 /// <summary>The one place that knows which leaf serves which device.</summary>
 internal static class BackendProfile
 {
-    /// <summary>The compute capability from which on NVIDIA's GPUs have what the kernels for tensor cores use.</summary>
-    private const int TensorCores = 8;
-
-    /// <summary>The PTX that they are written in: copies that fetch whole lines of the second-level cache (CUDA 11.4).</summary>
+    /// <summary>The PTX that kernels for tensor cores are written in: copies that fetch whole lines of the second-level cache (CUDA 11.4).</summary>
     private static readonly CudaInstructionSet TensorInstructions = CudaInstructionSet.ISA_74;
 
     /// <summary>The fastest leaf of this machine's processor.</summary>
@@ -64,14 +61,14 @@ internal static class BackendProfile
     {
         { Kind: DeviceKind.Cpu } => Best,
         { Hardware: Hardware.Processor, Driver: CLDevice driver } => OpenClDevices.VectorWidth(driver) >= 16 ? LeafKind.WideVector : LeafKind.Vector,
-        { Driver: CudaDevice { Architecture.Major: >= TensorCores, InstructionSet: { } known } } when known >= TensorInstructions => LeafKind.Tensor,
+        { Driver: CudaDevice { Architecture.Major: >= TensorCores.FirstMajor, InstructionSet: { } known } } when known >= TensorInstructions => LeafKind.Tensor,
         { Driver: CLDevice driver } when UnitOf(driver) is not null => LeafKind.Matrix,
         _ => LeafKind.Gpu,
     };
 
     public static KernelSet<ushort> HalfKernels(DeviceSession device, LeafKind leaf, KernelCache? cache = null) => leaf switch
     {
-        LeafKind.Tensor => new CudaKernels(new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors, HasWarpgroups(device)),
+        LeafKind.Tensor => new CudaKernels(new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors, CoresOf(device)),
         LeafKind.Matrix => MatrixKernels(device, UnitOf(device.Accelerator.Device), cache) ?? HalfGpuKernels(device, device.Multiprocessors, cache),
         LeafKind.Gpu => HalfGpuKernels(device, device.Multiprocessors, cache),
         _ => Kernels<ushort, HalfFormat, SimdHalfFormat>(device, leaf, cache),
@@ -84,6 +81,9 @@ internal static class BackendProfile
     public static bool HasWarpgroups(DeviceSession device) =>
         device.Accelerator is CudaAccelerator { Architecture: { Major: 9, Minor: 0 }, InstructionSet.Major: >= 8 } && PtxSource.CanComplete;
 
+    private static TensorCores CoresOf(DeviceSession device) =>
+        TensorCores.Of(((CudaAccelerator)device.Accelerator).Architecture, device.Accelerator.Name, HasWarpgroups(device));
+
     /// <summary>The kernels for GPUs, with tiles chosen for so many multiprocessors.</summary>
     public static KernelSet<ushort> HalfGpuKernels(DeviceSession device, int multiprocessors, KernelCache? cache = null)
     {
@@ -93,7 +93,7 @@ internal static class BackendProfile
     }
 
     /// <summary>The kernels for GPUs with the instructions of one of NVIDIA's, and without its tensor cores.</summary>
-    public static KernelSet<ushort> CudaGpuKernels(IKernelLoader loader, CudaArchitecture architecture, int multiprocessors) => architecture.Major >= TensorCores
+    public static KernelSet<ushort> CudaGpuKernels(IKernelLoader loader, CudaArchitecture architecture, int multiprocessors) => architecture.Major >= TensorCores.FirstMajor
         ? new GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(loader, multiprocessors)
         : new GpuKernels<ushort, GpuHalfFormat<EarlyCudaHalfConversion>>(loader, multiprocessors);
 

@@ -6,9 +6,6 @@ namespace StableDiffusion.Ilgpu.Kernels;
 /// <summary>What of CUDA's driver the kernels need and ILGPU does not call. The library is loaded by now: an accelerator is open.</summary>
 internal static unsafe class CudaDriver
 {
-    /// <summary>Shared memory that any kernel may use; more must be asked for.</summary>
-    public const int OrdinarySharedBytes = 48 * 1024;
-
     private const int MaxDynamicSharedSizeBytes = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
     /// <summary>Lets a kernel's launches use so much shared memory of dynamic size.</summary>

@@ -13,12 +13,12 @@ namespace StableDiffusion.Ilgpu.Kernels;
 /// </summary>
 /// <param name="loader">Compiles them.</param>
 /// <param name="multiprocessors">The device's.</param>
-/// <param name="warpgroups">Whether contractions and attention multiply with <c>wgmma</c>, which compute capability 9.0 has, and no other.</param>
-/// <param name="spans">Which 3x3 convolutions copy source pixels once for all taps; with <paramref name="warpgroups"/> only.</param>
-internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpgroups = false, SpanUse spans = SpanUse.WhereFaster)
+/// <param name="cores">What each multiprocessor can do; some multiply with <c>wgmma</c>.</param>
+/// <param name="spans">Which 3x3 convolutions copy source pixels once for all taps; with <c>wgmma</c> only.</param>
+internal class CudaKernels(IKernelLoader loader, int multiprocessors, TensorCores cores, SpanUse spans = SpanUse.WhereFaster)
     : GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(loader, multiprocessors)
 {
-    private readonly TensorDevice device = new(multiprocessors, warpgroups, warpgroups ? spans : SpanUse.Never);
+    private readonly TensorDevice device = new(multiprocessors, cores, cores.Warpgroups ? spans : SpanUse.Never);
 
     public override string Leaf => "tensor";
 
@@ -86,9 +86,9 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
 
     private Launcher<TensorGemmArguments> Multiply<TEnd>(TensorGemmArguments complete, string end) where TEnd : struct, ITensorEnd
     {
-        if (!device.Warpgroups)
+        if (!device.Cores.Warpgroups)
         {
-            return Multiply<WarpLoop, TEnd>(complete.Gemm, end);
+            return device.Cores.SharedBytes < TensorCores.Ampere.SharedBytes ? Warps<ShortWarpLoop, TEnd>(complete.Gemm, end + " short") : Warps<WarpLoop, TEnd>(complete.Gemm, end);
         }
 
         if (complete.TakesSpans)
@@ -99,7 +99,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
 
         if (complete.Gemm.Tiles * complete.Splits > device.Multiprocessors)
         {
-            return Multiply<WarpgroupLoop, TEnd>(complete.Gemm, end);
+            return Warpgroups<TEnd>(complete.Gemm, end);
         }
 
         return new TensorTileShape(complete.Gemm.TileRows, complete.Gemm.TilePanels) switch
@@ -107,21 +107,30 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
             var shape when shape == TensorTileShape.Of<SquareTile>() => Multiply<SquareTile, DeepWarpgroupLoop, TEnd>(end + " deep"),
             var shape when shape == TensorTileShape.Of<WideTile>() => Multiply<WideTile, DeepWarpgroupLoop, TEnd>(end + " deep"),
             var shape when shape == TensorTileShape.Of<TallTile>() => Multiply<TallTile, DeepWarpgroupLoop, TEnd>(end + " deep"),
-            _ => Multiply<WarpgroupLoop, TEnd>(complete.Gemm, end),
+            _ => Warpgroups<TEnd>(complete.Gemm, end),
         };
     }
 
-    private Launcher<TensorGemmArguments> Multiply<TLoop, TEnd>(in GemmArguments<ushort> contraction, string end)
+    private Launcher<TensorGemmArguments> Warps<TLoop, TEnd>(in GemmArguments<ushort> contraction, string end)
         where TLoop : struct, ITensorLoop
         where TEnd : struct, ITensorEnd =>
         new TensorTileShape(contraction.TileRows, contraction.TilePanels) switch
         {
             var shape when shape == TensorTileShape.Of<SquareTile>() => Multiply<SquareTile, TLoop, TEnd>(end),
             var shape when shape == TensorTileShape.Of<WideTile>() => Multiply<WideTile, TLoop, TEnd>(end),
-            var shape when shape == TensorTileShape.Of<LowTile>() => Multiply<LowTile, WarpLoop, TEnd>(end),
+            var shape when shape == TensorTileShape.Of<LowTile>() => Multiply<LowTile, TLoop, TEnd>(end),
+            _ => Multiply<SmallTile, TLoop, TEnd>(end),
+        };
+
+    private Launcher<TensorGemmArguments> Warpgroups<TEnd>(in GemmArguments<ushort> contraction, string end)
+        where TEnd : struct, ITensorEnd =>
+        new TensorTileShape(contraction.TileRows, contraction.TilePanels) switch
+        {
+            var shape when shape == TensorTileShape.Of<SquareTile>() => Multiply<SquareTile, WarpgroupLoop, TEnd>(end),
+            var shape when shape == TensorTileShape.Of<WideTile>() => Multiply<WideTile, WarpgroupLoop, TEnd>(end),
             var shape when shape == TensorTileShape.Of<TallTile>() => Multiply<TallTile, WarpgroupLoop, TEnd>(end),
             var shape when shape == TensorTileShape.Of<NarrowTile>() => Multiply<NarrowTile, WarpgroupLoop, TEnd>(end),
-            _ => Multiply<SmallTile, TLoop, TEnd>(end),
+            _ => Multiply<SmallTile, WarpgroupLoop, TEnd>(end),
         };
 
     private Launcher<TensorGemmArguments> Multiply<TTile, TLoop, TEnd>(string end)
@@ -170,7 +179,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, bool warpg
     /// </summary>
     private Launcher<AttentionArguments<ushort>> Tensor<THead>(in AttentionArguments<ushort> attention)
         where THead : struct, ITensorHead =>
-        device.Warpgroups && PrefersWarpgroups(attention) ? Warpgroups<THead>()
+        device.Cores.Warpgroups && PrefersWarpgroups(attention) ? Warpgroups<THead>()
         : attention.Causal == 0 && attention.Items * attention.Heads * TensorAttentionKernel.Blocks(attention, TensorAttention<THead, TwoRowTiles>.Shape.Queries) >= device.Multiprocessors
             ? Tensor<THead, TwoRowTiles>()
             : Tensor<THead, OneRowTile>();

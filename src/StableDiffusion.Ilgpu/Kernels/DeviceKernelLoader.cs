@@ -14,8 +14,9 @@ internal sealed class DeviceKernelLoader(Accelerator accelerator, KernelCache? c
         where TArguments : struct
     {
         var launcher = KernelLoading.Load<Action<AcceleratorStream, KernelConfig, TArguments>>(accelerator, name, kernel, specialization, cache);
-        if (accelerator is CudaAccelerator cuda && dynamicBytes > CudaDriver.OrdinarySharedBytes)
+        if (accelerator is CudaAccelerator cuda && dynamicBytes > 0)
         {
+            // Any kernel may have 48 KiB, but those of fixed size count too.
             CudaDriver.AllowSharedBytes(cuda, (CudaKernel)launcher.GetKernel(), dynamicBytes, name);
         }
 

@@ -32,7 +32,7 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
     {
         var comparisons = new Comparisons();
         using PtxKernelLoader early = new("SM_80", CopyLanding.Early), late = new("SM_80", CopyLanding.Late);
-        CudaKernels[] sets = [.. new[] { early, late }.SelectMany(loader => Multiprocessors.Select(m => new CudaKernels(loader, m)))];
+        CudaKernels[] sets = [.. new[] { early, late }.SelectMany(loader => Multiprocessors.Select(m => new CudaKernels(loader, m, TensorCores.Ampere)))];
         foreach (var run in AttentionRuns.Of(headSize))
         {
             ushort[][] results = [.. sets.Select(kernels => run.Run(fixture.Device.Accelerator, kernels))];
@@ -82,8 +82,8 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
     {
         using var loader = new PtxKernelLoader();
         var three = new AttentionRun(3, 2, headSize, 70, 90);
-        var together = three.Run(fixture.Device.Accelerator, new CudaKernels(loader, 2));
-        var alone = (three with { Items = 1 }).Run(fixture.Device.Accelerator, new CudaKernels(loader, 2));
+        var together = three.Run(fixture.Device.Accelerator, new CudaKernels(loader, 2, TensorCores.Ampere));
+        var alone = (three with { Items = 1 }).Run(fixture.Device.Accelerator, new CudaKernels(loader, 2, TensorCores.Ampere));
         Assert.True(together.AsSpan(0, alone.Length).SequenceEqual(alone));
     }
 
@@ -92,7 +92,7 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
     public void An_item_gets_the_same_bits_in_any_batch_on_warpgroups()
     {
         using var loader = new PtxKernelLoader("SM_90");
-        var kernels = new CudaKernels(loader, 5, warpgroups: true);
+        var kernels = new CudaKernels(loader, 5, TensorCores.Hopper);
         var three = new AttentionRun(3, 2, 16, 70, 150);
         var together = three.Run(fixture.Device.Accelerator, kernels);
         var alone = (three with { Items = 1 }).Run(fixture.Device.Accelerator, kernels);
@@ -108,7 +108,7 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
     public void Other_attentions_on_Hopper_go_to_the_other_kernel(int queries, int keys, int multiprocessors, bool causal)
     {
         using var loader = new PtxKernelLoader("SM_90");
-        new AttentionRun(3, 2, 16, queries, keys) { Causal = causal }.Run(fixture.Device.Accelerator, new CudaKernels(loader, multiprocessors, warpgroups: true));
+        new AttentionRun(3, 2, 16, queries, keys) { Causal = causal }.Run(fixture.Device.Accelerator, new CudaKernels(loader, multiprocessors, TensorCores.Hopper));
         Assert.DoesNotContain("warpgroup", Assert.Single(loader.TakeStatistics().Keys), StringComparison.Ordinal);
     }
 
@@ -122,7 +122,7 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
     {
         using var loader = new PtxKernelLoader();
         var run = new AttentionRun(1, 1, headSize, 5, 7) { Gaps = (gap, 0, 0, 0) };
-        var error = run.Error(run.Run(fixture.Device.Accelerator, new CudaKernels(loader, 0)));
+        var error = run.Error(run.Run(fixture.Device.Accelerator, new CudaKernels(loader, 0, TensorCores.Ampere)));
         var comparisons = new Comparisons();
         comparisons.Report(run.ToString(), error, AttentionRuns.HalfLimit);
         comparisons.Verify();
@@ -144,7 +144,7 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
             var session = OpenDevices.Get(device);
             var accelerator = session.Accelerator;
             var loader = new DeviceKernelLoader(accelerator);
-            CudaKernels[] sets = [.. Multiprocessors.Select(m => new CudaKernels(loader, m))];
+            CudaKernels[] sets = [.. Multiprocessors.Select(m => new CudaKernels(loader, m, TensorCores.Ampere))];
             foreach (var run in Sizes.SelectMany(AttentionRuns.Of))
             {
                 ushort[][] results = [.. sets.Select(kernels => run.Run(accelerator, kernels))];
@@ -172,7 +172,7 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
     ];
 
     /// <summary>What Hopper runs, with its attention wherever that gives the right result.</summary>
-    private sealed class WarpgroupKernels(IKernelLoader loader) : CudaKernels(loader, 0, warpgroups: true)
+    private sealed class WarpgroupKernels(IKernelLoader loader) : CudaKernels(loader, 0, TensorCores.Hopper)
     {
         protected override bool PrefersWarpgroups(in AttentionArguments<ushort> attention) => attention.Causal == 0;
     }

@@ -21,25 +21,25 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
         var op = ContractionCases.All.Single(c => c.Name == name);
         float[] expected = [.. Reference.Evaluate(op.Record(), OpRun.StoredData(op, half: true))["out"].Select(v => (float)v)];
         var comparisons = new Comparisons();
-        foreach (var warpgroups in new[] { false, true })
+        foreach (var (cores, loop) in new[] { (TensorCores.Ampere, "mma"), (TensorCores.GeForce, "mma, few stages"), (TensorCores.Hopper, "wgmma") })
         {
-            Check(comparisons, op, expected, warpgroups);
+            Check(comparisons, op, expected, cores, loop);
         }
 
         comparisons.Verify();
     }
 
-    private void Check(Comparisons comparisons, OpCase op, float[] expected, bool warpgroups)
+    private void Check(Comparisons comparisons, OpCase op, float[] expected, TensorCores cores, string loop)
     {
-        var name = $"{op.Name}{(warpgroups ? ", wgmma" : "")}";
+        var name = $"{op.Name}, {loop}";
         float[]? whole = null;
         var (square, wide, small) = (TensorTileShape.Of<SquareTile>(), TensorTileShape.Of<WideTile>(), TensorTileShape.Of<SmallTile>());
-        var others = warpgroups ? new[] { TensorTileShape.Of<TallTile>(), TensorTileShape.Of<NarrowTile>() } : [TensorTileShape.Of<LowTile>()];
+        var others = cores.Warpgroups ? new[] { TensorTileShape.Of<TallTile>(), TensorTileShape.Of<NarrowTile>() } : [TensorTileShape.Of<LowTile>()];
         var runs = new[] { (wide, CopyLanding.Early), (wide, CopyLanding.Late), (square, CopyLanding.Late), (small, CopyLanding.Late) }
             .Concat(others.Select(o => (o, CopyLanding.Early)));
         foreach (var (tile, landing) in runs)
         {
-            var values = Run(op, warpgroups, tile, landing, multiprocessors: 1, split: false);
+            var values = Run(op, cores, tile, landing, multiprocessors: 1, split: false);
             comparisons.Compare($"{name}, {tile.Rows}x{tile.Columns}, copies {landing}", values, expected, op.Limit(half: true));
             Assert.True(values.AsSpan().SequenceEqual(whole ??= values), $"{name}: the sums depend on the tile or on when copies land");
         }
@@ -47,7 +47,7 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
         // Each split's sums are fp32, so splitting costs no precision that shows in fp16. One group a multiprocessor has other loops.
         foreach (var tile in new TensorTileShape?[] { null, square, wide, others[0] })
         {
-            var values = Run(op, warpgroups, tile, CopyLanding.Late, multiprocessors: 200, split: op.Name.EndsWith("a long sum", StringComparison.Ordinal));
+            var values = Run(op, cores, tile, CopyLanding.Late, multiprocessors: 200, split: op.Name.EndsWith("a long sum", StringComparison.Ordinal));
             comparisons.Compare($"{name}, for a large device, {(tile is { } shape ? $"{shape.Rows}x{shape.Columns}" : "its choice")}", values, expected, op.Limit(half: true));
         }
     }
@@ -70,17 +70,17 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
                 Height = 8,
                 Width = 8,
             };
-            int[] splits = [.. new[] { 1, 2, 3, 16 }.Select(n => TensorGemmTiling.Complete(item with { Rows = n * pixels }, new TensorDevice(132, Warpgroups: true, SpanUse.WhereFaster)).Splits)];
+            int[] splits = [.. new[] { 1, 2, 3, 16 }.Select(n => TensorGemmTiling.Complete(item with { Rows = n * pixels }, new TensorDevice(132, TensorCores.Hopper, SpanUse.WhereFaster)).Splits)];
             TestContext.Current.TestOutputHelper?.WriteLine($"{pixels} pixels: {splits[0]} splits");
             Assert.Single(splits.Distinct());
         }
     }
 
-    private float[] Run(OpCase op, bool warpgroups, TensorTileShape? tile, CopyLanding landing, int multiprocessors, bool split)
+    private float[] Run(OpCase op, TensorCores cores, TensorTileShape? tile, CopyLanding landing, int multiprocessors, bool split)
     {
-        using var loader = new PtxKernelLoader(warpgroups ? "SM_90" : "SM_80", landing);
+        using var loader = new PtxKernelLoader(cores.Warpgroups ? "SM_90" : "SM_80", landing);
         using var run = new GuardedRun<ushort>(
-            op.Record(), FusionOptions.All, fixture.Device, new ChosenTile(loader, multiprocessors, warpgroups, tile), op.OpenWeights());
+            op.Record(), FusionOptions.All, fixture.Device, new ChosenTile(loader, multiprocessors, cores, tile), op.OpenWeights());
         var values = run.Run(op.InputValues)["out"];
         var statistics = loader.TakeStatistics();
         var tensor = statistics.Where(s => s.Key.StartsWith("tensor gemm", StringComparison.Ordinal)).ToArray();
@@ -99,8 +99,8 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
     }
 
     /// <summary>The kernels with one tile for all contractions that fit, or with their own choice.</summary>
-    private sealed class ChosenTile(IKernelLoader loader, int multiprocessors, bool warpgroups, TensorTileShape? tile)
-        : CudaKernels(loader, multiprocessors, warpgroups, SpanUse.Never)
+    private sealed class ChosenTile(IKernelLoader loader, int multiprocessors, TensorCores cores, TensorTileShape? tile)
+        : CudaKernels(loader, multiprocessors, cores, SpanUse.Never)
     {
         public override void Cut(ref GemmArguments<ushort> contraction)
         {

@@ -55,5 +55,5 @@ public sealed class TensorSpanTests(DeviceFixture fixture)
         comparisons.Verify();
     }
 
-    private sealed class Spans(IKernelLoader loader, int multiprocessors) : CudaKernels(loader, multiprocessors, warpgroups: true, SpanUse.Always);
+    private sealed class Spans(IKernelLoader loader, int multiprocessors) : CudaKernels(loader, multiprocessors, TensorCores.Hopper, SpanUse.Always);
 }

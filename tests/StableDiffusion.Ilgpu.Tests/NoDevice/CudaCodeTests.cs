@@ -1,4 +1,5 @@
 using System.Reflection;
+using ILGPU.Runtime.Cuda;
 using StableDiffusion.Ilgpu.Benchmarks.Ptx;
 using StableDiffusion.Ilgpu.Kernels.Attention;
 using StableDiffusion.Ilgpu.Kernels.Gemm;
@@ -15,6 +16,7 @@ public sealed class CudaCodeTests
     [InlineData("sm_61")]
     [InlineData("sm_75")]
     [InlineData("sm_80")]
+    [InlineData("sm_86")]
     [InlineData("sm_90")]
     public void Every_kernel_of_the_models_keeps_the_rules(string architecture)
     {
@@ -69,12 +71,19 @@ public sealed class CudaCodeTests
             mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {c0, c1, c2, c3}, {a0, a1, a2, a3}, {b0, b1}, {c0, c1, c2, c3};
             }
             """;
-        var problems = new PtxKernel(8, "bad", 128, 48 * 1024, Text).Problems().ToArray();
+        var problems = new PtxKernel(CudaArchitecture.SM_86, "bad", 128, 1, 48 * 1024, Text).Problems().ToArray();
         Assert.Equal(6, problems.Length);
         foreach (var part in new[] { ".local", ".f64", "114688 bytes", "no cp.async", "no ldmatrix", "in no loop" })
         {
             Assert.Contains(problems, p => p.Contains(part, StringComparison.Ordinal));
         }
+
+        Assert.Contains("at most 82944, so that 2 groups fit", SharedMemoryOf(CudaArchitecture.SM_80, 83008), StringComparison.Ordinal);
+        Assert.Null(SharedMemoryOf(CudaArchitecture.SM_80, 82944));
+        Assert.Contains("at most 50176, so that 2 groups fit", SharedMemoryOf(CudaArchitecture.SM_89, 50192), StringComparison.Ordinal);
+
+        static string? SharedMemoryOf(CudaArchitecture architecture, int bytes) =>
+            new PtxKernel(architecture, "large", 128, 2, bytes, "").Problems().SingleOrDefault();
     }
 
     [Fact]

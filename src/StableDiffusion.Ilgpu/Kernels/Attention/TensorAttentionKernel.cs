@@ -48,7 +48,7 @@ internal static class WarpgroupAttentionKernel<THead>
     {
         var shared = SharedMemory.GetDynamic<Float4>();
         var firstQuery = TensorAttentionKernel.Begin(a, Grid.IdxX, WarpgroupAttentionShape.Queries, 0);
-        var stages = TensorTileShape.FirstStage((uint)PtxCode.AddressOf(ref shared[0]));
+        var stages = TensorTileShape.Align((uint)PtxCode.AddressOf(ref shared[0]), TensorTileShape.SwizzleAlignment);
         WarpgroupAttention<THead>.Run(
             0, IntrinsicMath.Min(WarpgroupAttentionShape.Queries, a.Queries - firstQuery), a.Keys, a.Scale, stages);
     }

@@ -21,7 +21,7 @@ internal static class TensorGemmKernel<TTile, TLoop, TEnd>
         new Index3D(t.Gemm.RowTiles, t.Gemm.Tiles / t.Gemm.RowTiles, t.Splits), new Index3D(default(TLoop).Threads, 1, 1),
         SharedMemoryConfig.RequestDynamic<Float4>(SharedBytes / 16));
 
-    public static int SharedBytes => TensorTileShape.Of<TTile>().SharedBytes(default(TLoop).CopiedBytes(TensorTileShape.Of<TTile>()), PassRows);
+    public static int SharedBytes => TensorTileShape.Of<TTile>().SharedBytes(default(TLoop));
 
     private static int PassRows => default(TLoop).PassRows(TensorTileShape.Of<TTile>());
 
@@ -51,7 +51,7 @@ internal static class TensorGemmKernel<TTile, TLoop, TEnd>
             IntrinsicMath.Min(t.SplitBlocks, t.Blocks - firstBlock));
         TensorMultiply<TTile, TLoop>.Start(
             0, t.IsPointwise == 0 ? a.Height : firstRow, a.Width, t.IsPointwise == 0 ? a.SourceWidth : 0, t.HeightRatio, t.WidthRatio, a.Circular,
-            TensorTileShape.FirstStage(sums), (uint)PtxCode.AddressOf(ref rows[0]), a.Rows);
+            TensorTileShape.Align(sums, default(TLoop).StageAlignment), (uint)PtxCode.AddressOf(ref rows[0]), a.Rows);
 
         // While the first copies are on their way. A group that is alone on its multiprocessor has registers for what its end reads; others' sums and copies leave
         // them none.

@@ -109,13 +109,13 @@ internal static class TensorGemmTiling
     }
 
     /// <summary>
-    /// What a contraction takes, in cycles, as measured on an H100. A multiprocessor's copies are what counts: a line of 128 bytes takes 2.5 cycles. Before and
-    /// after the loop a group waits for memory, which another one on the same multiprocessor hides. Splits' sums are written and read, and cost a launch.
-    /// With spans the products may take longer than the copies, and a group is alone on its multiprocessor.
+    /// What a contraction takes, in cycles, as measured on an H100. A multiprocessor's copies or its products are what counts: on Hopper the copies, but with spans; on
+    /// most other GPUs the products. Before and after the loop a group waits for memory, which another one on the same multiprocessor hides; with spans a group is
+    /// alone. Splits' sums are written and read, by all multiprocessors at about a third of what they copy, and cost a launch.
     /// </summary>
     private static double Time(in GemmArguments<ushort> a, TensorTileShape shape, int splits, TensorDevice device, bool spans)
     {
-        const double LineCycles = 2.5, ValueCycles = 0.45, GroupCycles = 4000, LaunchCycles = 6000, BytesPerCycle = 2500, ProductsPerCycle = 1950;
+        const double ValueCycles = 0.45, GroupCycles = 4000, LaunchCycles = 6000, LineShare = 0.37;
         var tiles = (a with { TileRows = shape.Rows, TilePanels = shape.Panels }).Tiles;
         var groups = Math.Ceiling((double)tiles * splits / Math.Max(1, device.Multiprocessors));
         var depth = (double)a.Kernel * a.Kernel * a.Channels / 64 / splits;
@@ -128,15 +128,16 @@ internal static class TensorGemmTiling
             hidden = 0;
         }
 
-        var loop = Math.Max(lines * LineCycles, depth * 64 * shape.Rows * shape.Columns / ProductsPerCycle);
+        var loop = Math.Max(lines * device.Cores.LineCycles, depth * 64 * shape.Rows * shape.Columns / device.Cores.Products);
         var ends = (GroupCycles + (ValueCycles * shape.Rows * shape.Columns)) * (hidden + ((1 - hidden) * groups));
-        var adding = splits == 1 ? 0 : LaunchCycles + (2.0 * sizeof(float) * splits * a.Rows * a.Panels * Tile.Columns / BytesPerCycle);
+        var bytesPerCycle = LineShare * 128 * Math.Max(1, device.Multiprocessors) / device.Cores.LineCycles;
+        var adding = splits == 1 ? 0 : LaunchCycles + (2.0 * sizeof(float) * splits * a.Rows * a.Panels * Tile.Columns / bytesPerCycle);
         return (groups * loop) + ends + adding;
     }
 
-    private static int BlockDepth(TensorDevice device) => device.Warpgroups ? default(WarpgroupLoop).Depth : default(WarpLoop).Depth;
+    private static int BlockDepth(TensorDevice device) => device.Cores.Warpgroups ? default(WarpgroupLoop).Depth : default(WarpLoop).Depth;
 
-    private static TensorTileShape[] Shapes(TensorDevice device, bool spans) => spans ? SpanShapes : device.Warpgroups ? WarpgroupShapes : WarpShapes;
+    private static TensorTileShape[] Shapes(TensorDevice device, bool spans) => spans ? SpanShapes : device.Cores.Warpgroups ? WarpgroupShapes : WarpShapes;
 
     private static readonly TensorTileShape[] WarpShapes =
         [TensorTileShape.Of<WideTile>(), TensorTileShape.Of<SquareTile>(), TensorTileShape.Of<LowTile>(), TensorTileShape.Of<SmallTile>()];
@@ -154,9 +155,9 @@ internal static class TensorGemmTiling
 
 /// <summary>What contractions are cut for.</summary>
 /// <param name="Multiprocessors">How many there are.</param>
-/// <param name="Warpgroups">Whether they multiply with <c>wgmma</c>.</param>
-/// <param name="Spans">Which 3x3 convolutions copy source pixels once for all taps; with <paramref name="Warpgroups"/> only.</param>
-internal readonly record struct TensorDevice(int Multiprocessors, bool Warpgroups, SpanUse Spans);
+/// <param name="Cores">What each of them can do.</param>
+/// <param name="Spans">Which 3x3 convolutions copy source pixels once for all taps; with <c>wgmma</c> only.</param>
+internal readonly record struct TensorDevice(int Multiprocessors, TensorCores Cores, SpanUse Spans);
 
 /// <summary>Which of the convolutions that could do so copy source pixels once for all taps.</summary>
 internal enum SpanUse

@@ -72,7 +72,7 @@ internal sealed class SpanMultiplyText(TensorTileShape tile) : TensorText(tile, 
     /// <summary>Source pixels that are copied for a tile, where a line has so many.</summary>
     public static int PixelsOf(int width) => width > LinePixels ? 3 * LinePixels : LinePixels + (2 * width);
 
-    private static int AlignedSpanBytes => (int)TensorTileShape.FirstStage(SpanBytes);
+    private static int AlignedSpanBytes => (int)TensorTileShape.Align(SpanBytes, TensorTileShape.SwizzleAlignment);
 
     private static int StageBytes(TensorTileShape tile) => tile.Panels * PanelBytes;
 

@@ -93,7 +93,7 @@ internal static class WarpgroupAttention<THead>
     /// <param name="keys">That all of them see.</param>
     /// <param name="scale">Of the logits.</param>
     /// <param name="shared">
-    /// Offset of shared memory, a multiple of <see cref="TensorTileShape.StageAlignment"/>, with <see cref="WarpgroupAttentionShape.Stages"/> stages.
+    /// Offset of shared memory, a multiple of <see cref="TensorTileShape.SwizzleAlignment"/>, with <see cref="WarpgroupAttentionShape.Stages"/> stages.
     /// </param>
     public static void Run(int text, int queries, int keys, float scale, uint shared) => throw new NotSupportedException();
 

@@ -14,6 +14,9 @@ internal interface ITensorLoop
     /// <summary>Bytes of shared memory that copies run ahead in.</summary>
     int CopiedBytes(TensorTileShape tile);
 
+    /// <summary>Stages begin at multiples of these.</summary>
+    int StageAlignment { get; }
+
     /// <summary>Groups that should fit a multiprocessor's registers at the same time.</summary>
     int GroupsPerMultiprocessor(TensorTileShape tile);
 
@@ -29,21 +32,51 @@ internal interface ITensorLoop
 /// <summary><c>mma.sync</c>: every warp by itself.</summary>
 internal struct WarpLoop : ITensorLoop
 {
-    private const int Stages = 4;
+    public const int MostStages = 4;
 
     public readonly int Threads => TensorMultiplyText.Threads;
 
     public readonly int Depth => TensorMultiplyText.BlockDepth;
 
+    public readonly int StageAlignment => TensorMultiplyText.StageAlignment;
+
     public readonly int GroupsPerMultiprocessor(TensorTileShape tile) => 2;
 
     public readonly int PassRows(TensorTileShape tile) => 64;
 
-    public readonly int CopiedBytes(TensorTileShape tile) => Stages * tile.StageBytes(Depth);
+    public readonly int CopiedBytes(TensorTileShape tile) => MostStages * tile.StageBytes(Depth);
 
     public readonly int RowsTogether(TensorTileShape tile) => 2;
 
-    public readonly TensorText Text(TensorTileShape tile) => new TensorMultiplyText(tile, Stages);
+    public readonly TensorText Text(TensorTileShape tile) => new TensorMultiplyText(tile, MostStages);
+}
+
+/// <summary>
+/// The same with fewer stages, so that two groups fit the shared memory of <see cref="TensorCores.GeForce"/>'s multiprocessors: what one waits for at its beginning
+/// and its end, the other one hides. Products take so long there that copies need not run far ahead.
+/// </summary>
+internal struct ShortWarpLoop : ITensorLoop
+{
+    /// <summary>A group's half, less the table of rows and what the driver takes.</summary>
+    private static readonly int SharedBytes = (TensorCores.GeForce.SharedBytes / 2) - (2 * 1024);
+
+    public readonly int Threads => TensorMultiplyText.Threads;
+
+    public readonly int Depth => TensorMultiplyText.BlockDepth;
+
+    public readonly int StageAlignment => TensorMultiplyText.StageAlignment;
+
+    public readonly int GroupsPerMultiprocessor(TensorTileShape tile) => 2;
+
+    public readonly int PassRows(TensorTileShape tile) => 64;
+
+    public readonly int CopiedBytes(TensorTileShape tile) => Stages(tile) * tile.StageBytes(Depth);
+
+    public readonly int RowsTogether(TensorTileShape tile) => 2;
+
+    public readonly TensorText Text(TensorTileShape tile) => new TensorMultiplyText(tile, Stages(tile));
+
+    private readonly int Stages(TensorTileShape tile) => Math.Min(WarpLoop.MostStages, SharedBytes / tile.StageBytes(Depth));
 }
 
 /// <summary>Hopper's <c>wgmma</c>: two times four warps together.</summary>
@@ -52,6 +85,8 @@ internal struct WarpgroupLoop : ITensorLoop
     public readonly int Threads => WarpgroupMultiplyText.Threads;
 
     public readonly int Depth => WarpgroupMultiplyText.BlockDepth;
+
+    public readonly int StageAlignment => TensorTileShape.SwizzleAlignment;
 
     /// <summary>As many groups as registers let fit a multiprocessor fit its shared memory too.</summary>
     public readonly int CopiedBytes(TensorTileShape tile) => Stages(tile) * tile.StageBytes(Depth);
@@ -83,6 +118,8 @@ internal struct DeepWarpgroupLoop : ITensorLoop
 
     public readonly int Depth => WarpgroupMultiplyText.BlockDepth;
 
+    public readonly int StageAlignment => TensorTileShape.SwizzleAlignment;
+
     public readonly int CopiedBytes(TensorTileShape tile) => Stages(tile) * tile.StageBytes(Depth);
 
     public readonly int GroupsPerMultiprocessor(TensorTileShape tile) => 1;
@@ -93,7 +130,7 @@ internal struct DeepWarpgroupLoop : ITensorLoop
 
     public readonly TensorText Text(TensorTileShape tile) => new WarpgroupMultiplyText(tile, Stages(tile));
 
-    private readonly int Stages(TensorTileShape tile) => Math.Min(MostStages, (SharedBytes - TensorTileShape.StageAlignment) / tile.StageBytes(Depth));
+    private readonly int Stages(TensorTileShape tile) => Math.Min(MostStages, (SharedBytes - StageAlignment) / tile.StageBytes(Depth));
 }
 
 /// <summary>
@@ -105,6 +142,8 @@ internal struct SpanLoop : ITensorLoop
     public readonly int Threads => WarpgroupMultiplyText.Threads;
 
     public readonly int Depth => WarpgroupMultiplyText.BlockDepth;
+
+    public readonly int StageAlignment => TensorTileShape.SwizzleAlignment;
 
     public readonly int CopiedBytes(TensorTileShape tile) => SpanMultiplyText.CopiedBytes(tile);
 
@@ -147,7 +186,7 @@ internal static class TensorMultiply<TTile, TLoop>
     /// <param name="heightRatio">Stored height by height, times 2^32 and rounded up; 0 where they are the same.</param>
     /// <param name="widthRatio">The same of the widths.</param>
     /// <param name="circular">Not 0 where the window sees the source again beyond its edges.</param>
-    /// <param name="shared">Offset of shared memory for stages; a multiple of <see cref="TensorTileShape.StageAlignment"/>.</param>
+    /// <param name="shared">Offset of shared memory for stages; a multiple of <see cref="ITensorLoop.StageAlignment"/>.</param>
     /// <param name="rows">
     /// Offset of shared memory that holds a <see cref="TensorWindow"/> for each row of the tile; written, with a barrier behind it, unless it is a pointwise contraction.
     /// </param>
@@ -198,9 +237,13 @@ internal static class TensorTexts
         PtxCode.AllowAddressOf<TensorWindow>();
         PtxCode.AllowAddressOf<Float4>();
         TensorMultiply<SquareTile, WarpLoop>.Bind();
+        TensorMultiply<SquareTile, ShortWarpLoop>.Bind();
         TensorMultiply<WideTile, WarpLoop>.Bind();
+        TensorMultiply<WideTile, ShortWarpLoop>.Bind();
         TensorMultiply<LowTile, WarpLoop>.Bind();
+        TensorMultiply<LowTile, ShortWarpLoop>.Bind();
         TensorMultiply<SmallTile, WarpLoop>.Bind();
+        TensorMultiply<SmallTile, ShortWarpLoop>.Bind();
         TensorMultiply<SquareTile, WarpgroupLoop>.Bind();
         TensorMultiply<WideTile, WarpgroupLoop>.Bind();
         TensorMultiply<TallTile, WarpgroupLoop>.Bind();

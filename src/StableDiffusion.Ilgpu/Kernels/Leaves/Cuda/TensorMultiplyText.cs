@@ -10,6 +10,9 @@ internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : Ten
 
     public const int BlockDepth = 32;
 
+    /// <summary>What 16 bytes each that are copied, or read by <c>ldmatrix</c>, need: which banks they fall on depends on what lies between rows alone.</summary>
+    public const int StageAlignment = 16;
+
     /// <summary>Of the source or of a panel.</summary>
     private const int Rows16 = 16 * PanelRowBytes;
 

@@ -63,11 +63,14 @@ internal struct SmallTile : ITensorTile
 /// <param name="Panels">Of 32 columns each.</param>
 internal readonly record struct TensorTileShape(int Rows, int Panels)
 {
-    /// <summary>Stages begin at multiples of these.</summary>
-    public const int StageAlignment = 1024;
+    /// <summary>Where <c>wgmma</c>'s operands begin in shared memory: at multiples of these.</summary>
+    public const int SwizzleAlignment = 1024;
 
-    /// <summary>Where stages may begin, in shared memory from an offset on.</summary>
-    public static uint FirstStage(uint shared) => (shared + StageAlignment - 1) & ~(StageAlignment - 1u);
+    /// <summary>The first multiple of an alignment, a power of two, in shared memory from an offset on.</summary>
+    public static uint Align(uint shared, int alignment) => (shared + (uint)alignment - 1) & ~((uint)alignment - 1);
+
+    /// <summary>Of dynamic shared memory, which kernels ask for as an array of <see cref="Float4"/>.</summary>
+    private const int SharedAlignment = 16;
 
     public int Columns => Panels * Tile.Columns;
 
@@ -79,8 +82,9 @@ internal readonly record struct TensorTileShape(int Rows, int Panels)
     /// <summary>fp16 values of the source and of the panels, for so much of the depth.</summary>
     public int StageBytes(int depth) => (Rows + Columns) * depth * sizeof(ushort);
 
-    /// <summary>What the loop copies, and after it the sums of so many rows in their place.</summary>
-    public int SharedBytes(int copiedBytes, int passRows) => Math.Max(copiedBytes + StageAlignment, passRows * SumsPitch * sizeof(float));
+    /// <summary>What a loop copies, and after it the sums of a pass of rows in their place.</summary>
+    public int SharedBytes(ITensorLoop loop) =>
+        Math.Max(loop.CopiedBytes(this) + loop.StageAlignment - SharedAlignment, loop.PassRows(this) * SumsPitch * sizeof(float));
 
     public static TensorTileShape Of<TTile>() where TTile : struct, ITensorTile => new(default(TTile).Rows, default(TTile).Panels);
 }

@@ -49,6 +49,6 @@ internal readonly record struct WarpgroupAttentionShape(int HeadSize)
 
     public int StageBytes => 2 * ValuesOffset;
 
-    /// <summary>The stages, and what it takes to begin at a multiple of <see cref="TensorTileShape.StageAlignment"/>.</summary>
-    public int SharedBytes => (Stages * StageBytes) + TensorTileShape.StageAlignment;
+    /// <summary>The stages, and what it takes to begin at a multiple of <see cref="TensorTileShape.SwizzleAlignment"/>.</summary>
+    public int SharedBytes => (Stages * StageBytes) + TensorTileShape.SwizzleAlignment;
 }
