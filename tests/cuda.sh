@@ -22,7 +22,7 @@ fi
 [ "$(uname -sm)" = "Linux x86_64" ] || fail "the interpreted driver is a library for Linux on x86-64"
 [ $# -gt 0 ] || set -- '*.EachBackend.*'
 leaf=Gpu
-[ "${SD_TEST_CUDA#sm_}" -lt 80 ] || leaf=Tensor
+[ "${SD_TEST_CUDA#sm_}" -lt 75 ] || leaf=Tensor
 export SD_TEST_BACKENDS=${SD_TEST_BACKENDS:-cuda:0 $leaf fp16}
 dotnet build -c Release --nologo -v quiet "$project" >&2 || fail "the tests cannot be built"
 

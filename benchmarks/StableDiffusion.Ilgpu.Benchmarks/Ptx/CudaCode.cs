@@ -33,15 +33,15 @@ internal sealed class CudaCode : IDisposable
     /// <summary>Whether its contractions use <c>wgmma</c>.</summary>
     public bool HasWarpgroups => Architecture.StartsWith("sm_90", StringComparison.Ordinal);
 
-    private TensorCores Cores => TensorCores.Of(loader.Architecture, "NVIDIA GeForce", HasWarpgroups);
+    private TensorCores? Cores => TensorCores.Of(loader.Architecture, "NVIDIA GeForce RTX", HasWarpgroups);
 
     /// <summary>For kernels that are not the backend's.</summary>
     public IKernelLoader Loader => loader;
 
     public IReadOnlyCollection<PtxKernel> Kernels => loader.Kernels;
 
-    /// <summary>Before compute capability 8.0 the kernels of any GPU.</summary>
-    public bool HasTensorCode => loader.Architecture.Major >= TensorCores.FirstMajor;
+    /// <summary>Before compute capability 7.5 the kernels of any GPU.</summary>
+    public bool HasTensorCode => Cores is not null;
 
     /// <summary>Compiles every kernel that the set has whatever the sizes, and attention for every size of heads.</summary>
     public void CompileSet()
@@ -106,7 +106,7 @@ internal sealed class CudaCode : IDisposable
         return found;
     }
 
-    private KernelSet<ushort> Set(int multiprocessors) => HasTensorCode ? new CudaKernels(loader, multiprocessors, Cores)
+    private KernelSet<ushort> Set(int multiprocessors) => Cores is { } cores ? new CudaKernels(loader, multiprocessors, cores)
         : BackendProfile.CudaGpuKernels(loader, loader.Architecture, multiprocessors);
 
     /// <summary>What compiling a graph decides before its launches are bound; its weights get memory and no values.</summary>

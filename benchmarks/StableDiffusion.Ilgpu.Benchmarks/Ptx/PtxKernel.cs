@@ -16,11 +16,8 @@ internal sealed partial record PtxKernel(CudaArchitecture Architecture, string N
     /// <summary>The name of the kernels that measure the tensor cores.</summary>
     public const string PeakName = "tensor peak";
 
-    /// <summary>What a group may have of shared memory on any GPU before compute capability 8.0.</summary>
-    private const int MostEarlySharedBytes = 48 * 1024;
-
-    /// <summary>What the driver takes of a multiprocessor's shared memory for each group, since then.</summary>
-    private const int DriverBytes = 1024;
+    /// <summary>What a group may have of shared memory on any GPU.</summary>
+    private const int MostOrdinarySharedBytes = 48 * 1024;
 
     /// <summary>Whether the kernel multiplies on tensor cores.</summary>
     public bool HasTensorCode => TensorInstruction().IsMatch(Text);
@@ -48,17 +45,17 @@ internal sealed partial record PtxKernel(CudaArchitecture Architecture, string N
             yield return "computes in fp64 (.f64)";
         }
 
-        var isEarly = Architecture.Major < TensorCores.FirstMajor;
-        if (isEarly && NewInstruction().Match(Text) is { Success: true } match)
+        var cores = TensorCores.Of(Architecture, "RTX", UsesWarpgroups);
+        var newer = cores is null ? NewerThanVolta() : NewerThanTuring();
+        if (Architecture.Major < 8 && newer.Match(Text) is { Success: true } match)
         {
             yield return $"has {match.Value}, which its architecture does not know";
         }
 
-        var all = TensorCores.Of(Architecture, "", UsesWarpgroups).SharedBytes;
-        var most = isEarly ? MostEarlySharedBytes : (all / Math.Max(1, Groups)) - DriverBytes;
+        var most = cores is null ? MostOrdinarySharedBytes : (cores.SharedBytes / Math.Max(1, Groups)) - TensorCores.DriverBytes;
         if (SharedBytes > most)
         {
-            yield return $"needs {SharedBytes} bytes of shared memory; valid: at most {most}{(isEarly || Groups < 2 ? "" : $", so that {Groups} groups fit a multiprocessor")}";
+            yield return $"needs {SharedBytes} bytes of shared memory; valid: at most {most}{(cores is null || Groups < 2 ? "" : $", so that {Groups} groups fit a multiprocessor")}";
         }
 
         if (!HasTensorCode)
@@ -67,7 +64,7 @@ internal sealed partial record PtxKernel(CudaArchitecture Architecture, string N
         }
 
         // What measures the tensor cores alone reads nothing.
-        string[] reads = Name == PeakName ? [] : ["cp.async", UsesWarpgroups ? "fence.proxy.async" : "ldmatrix"];
+        string[] reads = Name == PeakName ? [] : [Architecture.Major < 8 ? "ld.global.v4" : "cp.async", UsesWarpgroups ? "fence.proxy.async" : "ldmatrix"];
         foreach (var needed in reads.Where(i => !Text.Contains(i, StringComparison.Ordinal)))
         {
             yield return $"multiplies on tensor cores and has no {needed}";
@@ -86,9 +83,13 @@ internal sealed partial record PtxKernel(CudaArchitecture Architecture, string N
     [GeneratedRegex(@"\bw?g?mma\.(sync|mma_async)|\bHG?MMA\b")]
     private static partial Regex TensorInstruction();
 
-    /// <summary>What came with compute capability 8.0.</summary>
+    /// <summary>What came with compute capability 7.5 or 8.0.</summary>
     [GeneratedRegex(@"\b(cp\.async|mma\.sync|ldmatrix|cvt\.rn\.f16x2)")]
-    private static partial Regex NewInstruction();
+    private static partial Regex NewerThanVolta();
+
+    /// <summary>What came with compute capability 8.0.</summary>
+    [GeneratedRegex(@"\b(cp\.async|mma\.sync\.aligned\.m16n8k16|cvt\.rn\.f16x2)")]
+    private static partial Regex NewerThanTuring();
 
     /// <summary>Declarations such as <c>.shared .align 16 .b8 name[4352];</c>.</summary>
     [GeneratedRegex(@"\.shared\s+\.align\s+\d+\s+\.b(?<bits>\d+)\s+\w+\[(?<count>\d+)\]")]

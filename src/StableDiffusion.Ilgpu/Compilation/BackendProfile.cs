@@ -4,6 +4,7 @@ using ILGPU.Runtime.Cuda;
 using ILGPU.Runtime.OpenCL;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Kernels.Leaves;
 using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 using StableDiffusion.Ilgpu.Kernels.Leaves.OpenCl;
@@ -17,7 +18,7 @@ internal enum LeafKind
     Portable,
     Gpu,
 
-    /// <summary>CUDA with tensor cores; with fp32 storage the same as <see cref="Gpu"/>.</summary>
+    /// <summary>CUDA with tensor cores; with fp32 storage, and where they do not do what they should, the same as <see cref="Gpu"/>.</summary>
     Tensor,
 
     /// <summary>OpenCL with matrix units; with fp32 storage, and where the units do not do what they should, the same as <see cref="Gpu"/>.</summary>
@@ -61,14 +62,14 @@ internal static class BackendProfile
     {
         { Kind: DeviceKind.Cpu } => Best,
         { Hardware: Hardware.Processor, Driver: CLDevice driver } => OpenClDevices.VectorWidth(driver) >= 16 ? LeafKind.WideVector : LeafKind.Vector,
-        { Driver: CudaDevice { Architecture.Major: >= TensorCores.FirstMajor, InstructionSet: { } known } } when known >= TensorInstructions => LeafKind.Tensor,
+        { Driver: CudaDevice { InstructionSet: { } known } cuda } when known >= TensorInstructions && CoresOf(cuda, warpgroups: false) is not null => LeafKind.Tensor,
         { Driver: CLDevice driver } when UnitOf(driver) is not null => LeafKind.Matrix,
         _ => LeafKind.Gpu,
     };
 
     public static KernelSet<ushort> HalfKernels(DeviceSession device, LeafKind leaf, KernelCache? cache = null) => leaf switch
     {
-        LeafKind.Tensor => new CudaKernels(new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors, CoresOf(device)),
+        LeafKind.Tensor => TensorKernels(device, cache) ?? HalfGpuKernels(device, device.Multiprocessors, cache),
         LeafKind.Matrix => MatrixKernels(device, UnitOf(device.Accelerator.Device), cache) ?? HalfGpuKernels(device, device.Multiprocessors, cache),
         LeafKind.Gpu => HalfGpuKernels(device, device.Multiprocessors, cache),
         _ => Kernels<ushort, HalfFormat, SimdHalfFormat>(device, leaf, cache),
@@ -81,8 +82,9 @@ internal static class BackendProfile
     public static bool HasWarpgroups(DeviceSession device) =>
         device.Accelerator is CudaAccelerator { Architecture: { Major: 9, Minor: 0 }, InstructionSet.Major: >= 8 } && PtxSource.CanComplete;
 
-    private static TensorCores CoresOf(DeviceSession device) =>
-        TensorCores.Of(((CudaAccelerator)device.Accelerator).Architecture, device.Accelerator.Name, HasWarpgroups(device));
+    /// <summary>A device's tensor cores; null where kernels can use none: before compute capability 8.0 their texts must be lowered.</summary>
+    public static TensorCores? CoresOf(CudaDevice driver, bool warpgroups) =>
+        driver.Architecture is { } architecture && (architecture.Major >= 8 || PtxSource.CanComplete) ? TensorCores.Of(architecture, driver.Name, warpgroups) : null;
 
     /// <summary>The kernels for GPUs, with tiles chosen for so many multiprocessors.</summary>
     public static KernelSet<ushort> HalfGpuKernels(DeviceSession device, int multiprocessors, KernelCache? cache = null)
@@ -93,7 +95,7 @@ internal static class BackendProfile
     }
 
     /// <summary>The kernels for GPUs with the instructions of one of NVIDIA's, and without its tensor cores.</summary>
-    public static KernelSet<ushort> CudaGpuKernels(IKernelLoader loader, CudaArchitecture architecture, int multiprocessors) => architecture.Major >= TensorCores.FirstMajor
+    public static KernelSet<ushort> CudaGpuKernels(IKernelLoader loader, CudaArchitecture architecture, int multiprocessors) => architecture.Major >= 8
         ? new GpuKernels<ushort, GpuHalfFormat<CudaHalfConversion>>(loader, multiprocessors)
         : new GpuKernels<ushort, GpuHalfFormat<EarlyCudaHalfConversion>>(loader, multiprocessors);
 
@@ -103,7 +105,19 @@ internal static class BackendProfile
     /// <summary>The kernels for a device with these matrix units.</summary>
     /// <returns>Null where there are none, or they do not do what they should.</returns>
     public static KernelSet<ushort>? MatrixKernels(DeviceSession device, MatrixUnit? unit, KernelCache? cache = null) =>
-        unit?.Kernels(new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors) is { } kernels && MatrixCheck.Multiplies(device, kernels) ? kernels : null;
+        unit?.Kernels(new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors) is { } kernels 
+            && MatrixCheck.Multiplies(device, kernels, MatrixGemmTiling.Cut<SmallMatrixTile>, MatrixGemmTiling.Cut<LargeMatrixTile>) ? kernels : null;
+
+    /// <summary>The kernels for a device with tensor cores: on Hopper without <c>wgmma</c> where that does not do what it should.</summary>
+    /// <returns>Null where nothing does.</returns>
+    private static CudaKernels? TensorKernels(DeviceSession device, KernelCache? cache)
+    {
+        var driver = (CudaDevice)device.Accelerator.Device;
+        bool[] ways = HasWarpgroups(device) ? [true, false] : [false];
+        return ways.Select(warpgroups => CoresOf(driver, warpgroups)).OfType<TensorCores>()
+            .Select(cores => new CudaKernels(new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors, cores))
+            .FirstOrDefault(kernels => MatrixCheck.Multiplies(device, kernels, kernels.Cut));
+    }
 
     /// <summary>What OpenCL devices need with these matrix units; null for none.</summary>
     public static void RegisterOpenCl(Context.Builder builder, MatrixUnit? unit)

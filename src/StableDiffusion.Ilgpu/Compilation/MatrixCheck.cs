@@ -9,8 +9,8 @@ using StableDiffusion.Ilgpu.Kernels.Leaves.OpenCl;
 namespace StableDiffusion.Ilgpu.Compilation;
 
 /// <summary>
-/// Whether a device's matrix units give what they should. Which lane has which values is the vendors' to say, for every kind of unit and every driver: nobody has to
-/// believe it who can multiply two matrices and look.
+/// Whether a device's matrix units or tensor cores give what they should. Which lane has which values is the vendors' to say, for every kind of unit and every driver, and
+/// what a driver compiles is the driver's: nobody has to believe it who can multiply two matrices and look.
 /// </summary>
 internal static class MatrixCheck
 {
@@ -21,16 +21,24 @@ internal static class MatrixCheck
 
     private const int Columns = Tile.Columns;
 
-    /// <returns>With tiles of both sizes. False where the driver rejects a kernel, or its launch, too.</returns>
+    /// <summary>Chooses a contraction's tile.</summary>
+    public delegate void Cut(ref GemmArguments<ushort> contraction);
+
+    /// <param name="device">The device.</param>
+    /// <param name="kernels">Its kernels.</param>
+    /// <param name="cuts">What is tried.</param>
+    /// <returns>False where a product is wrong, and where the driver rejects a kernel or its launch.</returns>
     /// <exception cref="StableDiffusionException">The device has not even the memory for this.</exception>
-    public static bool Multiplies(DeviceSession device, KernelSet<ushort> kernels)
+    public static bool Multiplies(DeviceSession device, KernelSet<ushort> kernels, params IEnumerable<Cut> cuts)
     {
-        var (small, large) = (Product, Product);
-        MatrixGemmTiling.Cut<SmallMatrixTile>(ref small);
-        MatrixGemmTiling.Cut<LargeMatrixTile>(ref large);
         try
         {
-            return Multiplies(device, kernels, small) && Multiplies(device, kernels, large);
+            return cuts.All(cut =>
+            {
+                var product = Product;
+                cut(ref product);
+                return Multiplies(device, kernels, product);
+            });
         }
         catch (StableDiffusionException e) when (!e.IsOutOfMemory)
         {

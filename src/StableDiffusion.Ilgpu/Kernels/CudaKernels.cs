@@ -8,7 +8,7 @@ using StableDiffusion.Ilgpu.Kernels.Norms;
 namespace StableDiffusion.Ilgpu.Kernels;
 
 /// <summary>
-/// The kernels for NVIDIA's GPUs since compute capability 8.0: contractions and attention on tensor cores, everything else as any GPU runs it.
+/// The kernels for NVIDIA's GPUs with tensor cores since compute capability 7.5: contractions and attention on tensor cores, everything else as any GPU runs it.
 /// What does not fit the tensor cores' kernels (channels that are no multiple of 8, a few rows only) goes to the others too.
 /// </summary>
 /// <param name="loader">Compiles them.</param>
@@ -21,6 +21,8 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, TensorCore
     private readonly TensorDevice device = new(multiprocessors, cores, cores.Warpgroups ? spans : SpanUse.Never);
 
     public override string Leaf => "tensor";
+
+    public TensorCores Cores => device.Cores;
 
     public override void Cut(ref GemmArguments<ushort> contraction)
     {
@@ -86,9 +88,14 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, TensorCore
 
     private Launcher<TensorGemmArguments> Multiply<TEnd>(TensorGemmArguments complete, string end) where TEnd : struct, ITensorEnd
     {
-        if (!device.Cores.Warpgroups)
+        switch (device.Cores.Loop)
         {
-            return device.Cores.SharedBytes < TensorCores.Ampere.SharedBytes ? Warps<ShortWarpLoop, TEnd>(complete.Gemm, end + " short") : Warps<WarpLoop, TEnd>(complete.Gemm, end);
+            case TensorLoopKind.TuringWarps:
+                return Warps<TuringLoop, TEnd>(complete.Gemm, end);
+            case TensorLoopKind.ShortWarps:
+                return Warps<ShortWarpLoop, TEnd>(complete.Gemm, end);
+            case TensorLoopKind.Warps:
+                return Warps<WarpLoop, TEnd>(complete.Gemm, end);
         }
 
         if (complete.TakesSpans)
@@ -119,6 +126,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, TensorCore
             var shape when shape == TensorTileShape.Of<SquareTile>() => Multiply<SquareTile, TLoop, TEnd>(end),
             var shape when shape == TensorTileShape.Of<WideTile>() => Multiply<WideTile, TLoop, TEnd>(end),
             var shape when shape == TensorTileShape.Of<LowTile>() => Multiply<LowTile, TLoop, TEnd>(end),
+            var shape when shape == TensorTileShape.Of<TallTile>() => Multiply<TallTile, TLoop, TEnd>(end),
             _ => Multiply<SmallTile, TLoop, TEnd>(end),
         };
 
@@ -152,7 +160,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, TensorCore
 
     /// <summary>Heads of these sizes, laid out in multiples of 8 values, go to tensor cores.</summary>
     public override Launcher<AttentionArguments<ushort>> AttentionFor(in AttentionArguments<ushort> attention) =>
-        !TensorAttentionKernel.Fits(attention) ? base.AttentionFor(attention) : attention.HeadSize switch
+        !TensorAttentionKernel.Fits(attention) || !HasRoom(attention.HeadSize) ? base.AttentionFor(attention) : attention.HeadSize switch
         {
             8 => Tensor<Head8>(attention),
             16 => Tensor<Head16>(attention),
@@ -161,6 +169,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, TensorCore
             40 => Tensor<Head40>(attention),
             48 => Tensor<Head48>(attention),
             64 => Tensor<Head64>(attention),
+            80 when device.Cores.Loop == TensorLoopKind.TuringWarps => Tensor<Head80, OneRowTile>(), // Two would spill registers.
             80 => Tensor<Head80>(attention),
             96 => Tensor<Head96, OneRowTile>(),
             128 => Tensor<Head128, OneRowTile>(),
@@ -168,6 +177,13 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, TensorCore
             <= DeepAttentionShape.MostChannels and var size when size % DeepAttentionShape.PartColumns == 0 => DeepAttention,
             _ => base.AttentionFor(attention),
         };
+
+    /// <summary>Whether a group fits a multiprocessor: not with the largest heads where there are 64 KB.</summary>
+    private bool HasRoom(int headSize)
+    {
+        var bytes = headSize < DeepAttentionShape.PartColumns ? new TensorAttentionShape(headSize, 1).SharedBytes : DeepAttentionKernel.SharedBytes;
+        return bytes <= device.Cores.SharedBytes - TensorCores.DriverBytes;
+    }
 
     private Launcher<AttentionArguments<ushort>> DeepAttention => Get<AttentionArguments<ushort>>(
         "deep attention", DeepAttentionKernel.Run, DeepAttentionKernel.Shape, new KernelSpecialization(DeepAttentionShape.Threads, 1),

@@ -45,6 +45,7 @@ internal static class KernelLoading
                 catch (Exception e) when (IsRejection(e))
                 {
                     // Compiled as ever.
+                    ForgetRejected();
                 }
             }
 
@@ -59,6 +60,7 @@ internal static class KernelLoading
         }
         catch (Exception e) when (IsRejection(e))
         {
+            ForgetRejected();
             var cause = e is InternalCompilerException { InnerException: { } inner } ? inner : e;
             throw new StableDiffusionException(
                 $"{accelerator.Name}: the kernel {name} does not compile: {FirstLine(messages.Text) ?? cause.Message}; another device or driver is needed", e);
@@ -82,6 +84,16 @@ internal static class KernelLoading
         {
             return accelerator.LoadKernel(compiled).CreateLauncherDelegate<TLauncher>();
         }
+    }
+
+    /// <summary>
+    /// When a device is closed, ILGPU unloads all kernels, those too that the driver did not load, and that fails. It holds kernels weakly, and nobody else holds such
+    /// ones.
+    /// </summary>
+    private static void ForgetRejected()
+    {
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
     }
 
     private static bool IsRejection(Exception e) => e is AcceleratorException or InternalCompilerException or NotSupportedException;

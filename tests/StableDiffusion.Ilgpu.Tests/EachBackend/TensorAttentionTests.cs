@@ -1,4 +1,4 @@
-using ILGPU.Runtime;
+using ILGPU.Runtime.Cuda;
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
@@ -20,6 +20,9 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
 
     private static readonly int[] Sizes = [8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 256, 384, 512];
 
+    /// <summary>Of heads that fit into the shared memory of compute capability 7.5.</summary>
+    private const int MostTuringChannels = 96;
+
     public static TheoryData<int> HeadSizes => [.. Sizes];
 
     public static TheoryData<int> WarpgroupHeadSizes => [.. WarpgroupSizes];
@@ -31,16 +34,21 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
     public void Agrees_with_fp64_without_bank_conflicts(int headSize)
     {
         var comparisons = new Comparisons();
-        using PtxKernelLoader early = new("SM_80", CopyLanding.Early), late = new("SM_80", CopyLanding.Late);
-        CudaKernels[] sets = [.. new[] { early, late }.SelectMany(loader => Multiprocessors.Select(m => new CudaKernels(loader, m, TensorCores.Ampere)))];
+        using PtxKernelLoader early = new("SM_80", CopyLanding.Early), late = new("SM_80", CopyLanding.Late), turing = new("SM_75");
+        var sets = (from loader in new[] { early, late } from m in Multiprocessors select new CudaKernels(loader, m, TensorCores.Ampere)).ToList();
+        if (headSize <= MostTuringChannels)
+        {
+            sets.AddRange(Multiprocessors.Select(m => new CudaKernels(turing, m, TensorCores.Turing)));
+        }
+
         foreach (var run in AttentionRuns.Of(headSize))
         {
             ushort[][] results = [.. sets.Select(kernels => run.Run(fixture.Device.Accelerator, kernels))];
             comparisons.Report(run.ToString(), run.Error(results[0]), AttentionRuns.HalfLimit);
-            Assert.All(results, other => Assert.True(other.AsSpan().SequenceEqual(results[0]), $"{run}: the result depends on the group's size, or on when copies land"));
+            Assert.All(results, other => Assert.True(other.AsSpan().SequenceEqual(results[0]), $"{run}: the result depends on the group's size, on when copies land, or on the architecture"));
         }
 
-        foreach (var (name, executed) in late.TakeStatistics())
+        foreach (var (name, executed) in late.TakeStatistics().Concat(turing.TakeStatistics()))
         {
             TestContext.Current.TestOutputHelper?.WriteLine($"{name}: {executed}");
             Assert.True(name.Contains("attention", StringComparison.Ordinal) && executed.Products > 0, $"{name} multiplies on no tensor core");
@@ -132,10 +140,10 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
     [Fact]
     public void Agrees_on_a_device()
     {
-        var devices = ComputeDevice.All.Where(d => d.Kind == DeviceKind.Cuda).ToArray();
+        var devices = ComputeDevice.All.Where(d => BackendProfile.LeafOf(d) == LeafKind.Tensor).ToArray();
         if (devices.Length == 0)
         {
-            Assert.Skip("no CUDA device");
+            Assert.Skip("no CUDA device with tensor cores");
         }
 
         var comparisons = new Comparisons();
@@ -144,7 +152,8 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
             var session = OpenDevices.Get(device);
             var accelerator = session.Accelerator;
             var loader = new DeviceKernelLoader(accelerator);
-            CudaKernels[] sets = [.. Multiprocessors.Select(m => new CudaKernels(loader, m, TensorCores.Ampere))];
+            var cores = BackendProfile.CoresOf((CudaDevice)device.Driver!, warpgroups: false)!;
+            CudaKernels[] sets = [.. Multiprocessors.Select(m => new CudaKernels(loader, m, cores))];
             foreach (var run in Sizes.SelectMany(AttentionRuns.Of))
             {
                 ushort[][] results = [.. sets.Select(kernels => run.Run(accelerator, kernels))];

@@ -21,7 +21,7 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
         var op = ContractionCases.All.Single(c => c.Name == name);
         float[] expected = [.. Reference.Evaluate(op.Record(), OpRun.StoredData(op, half: true))["out"].Select(v => (float)v)];
         var comparisons = new Comparisons();
-        foreach (var (cores, loop) in new[] { (TensorCores.Ampere, "mma"), (TensorCores.GeForce, "mma, few stages"), (TensorCores.Hopper, "wgmma") })
+        foreach (var (cores, loop) in new[] { (TensorCores.Ampere, "mma"), (TensorCores.SmallAmpere, "mma, few stages"), (TensorCores.Turing, "mma of 7.5"), (TensorCores.Hopper, "wgmma") })
         {
             Check(comparisons, op, expected, cores, loop);
         }
@@ -33,11 +33,14 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
     {
         var name = $"{op.Name}, {loop}";
         float[]? whole = null;
-        var (square, wide, small) = (TensorTileShape.Of<SquareTile>(), TensorTileShape.Of<WideTile>(), TensorTileShape.Of<SmallTile>());
-        var others = cores.Warpgroups ? new[] { TensorTileShape.Of<TallTile>(), TensorTileShape.Of<NarrowTile>() } : [TensorTileShape.Of<LowTile>()];
-        var runs = new[] { (wide, CopyLanding.Early), (wide, CopyLanding.Late), (square, CopyLanding.Late), (small, CopyLanding.Late) }
-            .Concat(others.Select(o => (o, CopyLanding.Early)));
-        foreach (var (tile, landing) in runs)
+        var (wide, square, small) = (TensorTileShape.Of<WideTile>(), TensorTileShape.Of<SquareTile>(), TensorTileShape.Of<SmallTile>());
+        TensorTileShape[] tiles = cores.Loop switch
+        {
+            TensorLoopKind.Warpgroups => [wide, square, small, TensorTileShape.Of<TallTile>(), TensorTileShape.Of<NarrowTile>()],
+            TensorLoopKind.TuringWarps => [TensorTileShape.Of<TallTile>(), small],
+            _ => [wide, square, small, TensorTileShape.Of<LowTile>()],
+        };
+        foreach (var (tile, landing) in tiles.Select((tile, i) => (tile, i is 1 or 2 ? CopyLanding.Late : CopyLanding.Early)).Prepend((tiles[0], CopyLanding.Late)))
         {
             var values = Run(op, cores, tile, landing, multiprocessors: 1, split: false);
             comparisons.Compare($"{name}, {tile.Rows}x{tile.Columns}, copies {landing}", values, expected, op.Limit(half: true));
@@ -45,7 +48,7 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
         }
 
         // Each split's sums are fp32, so splitting costs no precision that shows in fp16. One group a multiprocessor has other loops.
-        foreach (var tile in new TensorTileShape?[] { null, square, wide, others[0] })
+        foreach (var tile in (TensorTileShape?[])[null, .. tiles.Where(t => t != small && t != TensorTileShape.Of<NarrowTile>())])
         {
             var values = Run(op, cores, tile, CopyLanding.Late, multiprocessors: 200, split: op.Name.EndsWith("a long sum", StringComparison.Ordinal));
             comparisons.Compare($"{name}, for a large device, {(tile is { } shape ? $"{shape.Rows}x{shape.Columns}" : "its choice")}", values, expected, op.Limit(half: true));
@@ -78,7 +81,7 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
 
     private float[] Run(OpCase op, TensorCores cores, TensorTileShape? tile, CopyLanding landing, int multiprocessors, bool split)
     {
-        using var loader = new PtxKernelLoader(cores.Warpgroups ? "SM_90" : "SM_80", landing);
+        using var loader = new PtxKernelLoader(ArchitectureOf(cores), landing);
         using var run = new GuardedRun<ushort>(
             op.Record(), FusionOptions.All, fixture.Device, new ChosenTile(loader, multiprocessors, cores, tile), op.OpenWeights());
         var values = run.Run(op.InputValues)["out"];
@@ -97,6 +100,13 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
 
         return values;
     }
+
+    private static string ArchitectureOf(TensorCores cores) => cores.Loop switch
+    {
+        TensorLoopKind.TuringWarps => "SM_75",
+        TensorLoopKind.Warpgroups => "SM_90",
+        _ => "SM_80",
+    };
 
     /// <summary>The kernels with one tile for all contractions that fit, or with their own choice.</summary>
     private sealed class ChosenTile(IKernelLoader loader, int multiprocessors, TensorCores cores, TensorTileShape? tile)

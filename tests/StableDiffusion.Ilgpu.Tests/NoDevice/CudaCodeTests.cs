@@ -98,6 +98,25 @@ public sealed class CudaCodeTests
         Assert.Equal(Head + "ret;\n}", PtxSource.Complete(Head + "ret;\n}"));
     }
 
+    [Fact]
+    public void Before_compute_capability_8_0_older_instructions_do_the_same()
+    {
+        const string Head = ".version 7.8\n.target sm_75\n.address_size 64\n";
+        Assert.Equal(
+            Head + """
+            { .reg .b32 tc<4>; .reg .pred tcReads; setp.ne.b32 tcReads, n, 0; mov.b32 tc0, 0; mov.b32 tc1, 0; mov.b32 tc2, 0; mov.b32 tc3, 0; @tcReads ld.global.v4.b32 {tc0,tc1,tc2,tc3}, [from]; st.shared.v4.b32 [to+2048], {tc0,tc1,tc2,tc3}; } add.s32 u, u, v;
+             bar.sync 0;
+            mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {s0,s1,s2,s3}, {a0,a1}, {b0}, {z,z,z,z}; mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {s0,s1,s2,s3}, {a2,a3}, {b1}, {s0,s1,s2,s3};
+            { .reg .b16 tcLow, tcHigh; cvt.rn.f16.f32 tcHigh, s1; cvt.rn.f16.f32 tcLow, s0; mov.b32 w0, {tcLow, tcHigh}; }
+            """,
+            PtxSource.Complete(Head + """
+                cp.async.cg.shared.global.L2::128B [to+2048], [from], 16, n; add.s32 u, u, v;
+                cp.async.wait_group 2; bar.sync 0;
+                mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {s0,s1,s2,s3}, {a0,a1,a2,a3}, {b0,b1}, {z,z,z,z};
+                cvt.rn.f16x2.f32 w0, s1, s0;
+                """));
+    }
+
     /// <summary>
     /// The driver keeps what it assembled by the text. A quarter of the kernels are not among these: ILGPU orders some of their statements by what it compiled
     /// before.

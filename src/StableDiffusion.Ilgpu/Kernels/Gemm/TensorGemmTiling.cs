@@ -137,7 +137,15 @@ internal static class TensorGemmTiling
 
     private static int BlockDepth(TensorDevice device) => device.Cores.Warpgroups ? default(WarpgroupLoop).Depth : default(WarpLoop).Depth;
 
-    private static TensorTileShape[] Shapes(TensorDevice device, bool spans) => spans ? SpanShapes : device.Cores.Warpgroups ? WarpgroupShapes : WarpShapes;
+    private static TensorTileShape[] Shapes(TensorDevice device, bool spans) => spans ? SpanShapes : device.Cores.Loop switch
+    {
+        TensorLoopKind.Warpgroups => WarpgroupShapes,
+        TensorLoopKind.TuringWarps => TuringShapes,
+        _ => WarpShapes,
+    };
+
+    /// <summary>Of which more than one group fits a multiprocessor: alone it would wait for each of its copies.</summary>
+    private static readonly TensorTileShape[] TuringShapes = [TensorTileShape.Of<TallTile>(), TensorTileShape.Of<SmallTile>()];
 
     private static readonly TensorTileShape[] WarpShapes =
         [TensorTileShape.Of<WideTile>(), TensorTileShape.Of<SquareTile>(), TensorTileShape.Of<LowTile>(), TensorTileShape.Of<SmallTile>()];

@@ -32,7 +32,7 @@ internal static unsafe class DriverCalls
     [UnmanagedCallersOnly(EntryPoint = "cuDeviceGetName")]
     private static int DeviceGetName(byte* name, int length, int device)
     {
-        var text = Encoding.ASCII.GetBytes($"interpreted sm_{Driver.Architecture}\0");
+        var text = Encoding.ASCII.GetBytes($"interpreted RTX sm_{Driver.Architecture}\0");
         text.CopyTo(new Span<byte>(name, length));
         return 0;
     }

@@ -19,6 +19,11 @@ internal sealed partial class DriverFunction
             throw new DriverError(DriverStatus.NoBinaryForDevice, $"PTX for {target.Value.Trim()} on sm_{driver.Architecture}");
         }
 
+        if (driver.Refused is { } refused && ptx.Contains(refused, StringComparison.Ordinal))
+        {
+            throw new DriverError(DriverStatus.InvalidPtx, $"{refused} is refused");
+        }
+
         try
         {
             Program = PtxProgram.Parse(ptx);

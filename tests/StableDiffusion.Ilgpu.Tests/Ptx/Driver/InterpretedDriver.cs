@@ -53,6 +53,9 @@ internal sealed unsafe class InterpretedDriver(int architecture)
         _ => PtxLaunch.OrdinarySharedBytes,
     };
 
+    /// <summary>What no module may contain, as if this driver did not know it; null for nothing.</summary>
+    public string? Refused { get; set; }
+
     /// <summary>Why the last call that failed did.</summary>
     public string LastMessage { get; set; } = "";
 

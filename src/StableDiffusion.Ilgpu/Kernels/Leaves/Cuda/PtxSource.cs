@@ -3,7 +3,7 @@ using ILGPU.Backends.PTX;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
-/// <summary>PTX as ILGPU writes it, and what is put right in it before a driver gets it: names, and the target of what only one architecture has.</summary>
+/// <summary>PTX as ILGPU writes it, and what is put right in it before a driver gets it: names, the target of what only one architecture has, and what 7.5 has not.</summary>
 internal static class PtxSource
 {
     /// <summary>The field behind <see cref="PTXCompiledKernel.PTXAssembly"/>, which can only be read.</summary>
@@ -24,7 +24,13 @@ internal static class PtxSource
     public static string Complete(string ptx)
     {
         var names = ptx.IndexOf(EndOfHead, StringComparison.Ordinal);
-        return names < 0 ? ptx : Head(ptx[..names], ptx.Contains("wgmma.", StringComparison.Ordinal)) + SourceNames.Canonical(ptx[names..]);
+        if (names < 0)
+        {
+            return ptx;
+        }
+
+        var (head, body) = (ptx[..names], SourceNames.Canonical(ptx[names..]));
+        return head.Contains(".target sm_75", StringComparison.Ordinal) ? head + TuringPtx.Lower(body) : Head(head, body.Contains("wgmma.", StringComparison.Ordinal)) + body;
     }
 
     /// <summary>

@@ -6,34 +6,62 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// What contractions are cut for and their kernels chosen by, of each multiprocessor. Hopper's cycles are as measured; the others' products are those that NVIDIA's
 /// papers on its architectures give, and their cycles for a line what others have measured of the second-level cache, all multiprocessors reading.
 /// </summary>
+/// <param name="Loop">How groups multiply.</param>
 /// <param name="Products">fp16 products with fp32 sums, in a cycle.</param>
 /// <param name="LineCycles">Cycles for each line of 128 bytes that is copied to shared memory.</param>
-/// <param name="SharedBytes">Of shared memory, with the kilobyte that the driver takes for each group.</param>
-/// <param name="Warpgroups">Whether they multiply with <c>wgmma</c>.</param>
-internal readonly record struct TensorCores(int Products, double LineCycles, int SharedBytes, bool Warpgroups = false)
+/// <param name="SharedBytes">Of shared memory.</param>
+internal sealed record TensorCores(TensorLoopKind Loop, int Products, double LineCycles, int SharedBytes)
 {
-    /// <summary>The compute capability from which on GPUs have what the kernels use.</summary>
-    public const int FirstMajor = 8;
+    /// <summary>What the driver takes of the shared memory for each group (since compute capability 8.0; before, it is left).</summary>
+    public const int DriverBytes = 1024;
 
     /// <summary>Compute capability 9.0.</summary>
-    public static readonly TensorCores Hopper = new(1950, 2.5, 228 * 1024, Warpgroups: true);
+    public static readonly TensorCores Hopper = new(TensorLoopKind.Warpgroups, 1950, 2.5, 228 * 1024);
 
     /// <summary>8.0, and all else that is made for data centres and has no <c>wgmma</c>: also 9.0 where the driver does not know that.</summary>
-    public static readonly TensorCores Ampere = new(1024, 4, 164 * 1024);
+    public static readonly TensorCores Ampere = new(TensorLoopKind.Warps, 1024, 4, 164 * 1024);
 
-    /// <summary>8.6, 8.9, 12.0 and their like in workstations and servers.</summary>
-    public static readonly TensorCores Workstation = new(512, 10, 100 * 1024);
+    /// <summary>8.6, 8.9, 12.0 and their like.</summary>
+    public static readonly TensorCores SmallAmpere = new(TensorLoopKind.ShortWarps, 512, 10, 100 * 1024);
 
-    /// <summary>The same under the name that players buy, with half of the products.</summary>
-    public static readonly TensorCores GeForce = Workstation with { Products = 256 };
+    /// <summary>7.5.</summary>
+    public static readonly TensorCores Turing = new(TensorLoopKind.TuringWarps, 512, 10, 64 * 1024);
 
-    /// <param name="architecture">8.0 or later. Of those that come after these nobody knows: they are taken for the ones that have least.</param>
-    /// <param name="name">The GPU's.</param>
-    /// <param name="warpgroups">Whether device, driver and ILGPU have what <c>wgmma</c> takes.</param>
-    public static TensorCores Of(CudaArchitecture architecture, string name, bool warpgroups) => (architecture.Major, architecture.Minor) switch
+    public bool Warpgroups => Loop == TensorLoopKind.Warpgroups;
+
+    /// <returns>Null where there are none, or none that the kernels can use.</returns>
+    /// <param name="architecture">The device's. Of those that come after these nobody knows: they are taken for the ones that have least.</param>
+    /// <param name="name">The device's. What players buy has half of the products of what stands in workstations and servers.</param>
+    /// <param name="warpgroups">Whether driver and ILGPU have what <c>wgmma</c> takes.</param>
+    public static TensorCores? Of(CudaArchitecture architecture, string name, bool warpgroups)
     {
-        (9, 0) when warpgroups => Hopper,
-        (8, 0 or 7) or (9 or 10 or 11, _) => Ampere,
-        _ => name.Contains("GeForce", StringComparison.Ordinal) ? GeForce : Workstation,
-    };
+        var cores = (architecture.Major, architecture.Minor) switch
+        {
+            ( < 7, _) or (7, < 5) => null,
+            (7, _) => HasTuringCores(name) ? Turing : null,
+            (9, 0) when warpgroups => Hopper,
+            (8, 0 or 7) or (9 or 10 or 11, _) => Ampere,
+            _ => SmallAmpere,
+        };
+        return name.Contains("GeForce", StringComparison.Ordinal) && cores is not null ? cores with { Products = cores.Products / 2 } : cores;
+    }
+
+    /// <summary>Of compute capability 7.5 the smaller ones (GTX 16, T400 to T1000, MX) have none, and take the instructions all the same.</summary>
+    private static bool HasTuringCores(string name) => name.Contains("RTX", StringComparison.Ordinal) || name.EndsWith(" T4", StringComparison.Ordinal);
+}
+
+/// <summary>How a device's groups multiply: an <see cref="ITensorLoop"/> or several.</summary>
+internal enum TensorLoopKind
+{
+    /// <summary><see cref="TuringLoop"/>.</summary>
+    TuringWarps,
+
+    /// <summary><see cref="ShortWarpLoop"/>.</summary>
+    ShortWarps,
+
+    /// <summary><see cref="WarpLoop"/>.</summary>
+    Warps,
+
+    /// <summary><see cref="WarpgroupLoop"/>, <see cref="DeepWarpgroupLoop"/> and <see cref="SpanLoop"/>.</summary>
+    Warpgroups,
 }

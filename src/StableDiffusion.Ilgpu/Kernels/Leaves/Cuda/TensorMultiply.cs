@@ -52,13 +52,13 @@ internal struct WarpLoop : ITensorLoop
 }
 
 /// <summary>
-/// The same with fewer stages, so that two groups fit the shared memory of <see cref="TensorCores.GeForce"/>'s multiprocessors: what one waits for at its beginning
-/// and its end, the other one hides. Products take so long there that copies need not run far ahead.
+/// The same with fewer stages, so that two groups fit the shared memory of <see cref="TensorCores.SmallAmpere"/>: what one waits for at its beginning and its
+/// end, the other one hides. Products take so long there that copies need not run far ahead.
 /// </summary>
 internal struct ShortWarpLoop : ITensorLoop
 {
     /// <summary>A group's half, less the table of rows and what the driver takes.</summary>
-    private static readonly int SharedBytes = (TensorCores.GeForce.SharedBytes / 2) - (2 * 1024);
+    private static readonly int SharedBytes = (TensorCores.SmallAmpere.SharedBytes / 2) - TensorCores.DriverBytes - 1024;
 
     public readonly int Threads => TensorMultiplyText.Threads;
 
@@ -77,6 +77,31 @@ internal struct ShortWarpLoop : ITensorLoop
     public readonly TensorText Text(TensorTileShape tile) => new TensorMultiplyText(tile, Stages(tile));
 
     private readonly int Stages(TensorTileShape tile) => Math.Min(WarpLoop.MostStages, SharedBytes / tile.StageBytes(Depth));
+}
+
+/// <summary>
+/// The same before compute capability 8.0, where copies are waited for when they are asked for (<see cref="TuringPtx"/>): while one group waits, the others on its
+/// multiprocessor multiply.
+/// </summary>
+internal struct TuringLoop : ITensorLoop
+{
+    private const int Stages = 2;
+
+    public readonly int Threads => TensorMultiplyText.Threads;
+
+    public readonly int Depth => TensorMultiplyText.BlockDepth;
+
+    public readonly int StageAlignment => TensorMultiplyText.StageAlignment;
+
+    public readonly int GroupsPerMultiprocessor(TensorTileShape tile) => tile.Rows > 64 ? 2 : 3;
+
+    public readonly int PassRows(TensorTileShape tile) => 64;
+
+    public readonly int CopiedBytes(TensorTileShape tile) => Stages * tile.StageBytes(Depth);
+
+    public readonly int RowsTogether(TensorTileShape tile) => 2;
+
+    public readonly TensorText Text(TensorTileShape tile) => new TensorMultiplyText(tile, Stages);
 }
 
 /// <summary>Hopper's <c>wgmma</c>: two times four warps together.</summary>
@@ -244,6 +269,8 @@ internal static class TensorTexts
         TensorMultiply<LowTile, ShortWarpLoop>.Bind();
         TensorMultiply<SmallTile, WarpLoop>.Bind();
         TensorMultiply<SmallTile, ShortWarpLoop>.Bind();
+        TensorMultiply<TallTile, TuringLoop>.Bind();
+        TensorMultiply<SmallTile, TuringLoop>.Bind();
         TensorMultiply<SquareTile, WarpgroupLoop>.Bind();
         TensorMultiply<WideTile, WarpgroupLoop>.Bind();
         TensorMultiply<TallTile, WarpgroupLoop>.Bind();

@@ -34,7 +34,7 @@ internal struct LowTile : ITensorTile
     public readonly int Panels => 5;
 }
 
-/// <summary>128 x 64, of which three groups fit a multiprocessor. For <c>wgmma</c>.</summary>
+/// <summary>128 x 64, of which three groups fit a multiprocessor. For <c>wgmma</c>, and for <c>mma.sync</c> where larger tiles leave no room for a second group.</summary>
 internal struct TallTile : ITensorTile
 {
     public readonly int Rows => 128;

@@ -1,0 +1,77 @@
+using ILGPU.Runtime.Cuda;
+using StableDiffusion.Ilgpu.Compilation;
+using StableDiffusion.Ilgpu.Devices;
+using StableDiffusion.Ilgpu.Kernels;
+using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
+using StableDiffusion.Ilgpu.Tests.Ptx.Driver;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.EachBackend;
+
+/// <summary>Which kernels an NVIDIA GPU gets: those for its tensor cores, as far as it multiplies two matrices rightly with them.</summary>
+[Collection(SharedDevice.Name)]
+public sealed class TensorKernelChoiceTests
+{
+    public static TheoryData<int, int, string, int?> Devices => new()
+    {
+        { 6, 1, "NVIDIA GeForce GTX 1080", null },
+        { 7, 0, "Tesla V100-SXM2-16GB", null },
+        { 7, 5, "NVIDIA GeForce GTX 1660", null },
+        { 7, 5, "NVIDIA T400", null },
+        { 7, 5, "Tesla T4", 512 },
+        { 7, 5, "Quadro RTX 4000", 512 },
+        { 7, 5, "NVIDIA GeForce RTX 2060", 256 },
+        { 8, 0, "NVIDIA A100-SXM4-40GB", 1024 },
+        { 8, 6, "NVIDIA GeForce RTX 3060", 256 },
+        { 8, 6, "NVIDIA A10", 512 },
+        { 8, 9, "NVIDIA L4", 512 },
+        { 9, 0, "NVIDIA H100 PCIe", 1950 },
+        { 10, 0, "NVIDIA B200", 1024 },
+        { 12, 0, "NVIDIA GeForce RTX 5090", 256 },
+        { 13, 0, "one that is not known yet", 512 },
+    };
+
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void Cores_follow_from_the_architecture_and_the_name(int major, int minor, string name, int? products) =>
+        Assert.Equal(products, TensorCores.Of(new CudaArchitecture(major, minor), name, warpgroups: true)?.Products);
+
+    [Fact]
+    public void A_device_gets_its_own_cores_kernels()
+    {
+        foreach (var (session, driver) in Sessions())
+        {
+            var kernels = Assert.IsType<CudaKernels>(BackendProfile.HalfKernels(session, LeafKind.Tensor));
+            Assert.Equal(BackendProfile.CoresOf(driver, BackendProfile.HasWarpgroups(session)), kernels.Cores);
+        }
+    }
+
+    [Fact]
+    public void Where_the_driver_refuses_instructions_other_kernels_are_taken()
+    {
+        Assert.SkipWhen(InterpretedDriver.Installed is null, "only the interpreted driver can be told to refuse anything");
+        var interpreter = InterpretedDriver.Installed!;
+        foreach (var (session, driver) in Sessions())
+        {
+            try
+            {
+                interpreter.Refused = "wgmma.";
+                var kernels = Assert.IsType<CudaKernels>(BackendProfile.HalfKernels(session, LeafKind.Tensor));
+                Assert.Equal(BackendProfile.CoresOf(driver, warpgroups: false), kernels.Cores);
+                interpreter.Refused = "mma.";
+                Assert.Equal("gpu", BackendProfile.HalfKernels(session, LeafKind.Tensor).Leaf);
+            }
+            finally
+            {
+                interpreter.Refused = null;
+            }
+        }
+    }
+
+    private static IEnumerable<(DeviceSession Session, CudaDevice Driver)> Sessions()
+    {
+        var devices = ComputeDevice.All.Where(d => BackendProfile.LeafOf(d) == LeafKind.Tensor).ToArray();
+        Assert.SkipWhen(devices.Length == 0, "no CUDA device with tensor cores");
+        return devices.Select(d => (OpenDevices.Get(d), (CudaDevice)d.Driver!));
+    }
+}
