@@ -105,7 +105,7 @@ internal static class BackendProfile
     /// <summary>The kernels for a device with these matrix units.</summary>
     /// <returns>Null where there are none, or they do not do what they should.</returns>
     public static KernelSet<ushort>? MatrixKernels(DeviceSession device, MatrixUnit? unit, KernelCache? cache = null) =>
-        unit?.Kernels(new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors) is { } kernels 
+        unit?.Kernels(new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors) is { } kernels
             && MatrixCheck.Multiplies(device, kernels, MatrixGemmTiling.Cut<SmallMatrixTile>, MatrixGemmTiling.Cut<LargeMatrixTile>) ? kernels : null;
 
     /// <summary>The kernels for a device with tensor cores: on Hopper without <c>wgmma</c> where that does not do what it should.</summary>
