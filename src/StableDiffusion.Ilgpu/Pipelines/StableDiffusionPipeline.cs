@@ -91,14 +91,18 @@ public sealed class StableDiffusionPipeline : IDisposable
         StableDiffusionPipeline? pipeline = null;
         BackgroundWork? compiling = null;
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var opening = Dedicated.Start(() => session = BackendProfile.Open(target));
+        KernelSet<ushort>? kernels = null;
+        var opening = Dedicated.Start(() =>
+        {
+            session = BackendProfile.Open(target);
+            var cache = options.KernelCache is { } folder ? new KernelCache(folder) : null;
+            kernels = BackendProfile.HalfKernels(session, BackendProfile.LeafOf(target), cache);
+        });
         try
         {
             loaded = LoadedModel.Open(options);
             opening.Wait();
-            var cache = options.KernelCache is { } folder ? new KernelCache(folder) : null;
-            pipeline = new StableDiffusionPipeline(
-                target, loaded, session!, BackendProfile.HalfKernels(session!, BackendProfile.LeafOf(target), cache), options.Offload);
+            pipeline = new StableDiffusionPipeline(target, loaded, session!, kernels!, options.Offload);
             compiling = Dedicated.Start(() =>
             {
                 pipeline.CompileKernels(stop.Token);

@@ -19,6 +19,7 @@ public sealed class TensorKernelChoiceTests
         { 7, 5, "NVIDIA GeForce GTX 1660", null },
         { 7, 5, "NVIDIA T400", null },
         { 7, 5, "Tesla T4", 512 },
+        { 7, 5, "NVIDIA T4G", 512 },
         { 7, 5, "Quadro RTX 4000", 512 },
         { 7, 5, "NVIDIA GeForce RTX 2060", 256 },
         { 8, 0, "NVIDIA A100-SXM4-40GB", 1024 },

@@ -47,7 +47,7 @@ internal sealed record TensorCores(TensorLoopKind Loop, int Products, double Lin
     }
 
     /// <summary>Of compute capability 7.5 the smaller ones (GTX 16, T400 to T1000, MX) have none, and take the instructions all the same.</summary>
-    private static bool HasTuringCores(string name) => name.Contains("RTX", StringComparison.Ordinal) || name.EndsWith(" T4", StringComparison.Ordinal);
+    private static bool HasTuringCores(string name) => name.Contains("RTX", StringComparison.Ordinal) || name.Split(' ')[^1] is "T4" or "T4G";
 }
 
 /// <summary>How a device's groups multiply: an <see cref="ITensorLoop"/> or several.</summary>
