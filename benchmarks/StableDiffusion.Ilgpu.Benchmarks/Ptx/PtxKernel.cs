@@ -52,7 +52,7 @@ internal sealed partial record PtxKernel(CudaArchitecture Architecture, string N
             yield return $"has {match.Value}, which its architecture does not know";
         }
 
-        var most = cores is null ? MostOrdinarySharedBytes : (cores.SharedBytes / Math.Max(1, Groups)) - TensorCores.DriverBytes;
+        var most = cores is null ? MostOrdinarySharedBytes : cores.GroupBytes(Math.Max(1, Groups));
         if (SharedBytes > most)
         {
             yield return $"needs {SharedBytes} bytes of shared memory; valid: at most {most}{(cores is null || Groups < 2 ? "" : $", so that {Groups} groups fit a multiprocessor")}";

@@ -116,7 +116,7 @@ internal static class BackendProfile
         bool[] ways = HasWarpgroups(device) ? [true, false] : [false];
         return ways.Select(warpgroups => CoresOf(driver, warpgroups)).OfType<TensorCores>()
             .Select(cores => new CudaKernels(new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors, cores))
-            .FirstOrDefault(kernels => MatrixCheck.Multiplies(device, kernels, kernels.Cut));
+            .FirstOrDefault(kernels => MatrixCheck.Multiplies(device, kernels, kernels.Cut, kernels.CutLarge));
     }
 
     /// <summary>What OpenCL devices need with these matrix units; null for none.</summary>

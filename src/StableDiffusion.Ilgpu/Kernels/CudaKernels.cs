@@ -36,6 +36,9 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, TensorCore
         }
     }
 
+    /// <summary>With the largest tile, for a contraction that fits tensor cores.</summary>
+    public void CutLarge(ref GemmArguments<ushort> contraction) => TensorGemmTiling.ChooseLargest(ref contraction, device);
+
     public override long Scratch(in GemmArguments<ushort> contraction) => TensorGemmTiling.Fits(contraction)
         ? TensorGemmTiling.Scratch(TensorGemmTiling.Complete(contraction, device)) : base.Scratch(contraction);
 
@@ -91,7 +94,7 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, TensorCore
         switch (device.Cores.Loop)
         {
             case TensorLoopKind.TuringWarps:
-                return Warps<TuringLoop, TEnd>(complete.Gemm, end);
+                return complete.Gemm.TileRows == default(TallTile).Rows ? Multiply<TallTile, TuringLoop, TEnd>(end) : Multiply<SmallTile, TuringLoop, TEnd>(end);
             case TensorLoopKind.ShortWarps:
                 return Warps<ShortWarpLoop, TEnd>(complete.Gemm, end);
             case TensorLoopKind.Warps:
@@ -126,7 +129,6 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, TensorCore
             var shape when shape == TensorTileShape.Of<SquareTile>() => Multiply<SquareTile, TLoop, TEnd>(end),
             var shape when shape == TensorTileShape.Of<WideTile>() => Multiply<WideTile, TLoop, TEnd>(end),
             var shape when shape == TensorTileShape.Of<LowTile>() => Multiply<LowTile, TLoop, TEnd>(end),
-            var shape when shape == TensorTileShape.Of<TallTile>() => Multiply<TallTile, TLoop, TEnd>(end),
             _ => Multiply<SmallTile, TLoop, TEnd>(end),
         };
 
@@ -181,8 +183,8 @@ internal class CudaKernels(IKernelLoader loader, int multiprocessors, TensorCore
     /// <summary>Whether a group fits a multiprocessor: not with the largest heads where there are 64 KB.</summary>
     private bool HasRoom(int headSize)
     {
-        var bytes = headSize < DeepAttentionShape.PartColumns ? new TensorAttentionShape(headSize, 1).SharedBytes : DeepAttentionKernel.SharedBytes;
-        return bytes <= device.Cores.SharedBytes - TensorCores.DriverBytes;
+        var bytes = headSize <= default(Head160).Size ? new TensorAttentionShape(headSize, 1).SharedBytes : DeepAttentionKernel.SharedBytes;
+        return bytes <= device.Cores.GroupBytes(1);
     }
 
     private Launcher<AttentionArguments<ushort>> DeepAttention => Get<AttentionArguments<ushort>>(

@@ -21,7 +21,7 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
     private static readonly int[] Sizes = [8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 256, 384, 512];
 
     /// <summary>Of heads that fit into the shared memory of compute capability 7.5.</summary>
-    private const int MostTuringChannels = 96;
+    private const int MostTuringChannels = 128;
 
     public static TheoryData<int> HeadSizes => [.. Sizes];
 

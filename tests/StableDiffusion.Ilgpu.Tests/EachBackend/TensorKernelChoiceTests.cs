@@ -18,15 +18,19 @@ public sealed class TensorKernelChoiceTests
         { 7, 0, "Tesla V100-SXM2-16GB", null },
         { 7, 5, "NVIDIA GeForce GTX 1660", null },
         { 7, 5, "NVIDIA T400", null },
+        { 7, 5, "NVIDIA T1000 8GB", null },
         { 7, 5, "Tesla T4", 512 },
         { 7, 5, "NVIDIA T4G", 512 },
+        { 7, 5, "GRID T4-16Q", 512 },
         { 7, 5, "Quadro RTX 4000", 512 },
         { 7, 5, "NVIDIA GeForce RTX 2060", 256 },
         { 8, 0, "NVIDIA A100-SXM4-40GB", 1024 },
         { 8, 6, "NVIDIA GeForce RTX 3060", 256 },
         { 8, 6, "NVIDIA A10", 512 },
         { 8, 9, "NVIDIA L4", 512 },
+        { 8, 7, "Orin", 1024 },
         { 9, 0, "NVIDIA H100 PCIe", 1950 },
+        { 9, 0, "NVIDIA GeForce of no kind that exists", 1950 },
         { 10, 0, "NVIDIA B200", 1024 },
         { 12, 0, "NVIDIA GeForce RTX 5090", 256 },
         { 13, 0, "one that is not known yet", 512 },
@@ -47,25 +51,32 @@ public sealed class TensorKernelChoiceTests
         }
     }
 
-    [Fact]
-    public void Where_the_driver_refuses_instructions_other_kernels_are_taken()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Where_the_driver_refuses_instructions_or_gets_them_wrong_other_kernels_are_taken(bool refuses)
     {
-        Assert.SkipWhen(InterpretedDriver.Installed is null, "only the interpreted driver can be told to refuse anything");
-        var interpreter = InterpretedDriver.Installed!;
+        Assert.SkipWhen(InterpretedDriver.Installed is null, "only the interpreted driver can be told to");
         foreach (var (session, driver) in Sessions())
         {
             try
             {
-                interpreter.Refused = "wgmma.";
+                Break("wgmma.");
                 var kernels = Assert.IsType<CudaKernels>(BackendProfile.HalfKernels(session, LeafKind.Tensor));
                 Assert.Equal(BackendProfile.CoresOf(driver, warpgroups: false), kernels.Cores);
-                interpreter.Refused = "mma.";
+                Break("mma.");
                 Assert.Equal("gpu", BackendProfile.HalfKernels(session, LeafKind.Tensor).Leaf);
             }
             finally
             {
-                interpreter.Refused = null;
+                Break(null);
             }
+        }
+
+        void Break(string? what)
+        {
+            var driver = InterpretedDriver.Installed!;
+            (driver.Refused, driver.Spoiled) = refuses ? (what, driver.Spoiled) : (driver.Refused, what);
         }
     }
 

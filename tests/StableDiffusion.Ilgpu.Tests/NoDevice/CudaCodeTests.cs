@@ -30,6 +30,7 @@ public sealed class CudaCodeTests
 
         Assert.Empty(code.Kernels.SelectMany(k => k.Problems().Select(p => $"{k.Name}: {p}")));
         Assert.True(code.Kernels.Count >= 19, $"only {code.Kernels.Count} kernels");
+        Assert.Equal(code.HasWarpgroups, code.Kernels.Any(k => k.Name.EndsWith(" spans", StringComparison.Ordinal)));
     }
 
     [Fact]

@@ -44,6 +44,13 @@ internal static class TensorGemmTiling
         }
     }
 
+    /// <summary>Takes the device's largest tile, whatever would be best.</summary>
+    public static void ChooseLargest(ref GemmArguments<ushort> a, TensorDevice device)
+    {
+        var largest = Shapes(device, spans: false)[0];
+        (a.TileRows, a.TilePanels) = (largest.Rows, largest.Panels);
+    }
+
     /// <summary>The arguments of the kernels, all but the memory.</summary>
     public static TensorGemmArguments Complete(in GemmArguments<ushort> a, TensorDevice device)
     {
@@ -109,7 +116,7 @@ internal static class TensorGemmTiling
     }
 
     /// <summary>
-    /// What a contraction takes, in cycles, as measured on an H100. A multiprocessor's copies or its products are what counts: on Hopper the copies, but with spans; on
+    /// What a contraction takes, in cycles, as measured on an H100, with each GPU's own products and copies. A multiprocessor's copies or its products are what counts: on Hopper the copies, but with spans; on
     /// most other GPUs the products. Before and after the loop a group waits for memory, which another one on the same multiprocessor hides; with spans a group is
     /// alone. Splits' sums are written and read, by all multiprocessors at about a third of what they copy, and cost a launch.
     /// </summary>

@@ -19,6 +19,11 @@ internal sealed partial class DriverFunction
             throw new DriverError(DriverStatus.NoBinaryForDevice, $"PTX for {target.Value.Trim()} on sm_{driver.Architecture}");
         }
 
+        if (number < 80 && Newer().Match(ptx) is { Success: true } newer)
+        {
+            throw new DriverError(DriverStatus.InvalidPtx, $"{newer.Value} in PTX for {target.Value.Trim()}");
+        }
+
         if (driver.Refused is { } refused && ptx.Contains(refused, StringComparison.Ordinal))
         {
             throw new DriverError(DriverStatus.InvalidPtx, $"{refused} is refused");
@@ -34,9 +39,13 @@ internal sealed partial class DriverFunction
         }
 
         dynamicSharedLimit = PtxLaunch.OrdinarySharedBytes - Program.DynamicSharedOffset;
+        IsSpoiled = driver.Spoiled is { } spoiled && ptx.Contains(spoiled, StringComparison.Ordinal);
     }
 
     public PtxProgram Program { get; }
+
+    /// <summary>Whether it does nothing.</summary>
+    public bool IsSpoiled { get; }
 
     /// <summary>Drivers load a kernel when it is first launched, if not before.</summary>
     public bool IsLoaded { get; set; }
@@ -67,4 +76,8 @@ internal sealed partial class DriverFunction
 
     [GeneratedRegex(@"^\s*\.target\s+sm_(?<number>\d+)(?<specific>[af]?)", RegexOptions.Multiline)]
     private static partial Regex Target();
+
+    /// <summary>What the kernels use and only newer targets have.</summary>
+    [GeneratedRegex(@"\b(cp\.async|m16n8k16|cvt\.rn\.f16x2)")]
+    private static partial Regex Newer();
 }

@@ -46,15 +46,18 @@ internal sealed unsafe class InterpretedDriver(int architecture)
     /// <summary>Of a block at most.</summary>
     public int SharedBytes => architecture switch
     {
+        80 or 87 => 163 * 1024,
+        86 or 89 or >= 120 => 99 * 1024,
         >= 90 => 227 * 1024,
-        80 => 163 * 1024,
-        86 or 89 => 99 * 1024,
         75 => 64 * 1024,
         _ => PtxLaunch.OrdinarySharedBytes,
     };
 
     /// <summary>What no module may contain, as if this driver did not know it; null for nothing.</summary>
     public string? Refused { get; set; }
+
+    /// <summary>Kernels with this do nothing, as if this driver had compiled them wrongly; null for none.</summary>
+    public string? Spoiled { get; set; }
 
     /// <summary>Why the last call that failed did.</summary>
     public string LastMessage { get; set; } = "";
@@ -223,7 +226,10 @@ internal sealed unsafe class InterpretedDriver(int architecture)
 
         function.IsLoaded = true;
         _ = function.Launch(grid, group, shared, parameters);
-        stream.Add(() => function.Launch(grid, group, shared, parameters).Run());
+        if (!function.IsSpoiled)
+        {
+            stream.Add(() => function.Launch(grid, group, shared, parameters).Run());
+        }
     }
 
     public void BeginRecording(DriverStream stream)

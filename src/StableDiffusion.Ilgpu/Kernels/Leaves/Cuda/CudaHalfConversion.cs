@@ -2,7 +2,7 @@ using ILGPU;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
-/// <summary>CUDA's own instructions since compute capability 8.0: <c>cvt.f32.f16</c>, <c>cvt.rn.f16.f32</c>, for two values <c>cvt.rn.f16x2.f32</c>, <c>ex2.approx</c> and <c>rcp.approx</c>.</summary>
+/// <summary>CUDA's own instructions since compute capability 8.0: <c>cvt.f32.f16</c>, <c>cvt.rn.f16.f32</c>, for two values <c>cvt.rn.f16x2.f32</c> (in 7.5 by <see cref="TuringPtx"/>), <c>ex2.approx</c> and <c>rcp.approx</c>.</summary>
 internal struct CudaHalfConversion : IHalfConversion
 {
     public readonly float Widen(int bits) => Interop.IntAsFloat((ushort)bits);

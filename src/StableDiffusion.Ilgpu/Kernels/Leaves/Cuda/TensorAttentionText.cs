@@ -1,7 +1,7 @@
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
 /// <summary>
-/// PTX of attention for compute capability 8.0 and later (Dao 2023, arXiv:2307.08691), for heads whose queries and outputs fit into registers.
+/// PTX of attention for compute capability 7.5 and later (Dao 2023, arXiv:2307.08691), for heads whose queries and outputs fit into registers.
 /// <c>cp.async</c> copies tiles of 64 keys and their values to one of two stages in shared memory while the other is used; <c>ldmatrix</c> takes
 /// fragments from there; <c>mma.sync</c> multiplies fp16 and adds in fp32.
 /// <para>

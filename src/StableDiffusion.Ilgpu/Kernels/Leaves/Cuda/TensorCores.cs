@@ -1,24 +1,25 @@
+using System.Text.RegularExpressions;
 using ILGPU.Runtime.Cuda;
 
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
 /// <summary>
-/// What contractions are cut for and their kernels chosen by, of each multiprocessor. Hopper's cycles are as measured; the others' products are those that NVIDIA's
-/// papers on its architectures give, and their cycles for a line what others have measured of the second-level cache, all multiprocessors reading.
+/// What contractions are cut for and their kernels chosen by, of each multiprocessor. Hopper's cycles are as measured. The others' products are those that NVIDIA's
+/// papers on its architectures give; their cycles for a line are assumed, more than their caches' bandwidths would take with nothing in the way.
 /// </summary>
 /// <param name="Loop">How groups multiply.</param>
 /// <param name="Products">fp16 products with fp32 sums, in a cycle.</param>
 /// <param name="LineCycles">Cycles for each line of 128 bytes that is copied to shared memory.</param>
 /// <param name="SharedBytes">Of shared memory.</param>
-internal sealed record TensorCores(TensorLoopKind Loop, int Products, double LineCycles, int SharedBytes)
+internal sealed partial record TensorCores(TensorLoopKind Loop, int Products, double LineCycles, int SharedBytes)
 {
-    /// <summary>What the driver takes of the shared memory for each group (since compute capability 8.0; before, it is left).</summary>
+    /// <summary>What the driver takes of the shared memory for each group, since compute capability 8.0.</summary>
     public const int DriverBytes = 1024;
 
     /// <summary>Compute capability 9.0.</summary>
     public static readonly TensorCores Hopper = new(TensorLoopKind.Warpgroups, 1950, 2.5, 228 * 1024);
 
-    /// <summary>8.0, and all else that is made for data centres and has no <c>wgmma</c>: also 9.0 where the driver does not know that.</summary>
+    /// <summary>8.0, and what has as much shared memory and no <c>wgmma</c>: 8.7, 10 and 11, and 9.0 where the driver does not know that.</summary>
     public static readonly TensorCores Ampere = new(TensorLoopKind.Warps, 1024, 4, 164 * 1024);
 
     /// <summary>8.6, 8.9, 12.0 and their like.</summary>
@@ -31,23 +32,26 @@ internal sealed record TensorCores(TensorLoopKind Loop, int Products, double Lin
 
     /// <returns>Null where there are none, or none that the kernels can use.</returns>
     /// <param name="architecture">The device's. Of those that come after these nobody knows: they are taken for the ones that have least.</param>
-    /// <param name="name">The device's. What players buy has half of the products of what stands in workstations and servers.</param>
+    /// <param name="name">The device's.</param>
     /// <param name="warpgroups">Whether driver and ILGPU have what <c>wgmma</c> takes.</param>
-    public static TensorCores? Of(CudaArchitecture architecture, string name, bool warpgroups)
+    public static TensorCores? Of(CudaArchitecture architecture, string name, bool warpgroups) => (architecture.Major, architecture.Minor) switch
     {
-        var cores = (architecture.Major, architecture.Minor) switch
-        {
-            ( < 7, _) or (7, < 5) => null,
-            (7, _) => HasTuringCores(name) ? Turing : null,
-            (9, 0) when warpgroups => Hopper,
-            (8, 0 or 7) or (9 or 10 or 11, _) => Ampere,
-            _ => SmallAmpere,
-        };
-        return name.Contains("GeForce", StringComparison.Ordinal) && cores is not null ? cores with { Products = cores.Products / 2 } : cores;
-    }
+        ( < 7, _) or (7, < 5) => null,
+        (7, _) => TuringName().IsMatch(name) ? Turing.As(name) : null,
+        (9, 0) when warpgroups => Hopper,
+        (8, 0 or 7) or (9 or 10 or 11, _) => Ampere,
+        _ => SmallAmpere.As(name),
+    };
 
-    /// <summary>Of compute capability 7.5 the smaller ones (GTX 16, T400 to T1000, MX) have none, and take the instructions all the same.</summary>
-    private static bool HasTuringCores(string name) => name.Contains("RTX", StringComparison.Ordinal) || name.Split(' ')[^1] is "T4" or "T4G";
+    /// <summary>What a group may have of a multiprocessor's shared memory that it shares with others.</summary>
+    public int GroupBytes(int groups) => (SharedBytes / groups) - (Loop == TensorLoopKind.TuringWarps ? 0 : DriverBytes);
+
+    /// <summary>GeForce cards have half of the products of other cards with the same compute capability.</summary>
+    private TensorCores As(string name) => name.Contains("GeForce", StringComparison.Ordinal) ? this with { Products = Products / 2 } : this;
+
+    /// <summary>Of compute capability 7.5 the smaller ones (GTX 16, T400 to T2000, MX) have none, and take the instructions all the same.</summary>
+    [GeneratedRegex(@"RTX|\bT(4|4G|10|40)\b")]
+    private static partial Regex TuringName();
 }
 
 /// <summary>How a device's groups multiply: an <see cref="ITensorLoop"/> or several.</summary>

@@ -17,13 +17,18 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// <param name="threads">Of a group.</param>
 /// <param name="depth">Channels of a block: 32 or 64.</param>
 /// <param name="stages">How many there are.</param>
-internal abstract class TensorLoopText(TensorTileShape tile, int threads, int depth, int stages) : TensorText(tile, threads)
+/// <param name="throughRegisters">
+/// Whether threads load a block into registers and store it behind the products that they have meanwhile, for GPUs without <c>cp.async</c>. Two stages, then.
+/// </param>
+internal abstract class TensorLoopText(TensorTileShape tile, int threads, int depth, int stages, bool throughRegisters = false) : TensorText(tile, threads)
 {
     private readonly int stageBytes = tile.StageBytes(depth);
 
     protected int Stages => stages;
 
     protected int Depth => depth;
+
+    protected bool ThroughRegisters => throughRegisters;
 
     /// <summary>Of a source row.</summary>
     protected int RowBytes => depth * sizeof(ushort);
@@ -43,12 +48,18 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
 
     private int SourcePasses => SourceBytes / PassBytes;
 
+    private int PanelPasses => depth / PanelPassRows;
+
     protected void DeclareCopies(PtxWriter ptx)
     {
         ptx.Line($".reg .b32 pixel<{SourcePasses}>;");
         ptx.Line(".reg .b32 lane, chunk, row, height, width, sourceWidth, heightRatio, widthRatio, rowAt, copySource, copyPanel, copyStage, readStage, blocks, count;");
         ptx.Line(".reg .b32 channel, tapBase, tapX, tapY, first, y, x, t, u, n, to;");
         ptx.Line(".reg .b64 from, base; .reg .pred p, q, inside, taller, wider, wraps;");
+        if (throughRegisters)
+        {
+            ptx.Line($".reg .b32 held<{4 * (SourcePasses + (PanelPasses * Shape.Panels))}>, heldSource, heldPanel; .reg .pred holds;");
+        }
     }
 
     /// <summary>
@@ -123,6 +134,11 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
     /// </summary>
     protected void Load(PtxWriter ptx, string label)
     {
+        if (throughRegisters)
+        {
+            ptx.Line("setp.gt.s32 holds, tm_left, 0; add.s32 heldSource, copySource, copyStage; add.s32 heldPanel, copyPanel, copyStage;");
+        }
+
         ptx.Line($"setp.le.s32 p, tm_left, 0; @p bra {label}_LOADED;");
         ptx.Line("add.s32 to, copySource, copyStage;");
         ptx.Line($"mov.u32 t, %%tid.x; and.b32 t, t, {RowChunks - 1}; mad.lo.s32 t, t, 8, channel; setp.lt.s32 p, t, tm_channels;");
@@ -130,18 +146,20 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
         for (var i = 0; i < SourcePasses; i++)
         {
             ptx.Line($"setp.ne.and.s32 q, pixel{i}, -1, p; selp.b32 n, 16, 0, q; selp.b32 t, pixel{i}, 0, q; mad.wide.u32 from, t, 16, base;");
-            ptx.Line($"cp.async.cg.shared.global.L2::128B [to+{i * PassBytes}], [from], 16, n;");
+            Copy(ptx, i, SourcePlace(i));
         }
 
         ptx.Line("add.s32 to, copyPanel, copyStage;");
-        for (var row = 0; row < depth; row += PanelPassRows)
+        for (var pass = 0; pass < PanelPasses; pass++)
         {
+            var row = pass * PanelPassRows;
             ptx.Line($"mov.u32 t, %%tid.x; shr.u32 t, t, 2; add.s32 t, t, channel; add.s32 t, t, {row}; setp.lt.s32 p, t, tm_channels;");
             ptx.Line($"mad.lo.s32 u, channel, {PanelRowBytes}, tapBase; add.s32 u, u, {row * PanelRowBytes};");
             for (var panel = 0; panel < Shape.Panels; panel++)
             {
                 ptx.Line($"setp.gt.and.s32 q, tm_panels, {panel}, p; selp.b32 n, 16, 0, q; selp.b32 t, u, 0, q; cvt.u64.u32 from, t; add.s64 from, from, tm_weights;");
-                ptx.Line($"cp.async.cg.shared.global.L2::128B [to+{(panel * PanelBytes) + (row * PanelRowBytes)}], [from], 16, n; add.s32 u, u, tm_panelBytes;");
+                Copy(ptx, PanelCopy(pass, panel), PanelPlace(pass, panel));
+                ptx.Line("add.s32 u, u, tm_panelBytes;");
             }
         }
 
@@ -152,16 +170,78 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
         ptx.Line("add.s32 tapX, tapX, 1; setp.eq.s32 p, tapX, tm_kernel; selp.b32 tapX, 0, tapX, p; @p add.s32 tapY, tapY, 1;");
         FindPixels(ptx);
         ptx.Line($"{label}_LOADED:");
-        ptx.Line("cp.async.commit_group;");
+        if (!throughRegisters)
+        {
+            ptx.Line("cp.async.commit_group;");
+        }
     }
+
+    /// <summary>When the next block is there, for all of the group.</summary>
+    protected void WaitForBlock(PtxWriter ptx)
+    {
+        if (throughRegisters)
+        {
+            StoreHeld(ptx);
+        }
+        else
+        {
+            ptx.Line($"cp.async.wait_group {stages - 2};");
+        }
+
+        ptx.Line("bar.sync 0;");
+    }
+
+    /// <summary>A thread's copy from <c>from</c>, or zeros where <c>q</c> is not set and <c>n</c> is 0.</summary>
+    private void Copy(PtxWriter ptx, int copy, int place)
+    {
+        if (throughRegisters)
+        {
+            var held = PtxWriter.Vector("held", copy * 4, 4);
+            ptx.Line(string.Concat(Enumerable.Range(copy * 4, 4).Select(i => $"mov.b32 held{i}, 0; ")) + $"@q ld.global.v4.b32 {held}, [from];");
+        }
+        else
+        {
+            ptx.Line($"cp.async.cg.shared.global.L2::128B [to+{place}], [from], 16, n;");
+        }
+    }
+
+    private void StoreHeld(PtxWriter ptx)
+    {
+        for (var i = 0; i < SourcePasses; i++)
+        {
+            Store("heldSource", i, SourcePlace(i));
+        }
+
+        for (var pass = 0; pass < PanelPasses; pass++)
+        {
+            for (var panel = 0; panel < Shape.Panels; panel++)
+            {
+                Store("heldPanel", PanelCopy(pass, panel), PanelPlace(pass, panel));
+            }
+        }
+
+        void Store(string first, int copy, int place) => ptx.Line($"@holds st.shared.v4.b32 [{first}+{place}], {PtxWriter.Vector("held", copy * 4, 4)};");
+    }
+
+    /// <summary>The copy's number, among a thread's of a block.</summary>
+    private int PanelCopy(int pass, int panel) => SourcePasses + (pass * Shape.Panels) + panel;
+
+    /// <summary>From the thread's first source row in a stage.</summary>
+    private int SourcePlace(int pass) => pass * PassBytes;
+
+    /// <summary>From the thread's first panel row in a stage.</summary>
+    private int PanelPlace(int pass, int panel) => (panel * PanelBytes) + (pass * PanelPassRows * PanelRowBytes);
 
     protected void NextStage(PtxWriter ptx) => ptx.Line(
         $"add.s32 readStage, readStage, {stageBytes}; setp.eq.s32 p, readStage, {stages * stageBytes}; selp.b32 readStage, 0, readStage, p;");
 
     /// <summary>Back to the label <c>BLOCK</c> as long as blocks are left.</summary>
-    protected static void EndBlocks(PtxWriter ptx)
+    protected void EndBlocks(PtxWriter ptx)
     {
         ptx.Line("sub.s32 blocks, blocks, 1; setp.gt.s32 p, blocks, 0; @p bra BLOCK;");
-        ptx.Line("cp.async.wait_all;");
+        if (!throughRegisters)
+        {
+            ptx.Line("cp.async.wait_all;");
+        }
     }
 }

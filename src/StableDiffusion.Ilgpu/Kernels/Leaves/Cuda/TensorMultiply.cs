@@ -57,8 +57,8 @@ internal struct WarpLoop : ITensorLoop
 /// </summary>
 internal struct ShortWarpLoop : ITensorLoop
 {
-    /// <summary>A group's half, less the table of rows and what the driver takes.</summary>
-    private static readonly int SharedBytes = (TensorCores.SmallAmpere.SharedBytes / 2) - TensorCores.DriverBytes - 1024;
+    /// <summary>A group's half, less the table of rows.</summary>
+    private static readonly int SharedBytes = TensorCores.SmallAmpere.GroupBytes(2) - 1024;
 
     public readonly int Threads => TensorMultiplyText.Threads;
 
@@ -80,8 +80,7 @@ internal struct ShortWarpLoop : ITensorLoop
 }
 
 /// <summary>
-/// The same before compute capability 8.0, where copies are waited for when they are asked for (<see cref="TuringPtx"/>): while one group waits, the others on its
-/// multiprocessor multiply.
+/// The same before compute capability 8.0, where copies go through registers: asked for before a block's products, stored behind them.
 /// </summary>
 internal struct TuringLoop : ITensorLoop
 {
@@ -101,7 +100,7 @@ internal struct TuringLoop : ITensorLoop
 
     public readonly int RowsTogether(TensorTileShape tile) => 2;
 
-    public readonly TensorText Text(TensorTileShape tile) => new TensorMultiplyText(tile, Stages);
+    public readonly TensorText Text(TensorTileShape tile) => new TensorMultiplyText(tile, Stages, throughRegisters: true);
 }
 
 /// <summary>Hopper's <c>wgmma</c>: two times four warps together.</summary>

@@ -1,10 +1,14 @@
 namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
 /// <summary>
-/// Products for compute capability 8.0 and later: <c>ldmatrix</c> takes fragments from shared memory, <c>mma.sync.m16n8k16</c> multiplies fp16 and adds in
+/// Products for compute capability 7.5 and later: <c>ldmatrix</c> takes fragments from shared memory, <c>mma.sync.m16n8k16</c> multiplies fp16 and adds in
 /// fp32. Two of the four warps lie above each other and two side by side, each with half of the rows and half of the columns.
 /// </summary>
-internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : TensorLoopText(tile, Threads, BlockDepth, stages)
+/// <param name="tile">The tile.</param>
+/// <param name="stages">Of shared memory.</param>
+/// <param name="throughRegisters">Whether copies go through registers, for compute capability 7.5 (<see cref="TuringPtx"/> does the rest).</param>
+internal sealed class TensorMultiplyText(TensorTileShape tile, int stages, bool throughRegisters = false)
+    : TensorLoopText(tile, Threads, BlockDepth, stages, throughRegisters)
 {
     public const int Threads = 128;
 
@@ -48,7 +52,8 @@ internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : Ten
         ZeroSums(ptx);
         if (ahead)
         {
-            ptx.Line($"cp.async.wait_group {Stages - 2}; bar.sync 0;");
+            WaitForBlock(ptx);
+            LoadHeld("FIRST");
             ReadFragments(ptx, 0);
         }
 
@@ -56,17 +61,22 @@ internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : Ten
         ptx.Line("BLOCK:");
         if (ahead)
         {
-            Load(ptx, "BLOCK");
+            if (!ThroughRegisters)
+            {
+                Load(ptx, "BLOCK");
+            }
+
             ReadFragments(ptx, 1);
             Multiply(ptx, 0);
             NextStage(ptx);
-            ptx.Line($"cp.async.wait_group {Stages - 2}; bar.sync 0;");
+            WaitForBlock(ptx);
+            LoadHeld("BLOCK");
             ReadFragments(ptx, 0);
             Multiply(ptx, 1);
         }
         else
         {
-            ptx.Line($"cp.async.wait_group {Stages - 2}; bar.sync 0;");
+            WaitForBlock(ptx);
             Load(ptx, "BLOCK");
             ReadFragments(ptx, 0);
             Multiply(ptx, 0);
@@ -77,6 +87,15 @@ internal sealed class TensorMultiplyText(TensorTileShape tile, int stages) : Ten
 
         EndBlocks(ptx);
         return ptx.ToString();
+
+        // As soon as the registers are free: whatever is multiplied until they are stored hides it.
+        void LoadHeld(string label)
+        {
+            if (ThroughRegisters)
+            {
+                Load(ptx, label);
+            }
+        }
     }
 
     /// <summary>Lane l has, of each 16 x 8 tile, two columns from (l % 4) * 2 on, in row l / 4 and 8 rows below.</summary>

@@ -4,7 +4,7 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 
 /// <summary>
 /// What kernels for tensor cores use and compute capability 7.5 has not, by what it has: a product over a depth of 16 as two over 8, a copy to shared memory as a
-/// load and a store, which nothing needs to wait for any more, two conversions instead of one of two values. <c>ldmatrix</c> and products over 8 it has itself.
+/// load and a store, which nothing needs to wait for any more, a conversion of two values as two. <c>ldmatrix</c> and products over 8 it has itself.
 /// </summary>
 internal static partial class TuringPtx
 {
