@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Spectre.Console;
+using StableDiffusion.Ilgpu.Compilation;
 
 namespace StableDiffusion.Ilgpu.Cli;
 
@@ -43,6 +44,11 @@ internal static class DevicesCommand
             foreach (var (name, value) in device.Details)
             {
                 output.WriteLine($"  {name}: {value}");
+            }
+
+            if (device.Kind == DeviceKind.Cuda)
+            {
+                output.WriteLine($"  tensor cores: {(BackendProfile.LeafOf(device) == LeafKind.Tensor ? "used" : "none that are used")}");
             }
         }
 

@@ -18,10 +18,18 @@ public sealed class CliDeviceTests
         Assert.Contains($"  vectors: {ProcessorVectors.Bits} bits", run.Lines);
         foreach (var device in OpenClDevice.All)
         {
+            Check(device, "platform", "vendor", "driver", "version", "type", "compute units", "memory", "fp16", "matrix instructions", "generic address space");
+        }
+
+        foreach (var device in ComputeDevice.All.Where(d => d.Kind == DeviceKind.Cuda))
+        {
+            Check(device, "driver", "architecture", "memory", "tensor cores");
+        }
+
+        void Check(ComputeDevice device, params string[] names)
+        {
             var details = run.Lines.SkipWhile(l => l != $"{device}:").Skip(1).TakeWhile(l => l.StartsWith("  ", StringComparison.Ordinal));
-            Assert.Equal(
-                ["platform", "vendor", "driver", "version", "type", "compute units", "memory", "fp16", "matrix instructions", "generic address space"],
-                details.Select(l => l.Trim().Split(':')[0]));
+            Assert.Equal(names, details.Select(l => l.Trim().Split(':')[0]));
             Assert.All(details, l => Assert.False(l.TrimEnd().EndsWith(':'), $"nothing is said: {l}"));
         }
     }
