@@ -125,27 +125,35 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
         PromptJob[] jobs, int count, string target, PictureWatch watch, RepeatedSettings? repeated, ProgressDisplay display, bool verbosely)
     {
         var start = SinceProcessStart();
-        var saving = TimeSpan.Zero;
         using var pipeline = StableDiffusionPipeline.Load(jobs[0].Model, ComputeDevice.Find(target), context.Cancellation);
         ModelAdditionSet.Print(pipeline.Loras, display.WriteLine, verbosely);
         RequestOptionSet.Print(repeated, jobs[0].Request, pipeline, display);
 
         // Each file is there as soon as its picture is, with the time since the one before.
         var begin = Stopwatch.GetTimestamp();
-        foreach (var (request, _, first, files) in jobs)
+        using var saver = new PictureSaver(context.Cancellation);
+        try
         {
-            var progress = watch.Over(display.Part(first, count), display, first);
-            foreach (var (i, image) in pipeline.GenerateEach(request, progress, context.Cancellation).Index())
+            foreach (var (request, _, first, files) in jobs)
             {
-                var (file, drawn) = (files[i], Stopwatch.GetTimestamp());
-                image.Save(file);
-                watch.Finish(first + i, image);
-                saving += Stopwatch.GetElapsedTime(drawn);
-                display.WriteLine($"{file}  seed {image.Seed}  {Seconds(Stopwatch.GetElapsedTime(begin))}");
-                begin = Stopwatch.GetTimestamp();
+                var progress = watch.Over(display.Part(first, count), display, first);
+                foreach (var (i, image) in pipeline.GenerateEach(request, progress, saver.Cancellation).Index())
+                {
+                    watch.Finish(first + i, image);
+                    saver.Add(image, files[i], () =>
+                    {
+                        display.WriteLine($"{files[i]}  seed {image.Seed}  {Seconds(Stopwatch.GetElapsedTime(begin))}");
+                        begin = Stopwatch.GetTimestamp();
+                    });
+                }
             }
         }
+        catch (OperationCanceledException) when (saver.HasFailed)
+        {
+            // Told by the next line.
+        }
 
+        saver.Finish();
         var times = pipeline.Timings;
         return
         [
@@ -153,7 +161,7 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
                 + (ComputeDevice.ReasonFor(target) is { } reason ? $", chosen by {target}: {reason}" : ""),
             $"start {Seconds(start)}, load {Seconds(times.Load)} (JIT beside it {Seconds(times.KernelCompile)}), "
                 + $"text {Seconds(times.Text)}, steps {Seconds(times.Sampling)}, decode {Seconds(times.Decode)}, "
-                + $"save {Seconds(saving)}; total since the process began {Seconds(SinceProcessStart())}",
+                + $"save {Seconds(saver.Time)}; total since the process began {Seconds(SinceProcessStart())}",
         ];
     }
 
