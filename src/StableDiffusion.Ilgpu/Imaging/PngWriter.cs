@@ -8,6 +8,9 @@ internal static class PngWriter
     /// <summary>The keyword of the text chunk that Stable Diffusion tools read.</summary>
     public const string Keyword = "parameters";
 
+    /// <summary>zlib's level 4 with filters chosen for each row: a few percent larger than by the library's own choice, level 7, in half of the time.</summary>
+    private const int LibraryQuality = 45;
+
     /// <summary>Encodes a picture and puts it in place of <paramref name="path"/>.</summary>
     /// <param name="path">The file; its folder must exist.</param>
     /// <param name="width">Width in pixels.</param>
@@ -86,6 +89,7 @@ internal static class PngWriter
 
         // Png24 keeps grey pictures in RGB; the other chunks would carry dates and guesses about the colour space.
         image.Format = MagickFormat.Png24;
+        image.Quality = LibraryQuality;
         image.Settings.SetDefine(MagickFormat.Png, "exclude-chunks", "all");
         return image.ToByteArray();
     }
