@@ -48,7 +48,7 @@ internal static class DevicesCommand
 
             if (device.Kind == DeviceKind.Cuda)
             {
-                output.WriteLine($"  tensor cores: {(BackendProfile.LeafOf(device) == LeafKind.Tensor ? "used" : "none that are used")}");
+                output.WriteLine($"  tensor cores: {(BackendProfile.LeafOf(device) == LeafKind.Tensor ? "tried when a model is loaded" : "none that kernels use")}");
             }
         }
 

@@ -129,8 +129,9 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
         ModelAdditionSet.Print(pipeline.Loras, display.WriteLine, verbosely);
         RequestOptionSet.Print(repeated, jobs[0].Request, pipeline, display);
 
-        // Each file is there as soon as its picture is, with the time since the one before.
+        // Each file is there soon after its picture is drawn, with the time since the one before.
         var begin = Stopwatch.GetTimestamp();
+        var saving = TimeSpan.Zero;
         using var saver = new PictureSaver(context.Cancellation);
         try
         {
@@ -139,21 +140,25 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
                 var progress = watch.Over(display.Part(first, count), display, first);
                 foreach (var (i, image) in pipeline.GenerateEach(request, progress, saver.Cancellation).Index())
                 {
-                    watch.Finish(first + i, image);
+                    var drawn = Stopwatch.GetTimestamp();
                     saver.Add(image, files[i], () =>
                     {
                         display.WriteLine($"{files[i]}  seed {image.Seed}  {Seconds(Stopwatch.GetElapsedTime(begin))}");
                         begin = Stopwatch.GetTimestamp();
                     });
+                    watch.Finish(first + i, image);
+                    saving += Stopwatch.GetElapsedTime(drawn);
                 }
             }
         }
-        catch (OperationCanceledException) when (saver.HasFailed)
+        catch (OperationCanceledException) when (!context.Cancellation.IsCancellationRequested)
         {
-            // Told by the next line.
+            // The saver has something to tell.
         }
 
+        var left = Stopwatch.GetTimestamp();
         saver.Finish();
+        saving += Stopwatch.GetElapsedTime(left);
         var times = pipeline.Timings;
         return
         [
@@ -161,7 +166,7 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
                 + (ComputeDevice.ReasonFor(target) is { } reason ? $", chosen by {target}: {reason}" : ""),
             $"start {Seconds(start)}, load {Seconds(times.Load)} (JIT beside it {Seconds(times.KernelCompile)}), "
                 + $"text {Seconds(times.Text)}, steps {Seconds(times.Sampling)}, decode {Seconds(times.Decode)}, "
-                + $"save {Seconds(saver.Time)}; total since the process began {Seconds(SinceProcessStart())}",
+                + $"save {Seconds(saving)}; total since the process began {Seconds(SinceProcessStart())}",
         ];
     }
 

@@ -95,6 +95,7 @@ public sealed class StableDiffusionPipeline : IDisposable
         var opening = Dedicated.Start(() =>
         {
             session = BackendProfile.Open(target);
+            stop.Token.ThrowIfCancellationRequested();
             var cache = options.KernelCache is { } folder ? new KernelCache(folder) : null;
             kernels = BackendProfile.HalfKernels(session, BackendProfile.LeafOf(target), cache);
         });

@@ -80,6 +80,32 @@ public sealed class TensorKernelChoiceTests
         }
     }
 
+    /// <summary>A group's threads have so many sums each of the largest tile, and of no other.</summary>
+    [Fact]
+    public void The_largest_tile_is_tried_too()
+    {
+        Assert.SkipWhen(InterpretedDriver.Installed is null, "only the interpreted driver can be told to get a kernel wrong");
+        foreach (var (session, driver) in Sessions())
+        {
+            var own = BackendProfile.CoresOf(driver, BackendProfile.HasWarpgroups(session))!;
+            try
+            {
+                InterpretedDriver.Installed!.Spoiled = own.Loop switch
+                {
+                    TensorLoopKind.TuringWarps => "tm_sum<64>",
+                    TensorLoopKind.Warpgroups => "tm_sum<80>",
+                    _ => "tm_sum<160>",
+                };
+                var taken = BackendProfile.HalfKernels(session, LeafKind.Tensor);
+                Assert.Equal(own.Warpgroups ? BackendProfile.CoresOf(driver, warpgroups: false) : null, (taken as CudaKernels)?.Cores);
+            }
+            finally
+            {
+                InterpretedDriver.Installed!.Spoiled = null;
+            }
+        }
+    }
+
     private static IEnumerable<(DeviceSession Session, CudaDevice Driver)> Sessions()
     {
         var devices = ComputeDevice.All.Where(d => BackendProfile.LeafOf(d) == LeafKind.Tensor).ToArray();

@@ -1,3 +1,4 @@
+using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using Xunit;
 
@@ -24,6 +25,7 @@ public sealed class CliDeviceTests
         foreach (var device in ComputeDevice.All.Where(d => d.Kind == DeviceKind.Cuda))
         {
             Check(device, "driver", "architecture", "memory", "tensor cores");
+            Assert.Contains(BackendProfile.LeafOf(device) == LeafKind.Tensor ? "  tensor cores: tried when a model is loaded" : "  tensor cores: none that kernels use", run.Lines);
         }
 
         void Check(ComputeDevice device, params string[] names)

@@ -26,12 +26,18 @@ public sealed class CliProcessTests
     [InlineData("> /dev/full", "No space left on device", "inspect")]
     [InlineData("> /dev/full", "No space left on device", "--help")]
     [InlineData(">&-", "closed", "metadata")]
+    [InlineData("> /dev/full", "No space left on device", "txt2img")]
     public async Task An_output_that_takes_nothing_is_told_in_one_line(string redirection, string part, string command)
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "redirects with a shell to a device of Linux");
         using var folder = new TemporaryFolder();
         PngWriter.Write(folder["a.png"], 8, 8, new byte[192], "a cat\nSteps: 1, Sampler: Euler, Seed: 1");
-        string[] arguments = command == "metadata" ? [command, folder["a.png"]] : [command];
+        string[] arguments = command switch
+        {
+            "metadata" => [command, folder["a.png"]],
+            "txt2img" => [command, "-p", "cat", "--steps", "1", "-b", "50", "--batch-size", "1", "-o", folder["b%d.png"]],
+            _ => [command],
+        };
         using var shell = Process.Start(new ProcessStartInfo(
             "sh", ["-c", $"exec dotnet \"$@\" {redirection}", "sh", Path.Combine(AppContext.BaseDirectory, "sdilgpu.dll"), .. arguments])
         {
@@ -40,6 +46,29 @@ public sealed class CliProcessTests
         var error = await shell.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
         await shell.WaitForExitAsync(TestContext.Current.CancellationToken);
         new CliRun(shell.ExitCode, "", error).AssertFailed(1, ["cannot write to the standard output", part]);
+
+        // What was drawn by then is there, as whole files, and no more is drawn.
+        var drawn = folder.Entries.Except(["a.png"]).ToArray();
+        Assert.Equal(Enumerable.Range(0, drawn.Length).Select(i => $"b{i}.png"), drawn.Order(StringComparer.Ordinal).OrderBy(name => name.Length));
+        Assert.InRange(drawn.Length, command == "txt2img" ? 1 : 0, command == "txt2img" ? 49 : 0);
+    }
+
+    /// <summary>The second picture's place becomes a folder once the first one is there.</summary>
+    [Fact]
+    public async Task A_file_that_cannot_be_written_after_others_ends_the_command()
+    {
+        using var folder = new TemporaryFolder();
+        var running = CliRun.InChildProcess(["txt2img", "-p", "cat", "--steps", "200", "-b", "50", "--batch-size", "1", "-o", folder["%d.png"]]);
+        while (!File.Exists(folder["0.png"]) && !running.IsCompleted)
+        {
+            await Task.Delay(1, TestContext.Current.CancellationToken);
+        }
+
+        Directory.CreateDirectory(folder["1.png"]);
+        var run = await running;
+        (run with { Output = "" }).AssertFailed(1, [$"cannot write '{folder["1.png"]}'", "it is a folder"]);
+        Assert.StartsWith($"{folder["0.png"]}  seed 42", Assert.Single(run.Lines), StringComparison.Ordinal);
+        Assert.Equal(["0.png", "1.png"], folder.Entries.Order(StringComparer.Ordinal));
     }
 
     /// <summary>As on a machine that the image library has no native part for: pictures are drawn, and what needs it says so before anything is drawn.</summary>

@@ -151,7 +151,7 @@ internal static class TensorGemmTiling
         _ => WarpShapes,
     };
 
-    /// <summary>Of which more than one group fits a multiprocessor: alone it would wait for each of its copies.</summary>
+    /// <summary>Of which more than one group fits a multiprocessor, for one's beginning and end beside another's products.</summary>
     private static readonly TensorTileShape[] TuringShapes = [TensorTileShape.Of<TallTile>(), TensorTileShape.Of<SmallTile>()];
 
     private static readonly TensorTileShape[] WarpShapes =

@@ -18,7 +18,8 @@ namespace StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 /// <param name="depth">Channels of a block: 32 or 64.</param>
 /// <param name="stages">How many there are.</param>
 /// <param name="throughRegisters">
-/// Whether threads load a block into registers and store it behind the products that they have meanwhile, for GPUs without <c>cp.async</c>. Two stages, then.
+/// Whether threads load a block into registers, zeros for what is not there, and store it before the barrier that all wait for, with a block's products in between: for
+/// GPUs without <c>cp.async</c>. Two stages are all that this can fill.
 /// </param>
 internal abstract class TensorLoopText(TensorTileShape tile, int threads, int depth, int stages, bool throughRegisters = false) : TensorText(tile, threads)
 {
@@ -129,7 +130,7 @@ internal abstract class TensorLoopText(TensorTileShape tile, int threads, int de
     }
 
     /// <summary>
-    /// Copies the next block to its stage, or nothing when none is left; either way it is a group of copies that can be waited for. All that leads to the next tap
+    /// Copies the next block to its stage, or nothing when none is left; either way <see cref="WaitForBlock"/> can wait for it. All that leads to the next tap
     /// is left out behind the last block: of a short contraction's few blocks, most are loaded before the first product.
     /// </summary>
     protected void Load(PtxWriter ptx, string label)
