@@ -1,4 +1,6 @@
+using ILGPU.Runtime.Cuda;
 using StableDiffusion.Ilgpu.Compilation;
+using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
 using StableDiffusion.Ilgpu.Kernels.Gemm;
 using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
@@ -33,13 +35,7 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
     {
         var name = $"{op.Name}, {loop}";
         float[]? whole = null;
-        var (wide, square, small) = (TensorTileShape.Of<WideTile>(), TensorTileShape.Of<SquareTile>(), TensorTileShape.Of<SmallTile>());
-        TensorTileShape[] tiles = cores.Loop switch
-        {
-            TensorLoopKind.Warpgroups => [wide, square, small, TensorTileShape.Of<TallTile>(), TensorTileShape.Of<NarrowTile>()],
-            TensorLoopKind.TuringWarps => [TensorTileShape.Of<TallTile>(), small],
-            _ => [wide, square, small, TensorTileShape.Of<LowTile>()],
-        };
+        var tiles = TilesOf(cores);
         foreach (var (tile, landing) in tiles.Select((tile, i) => (tile, i is 1 or 2 ? CopyLanding.Late : CopyLanding.Early)).Prepend((tiles[0], CopyLanding.Late)))
         {
             var values = Run(op, cores, tile, landing, multiprocessors: 1, split: false);
@@ -48,11 +44,43 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
         }
 
         // Each split's sums are fp32, so splitting costs no precision that shows in fp16. One group a multiprocessor has other loops.
-        foreach (var tile in (TensorTileShape?[])[null, .. tiles.Where(t => t != small && t != TensorTileShape.Of<NarrowTile>())])
+        foreach (var tile in (TensorTileShape?[])[null, .. tiles.Where(t => t != TensorTileShape.Of<SmallTile>() && t != TensorTileShape.Of<NarrowTile>())])
         {
             var values = Run(op, cores, tile, CopyLanding.Late, multiprocessors: 200, split: op.Name.EndsWith("a long sum", StringComparison.Ordinal));
             comparisons.Compare($"{name}, for a large device, {(tile is { } shape ? $"{shape.Rows}x{shape.Columns}" : "its choice")}", values, expected, op.Limit(half: true));
         }
+    }
+
+    /// <summary>With the loops of all GPUs whose instructions and shared memory it has.</summary>
+    [Fact]
+    public void Every_loop_gives_the_right_sums_on_a_device()
+    {
+        var devices = ComputeDevice.All.Where(d => BackendProfile.LeafOf(d) == LeafKind.Tensor).ToArray();
+        Assert.SkipWhen(devices.Length == 0, "no CUDA device with tensor cores");
+        var comparisons = new Comparisons();
+        foreach (var device in devices)
+        {
+            var session = OpenDevices.Get(device);
+            var loader = new DeviceKernelLoader(session.Accelerator);
+            var own = BackendProfile.CoresOf((CudaDevice)device.Driver!, BackendProfile.HasWarpgroups(session))!;
+            foreach (var cores in new[] { TensorCores.Turing, TensorCores.SmallAmpere, TensorCores.Ampere, TensorCores.Hopper }
+                .Where(c => c.SharedBytes <= own.SharedBytes && (own.Warpgroups || !c.Warpgroups)))
+            {
+                foreach (var op in ContractionCases.All)
+                {
+                    float[] expected = [.. Reference.Evaluate(op.Record(), OpRun.StoredData(op, half: true))["out"].Select(v => (float)v)];
+                    foreach (var (tile, multiprocessors) in TilesOf(cores).Select(t => ((TensorTileShape?)t, 1)).Append((null, 200)))
+                    {
+                        using var run = new GuardedRun<ushort>(
+                            op.Record(), FusionOptions.All, session, new ChosenTile(loader, multiprocessors, cores, tile), op.OpenWeights());
+                        var name = $"{device.Id} {op.Name}, {cores.Loop}, {(tile is { } shape ? $"{shape.Rows}x{shape.Columns}" : "its choice")}";
+                        comparisons.Compare(name, run.Run(op.InputValues)["out"], expected, op.Limit(half: true));
+                    }
+                }
+            }
+        }
+
+        comparisons.Verify();
     }
 
     [Fact]
@@ -99,6 +127,17 @@ public sealed class TensorGemmTests(DeviceFixture fixture)
         }
 
         return values;
+    }
+
+    private static TensorTileShape[] TilesOf(TensorCores cores)
+    {
+        var (wide, square, small) = (TensorTileShape.Of<WideTile>(), TensorTileShape.Of<SquareTile>(), TensorTileShape.Of<SmallTile>());
+        return cores.Loop switch
+        {
+            TensorLoopKind.Warpgroups => [wide, square, small, TensorTileShape.Of<TallTile>(), TensorTileShape.Of<NarrowTile>()],
+            TensorLoopKind.TuringWarps => [TensorTileShape.Of<TallTile>(), small],
+            _ => [wide, square, small, TensorTileShape.Of<LowTile>()],
+        };
     }
 
     private static string ArchitectureOf(TensorCores cores) => cores.Loop switch

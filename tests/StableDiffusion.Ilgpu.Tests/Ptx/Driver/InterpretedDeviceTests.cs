@@ -15,6 +15,7 @@ public sealed partial class InterpretedDeviceTests
     [InlineData("sm_90", "cuda", "-class *.DeviceSessionTests", 11)]
     [InlineData("sm_90", "cuda", "-method *.CliCompareTests.Other_devices_agree_with_the_processor", 1)]
     [InlineData("sm_90", "cuda", "-method *.TensorAttentionTests.Agrees_on_a_device", 1)]
+    [InlineData("sm_90", "cuda", "-method *.TensorGemmTests.Every_loop_gives_the_right_sums_on_a_device", 1)]
     [InlineData("sm_80", "cuda:0 Tensor fp16", "-class *.KernelCacheTests", 4)]
     [InlineData("sm_90", "cuda", "-class *.TensorKernelChoiceTests", 24)]
     [InlineData("sm_75", "cuda", "-method *.CliDeviceTests.Verbose_says_what_drivers_say_and_what_is_left_out", 1)]
