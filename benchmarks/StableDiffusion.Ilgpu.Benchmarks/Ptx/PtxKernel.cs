@@ -16,6 +16,9 @@ internal sealed partial record PtxKernel(CudaArchitecture Architecture, string N
     /// <summary>The name of the kernels that measure the tensor cores.</summary>
     public const string PeakName = "tensor peak";
 
+    /// <summary>Of a GPU that has tensor cores if its architecture can have them.</summary>
+    private const string NameWithCores = "RTX";
+
     /// <summary>What a group may have of shared memory on any GPU.</summary>
     private const int MostOrdinarySharedBytes = 48 * 1024;
 
@@ -45,13 +48,12 @@ internal sealed partial record PtxKernel(CudaArchitecture Architecture, string N
             yield return "computes in fp64 (.f64)";
         }
 
-        var cores = TensorCores.Of(Architecture, "RTX", UsesWarpgroups);
-        var newer = cores is null ? NewerThanVolta() : NewerThanTuring();
-        if (Architecture.Major < 8 && newer.Match(Text) is { Success: true } match)
+        if (TooNew(Architecture, Text) is { } instruction)
         {
-            yield return $"has {match.Value}, which its architecture does not know";
+            yield return $"has {instruction}, which its architecture does not know";
         }
 
+        var cores = TensorCores.Of(Architecture, NameWithCores, UsesWarpgroups);
         var most = cores is null ? MostOrdinarySharedBytes : cores.GroupBytes(Math.Max(1, Groups));
         if (SharedBytes > most)
         {
@@ -64,7 +66,7 @@ internal sealed partial record PtxKernel(CudaArchitecture Architecture, string N
         }
 
         // What measures the tensor cores alone reads nothing.
-        string[] reads = Name == PeakName ? [] : [Architecture.Major < 8 ? "ld.global.v4" : "cp.async", UsesWarpgroups ? "fence.proxy.async" : "ldmatrix"];
+        string[] reads = Name == PeakName ? [] : [cores is { Loop: TensorLoopKind.TuringWarps } ? "ld.global.v4" : "cp.async", UsesWarpgroups ? "fence.proxy.async" : "ldmatrix"];
         foreach (var needed in reads.Where(i => !Text.Contains(i, StringComparison.Ordinal)))
         {
             yield return $"multiplies on tensor cores and has no {needed}";
@@ -74,6 +76,18 @@ internal sealed partial record PtxKernel(CudaArchitecture Architecture, string N
         {
             yield return "multiplies on tensor cores, but in no loop";
         }
+    }
+
+    /// <summary>An instruction of a text that a GPU of this architecture does not know; null if it knows all.</summary>
+    public static string? TooNew(CudaArchitecture architecture, string text)
+    {
+        var newer = TensorCores.Of(architecture, NameWithCores, warpgroups: false) switch
+        {
+            null => NewerThanVolta().Match(text),
+            { Loop: TensorLoopKind.TuringWarps } => NewerThanTuring().Match(text),
+            _ => Match.Empty,
+        };
+        return newer.Success ? newer.Value : null;
     }
 
     /// <summary>Whether PTX or machine code is an instruction of the tensor cores.</summary>

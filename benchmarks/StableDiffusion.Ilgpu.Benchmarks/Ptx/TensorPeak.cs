@@ -3,6 +3,7 @@ using System.Runtime.CompilerServices;
 using System.Text;
 using ILGPU;
 using ILGPU.Runtime;
+using ILGPU.Runtime.Cuda;
 using StableDiffusion.Ilgpu.Compilation;
 using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
@@ -38,7 +39,7 @@ internal static class TensorPeak
 
     public static MachinePeak Measure(DeviceSession session)
     {
-        var warpgroups = BackendProfile.HasWarpgroups(session);
+        var warpgroups = BackendProfile.CoresOf((CudaDevice)session.Accelerator.Device) is { Warpgroups: true };
         return new(MeasureProducts(session, warpgroups), MeasureCopy(session), $"{PtxKernel.PeakName} ({(warpgroups ? "wgmma" : "mma.sync")})");
     }
 

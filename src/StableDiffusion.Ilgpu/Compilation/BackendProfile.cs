@@ -62,7 +62,7 @@ internal static class BackendProfile
     {
         { Kind: DeviceKind.Cpu } => Best,
         { Hardware: Hardware.Processor, Driver: CLDevice driver } => OpenClDevices.VectorWidth(driver) >= 16 ? LeafKind.WideVector : LeafKind.Vector,
-        { Driver: CudaDevice { InstructionSet: { } known } cuda } when known >= TensorInstructions && CoresOf(cuda, warpgroups: false) is not null => LeafKind.Tensor,
+        { Driver: CudaDevice { InstructionSet: { } known } cuda } when known >= TensorInstructions && CoresOf(cuda) is not null => LeafKind.Tensor,
         { Driver: CLDevice driver } when UnitOf(driver) is not null => LeafKind.Matrix,
         _ => LeafKind.Gpu,
     };
@@ -78,13 +78,15 @@ internal static class BackendProfile
     public static KernelSet<float> FloatKernels(DeviceSession device, LeafKind leaf) => leaf is LeafKind.Gpu or LeafKind.Tensor or LeafKind.Matrix
         ? FloatGpuKernels(device, device.Multiprocessors) : Kernels<float, FloatFormat, SimdFloatFormat>(device, leaf);
 
-    /// <summary>Only Hopper has <c>wgmma</c>, neither older nor newer GPUs, and drivers know it since PTX 8.0 (CUDA 12).</summary>
-    public static bool HasWarpgroups(DeviceSession device) =>
-        device.Accelerator is CudaAccelerator { Architecture: { Major: 9, Minor: 0 }, InstructionSet.Major: >= 8 } && PtxSource.CanComplete;
-
     /// <summary>A device's tensor cores; null where kernels can use none: before compute capability 8.0 their texts must be lowered.</summary>
-    public static TensorCores? CoresOf(CudaDevice driver, bool warpgroups) =>
-        driver.Architecture is { } architecture && (architecture.Major >= 8 || PtxSource.CanComplete) ? TensorCores.Of(architecture, driver.Name, warpgroups) : null;
+    /// <param name="driver">The device.</param>
+    /// <param name="warpgroups">Whether to multiply with <c>wgmma</c> if the device can.</param>
+    public static TensorCores? CoresOf(CudaDevice driver, bool warpgroups = true) =>
+        driver.Architecture is { } architecture && (architecture.Major >= 8 || PtxSource.CanComplete)
+            ? TensorCores.Of(architecture, driver.Name, warpgroups && KnowsWarpgroups(driver)) : null;
+
+    /// <summary>Drivers know <c>wgmma</c> since PTX 8.0 (CUDA 12).</summary>
+    private static bool KnowsWarpgroups(CudaDevice driver) => driver.InstructionSet is { Major: >= 8 } && PtxSource.CanComplete;
 
     /// <summary>The kernels for GPUs, with tiles chosen for so many multiprocessors.</summary>
     public static KernelSet<ushort> HalfGpuKernels(DeviceSession device, int multiprocessors, KernelCache? cache = null)
@@ -113,8 +115,8 @@ internal static class BackendProfile
     private static CudaKernels? TensorKernels(DeviceSession device, KernelCache? cache)
     {
         var driver = (CudaDevice)device.Accelerator.Device;
-        bool[] ways = HasWarpgroups(device) ? [true, false] : [false];
-        return ways.Select(warpgroups => CoresOf(driver, warpgroups)).OfType<TensorCores>()
+        TensorCores?[] ways = [CoresOf(driver), CoresOf(driver, warpgroups: false)];
+        return ways.OfType<TensorCores>().Distinct()
             .Select(cores => new CudaKernels(new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors, cores))
             .FirstOrDefault(kernels => MatrixCheck.Multiplies(device, kernels, kernels.Cut, kernels.CutLarge));
     }

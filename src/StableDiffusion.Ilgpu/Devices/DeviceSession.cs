@@ -167,7 +167,7 @@ internal sealed class DeviceSession : IDisposable
         }
         catch (Exception e) when (e is OutOfMemoryException or AcceleratorException)
         {
-            ForgetFailedBuffers();
+            FailedObjects.Forget();
             throw OutOfMemory(bytes, e);
         }
 
@@ -228,16 +228,6 @@ internal sealed class DeviceSession : IDisposable
         Recorder?.Dispose();
         Accelerator.Dispose();
         context.Dispose();
-    }
-
-    /// <summary>
-    /// When a device is closed, ILGPU frees all buffers that are still there, those too whose memory the driver did not give: it may refuse to free nothing,
-    /// and then what comes behind stays allocated. ILGPU holds buffers weakly, and nobody else holds such ones.
-    /// </summary>
-    internal static void ForgetFailedBuffers()
-    {
-        GC.Collect();
-        GC.WaitForPendingFinalizers();
     }
 
     private StableDiffusionException OutOfMemory(long bytes, Exception? inner = null)

@@ -26,7 +26,7 @@ internal sealed class HostMemory<T> : IDisposable where T : unmanaged
         catch (AcceleratorException)
         {
             // Some systems lock little memory, or none that is there already.
-            DeviceSession.ForgetFailedBuffers();
+            FailedObjects.Forget();
             ordinary = new T[length];
         }
     }

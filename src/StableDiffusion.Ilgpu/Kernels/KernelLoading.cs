@@ -45,7 +45,7 @@ internal static class KernelLoading
                 catch (Exception e) when (IsRejection(e))
                 {
                     // Compiled as ever.
-                    ForgetRejected();
+                    FailedObjects.Forget();
                 }
             }
 
@@ -60,7 +60,7 @@ internal static class KernelLoading
         }
         catch (Exception e) when (IsRejection(e))
         {
-            ForgetRejected();
+            FailedObjects.Forget();
             var cause = e is InternalCompilerException { InnerException: { } inner } ? inner : e;
             throw new StableDiffusionException(
                 $"{accelerator.Name}: the kernel {name} does not compile: {FirstLine(messages.Text) ?? cause.Message}; another device or driver is needed", e);
@@ -84,16 +84,6 @@ internal static class KernelLoading
         {
             return accelerator.LoadKernel(compiled).CreateLauncherDelegate<TLauncher>();
         }
-    }
-
-    /// <summary>
-    /// When a device is closed, ILGPU unloads all kernels, those too that the driver did not load, and that fails. It holds kernels weakly, and nobody else holds such
-    /// ones.
-    /// </summary>
-    private static void ForgetRejected()
-    {
-        GC.Collect();
-        GC.WaitForPendingFinalizers();
     }
 
     private static bool IsRejection(Exception e) => e is AcceleratorException or InternalCompilerException or NotSupportedException;

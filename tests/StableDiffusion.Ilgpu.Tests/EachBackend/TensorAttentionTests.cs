@@ -1,6 +1,4 @@
-using ILGPU.Runtime.Cuda;
 using StableDiffusion.Ilgpu.Compilation;
-using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
 using StableDiffusion.Ilgpu.Kernels.Attention;
 using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
@@ -140,19 +138,12 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
     [Fact]
     public void Agrees_on_a_device()
     {
-        var devices = ComputeDevice.All.Where(d => BackendProfile.LeafOf(d) == LeafKind.Tensor).ToArray();
-        if (devices.Length == 0)
-        {
-            Assert.Skip("no CUDA device with tensor cores");
-        }
-
         var comparisons = new Comparisons();
-        foreach (var device in devices)
+        foreach (var device in TensorSession.All())
         {
-            var session = OpenDevices.Get(device);
-            var accelerator = session.Accelerator;
+            var accelerator = device.Session.Accelerator;
             var loader = new DeviceKernelLoader(accelerator);
-            var cores = BackendProfile.CoresOf((CudaDevice)device.Driver!, warpgroups: false)!;
+            var cores = BackendProfile.CoresOf(device.Driver, warpgroups: false)!;
             CudaKernels[] sets = [.. Multiprocessors.Select(m => new CudaKernels(loader, m, cores))];
             foreach (var run in Sizes.SelectMany(AttentionRuns.Of))
             {
@@ -161,7 +152,7 @@ public sealed class TensorAttentionTests(DeviceFixture fixture)
                 Assert.True(results[0].AsSpan().SequenceEqual(results[1]), $"{run}: the result depends on the group's size");
             }
 
-            if (BackendProfile.HasWarpgroups(session))
+            if (device.Cores.Warpgroups)
             {
                 foreach (var run in WarpgroupSizes.SelectMany(WarpgroupRuns))
                 {

@@ -1,6 +1,5 @@
 using ILGPU.Runtime.Cuda;
 using StableDiffusion.Ilgpu.Compilation;
-using StableDiffusion.Ilgpu.Devices;
 using StableDiffusion.Ilgpu.Kernels;
 using StableDiffusion.Ilgpu.Kernels.Leaves.Cuda;
 using StableDiffusion.Ilgpu.Tests.Ptx.Driver;
@@ -44,10 +43,10 @@ public sealed class TensorKernelChoiceTests
     [Fact]
     public void A_device_gets_its_own_cores_kernels()
     {
-        foreach (var (session, driver) in Sessions())
+        foreach (var (_, session, _, own) in TensorSession.All())
         {
             var kernels = Assert.IsType<CudaKernels>(BackendProfile.HalfKernels(session, LeafKind.Tensor));
-            Assert.Equal(BackendProfile.CoresOf(driver, BackendProfile.HasWarpgroups(session)), kernels.Cores);
+            Assert.Equal(own, kernels.Cores);
         }
     }
 
@@ -57,7 +56,7 @@ public sealed class TensorKernelChoiceTests
     public void Where_the_driver_refuses_instructions_or_gets_them_wrong_other_kernels_are_taken(bool refuses)
     {
         Assert.SkipWhen(InterpretedDriver.Installed is null, "only the interpreted driver can be told to");
-        foreach (var (session, driver) in Sessions())
+        foreach (var (_, session, driver, _) in TensorSession.All())
         {
             try
             {
@@ -85,9 +84,8 @@ public sealed class TensorKernelChoiceTests
     public void The_largest_tile_is_tried_too()
     {
         Assert.SkipWhen(InterpretedDriver.Installed is null, "only the interpreted driver can be told to get a kernel wrong");
-        foreach (var (session, driver) in Sessions())
+        foreach (var (_, session, driver, own) in TensorSession.All())
         {
-            var own = BackendProfile.CoresOf(driver, BackendProfile.HasWarpgroups(session))!;
             try
             {
                 InterpretedDriver.Installed!.Spoiled = own.Loop switch
@@ -104,12 +102,5 @@ public sealed class TensorKernelChoiceTests
                 InterpretedDriver.Installed!.Spoiled = null;
             }
         }
-    }
-
-    private static IEnumerable<(DeviceSession Session, CudaDevice Driver)> Sessions()
-    {
-        var devices = ComputeDevice.All.Where(d => BackendProfile.LeafOf(d) == LeafKind.Tensor).ToArray();
-        Assert.SkipWhen(devices.Length == 0, "no CUDA device with tensor cores");
-        return devices.Select(d => (OpenDevices.Get(d), (CudaDevice)d.Driver!));
     }
 }

@@ -13,13 +13,7 @@ namespace StableDiffusion.Ilgpu.Tests.Ptx;
 /// <param name="landing">When copies from global to shared memory are there.</param>
 internal sealed class PtxKernelLoader(string architecture = "SM_80", CopyLanding landing = CopyLanding.Late) : IKernelLoader, IDisposable
 {
-    /// <summary>Shared memory of a block that the compute capability has at most.</summary>
-    private readonly int mostSharedBytes = 1024 * architecture switch
-    {
-        "SM_75" => 64,
-        "SM_90" => 227,
-        _ => 163,
-    };
+    private readonly int mostSharedBytes = PtxLaunch.MostSharedBytes(int.Parse(architecture.AsSpan("SM_".Length)));
 
     /// <summary>What was compiled before, for an architecture, with the work-items of groups: most tests take the same kernels.</summary>
     private static readonly ConcurrentDictionary<(string, MethodInfo, KernelSpecialization), PtxProgram> Compiled = [];

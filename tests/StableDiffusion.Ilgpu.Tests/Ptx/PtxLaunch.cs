@@ -8,6 +8,17 @@ internal sealed class PtxLaunch
     /// <summary>Shared memory that any block may have; more must be asked for.</summary>
     public const int OrdinarySharedBytes = 48 * 1024;
 
+    /// <summary>Shared memory that a block may ask for.</summary>
+    /// <param name="architecture">90 for compute capability 9.0.</param>
+    public static int MostSharedBytes(int architecture) => architecture switch
+    {
+        80 or 87 => 163 * 1024,
+        86 or 89 or >= 120 => 99 * 1024,
+        >= 90 => 227 * 1024,
+        75 => 64 * 1024,
+        _ => OrdinarySharedBytes,
+    };
+
     public required PtxProgram Program { get; init; }
 
     public required (int X, int Y, int Z) Grid { get; init; }

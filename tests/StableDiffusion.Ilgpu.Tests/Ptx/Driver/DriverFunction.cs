@@ -1,4 +1,6 @@
 using System.Text.RegularExpressions;
+using ILGPU.Runtime.Cuda;
+using StableDiffusion.Ilgpu.Benchmarks.Ptx;
 
 namespace StableDiffusion.Ilgpu.Tests.Ptx.Driver;
 
@@ -19,9 +21,9 @@ internal sealed partial class DriverFunction
             throw new DriverError(DriverStatus.NoBinaryForDevice, $"PTX for {target.Value.Trim()} on sm_{driver.Architecture}");
         }
 
-        if (number < 80 && Newer().Match(ptx) is { Success: true } newer)
+        if (PtxKernel.TooNew(new CudaArchitecture(number / 10, number % 10), ptx) is { } newer)
         {
-            throw new DriverError(DriverStatus.InvalidPtx, $"{newer.Value} in PTX for {target.Value.Trim()}");
+            throw new DriverError(DriverStatus.InvalidPtx, $"{newer} in PTX for {target.Value.Trim()}");
         }
 
         if (driver.Refused is { } refused && ptx.Contains(refused, StringComparison.Ordinal))
@@ -76,8 +78,4 @@ internal sealed partial class DriverFunction
 
     [GeneratedRegex(@"^\s*\.target\s+sm_(?<number>\d+)(?<specific>[af]?)", RegexOptions.Multiline)]
     private static partial Regex Target();
-
-    /// <summary>What the kernels use and only newer targets have.</summary>
-    [GeneratedRegex(@"\b(cp\.async|m16n8k16|cvt\.rn\.f16x2)")]
-    private static partial Regex Newer();
 }

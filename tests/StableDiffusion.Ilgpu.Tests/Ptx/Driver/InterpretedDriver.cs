@@ -44,14 +44,7 @@ internal sealed unsafe class InterpretedDriver(int architecture)
     public DriverMemory Memory { get; } = new(DeviceBytes);
 
     /// <summary>Of a block at most.</summary>
-    public int SharedBytes => architecture switch
-    {
-        80 or 87 => 163 * 1024,
-        86 or 89 or >= 120 => 99 * 1024,
-        >= 90 => 227 * 1024,
-        75 => 64 * 1024,
-        _ => PtxLaunch.OrdinarySharedBytes,
-    };
+    public int SharedBytes => PtxLaunch.MostSharedBytes(architecture);
 
     /// <summary>What no module may contain, as if this driver did not know it; null for nothing.</summary>
     public string? Refused { get; set; }

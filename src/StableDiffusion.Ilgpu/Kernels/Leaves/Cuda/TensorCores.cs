@@ -33,7 +33,7 @@ internal sealed partial record TensorCores(TensorLoopKind Loop, int Products, do
     /// <returns>Null where there are none, or none that the kernels can use.</returns>
     /// <param name="architecture">The device's. Of those that come after these nobody knows: they are taken for the ones that have least.</param>
     /// <param name="name">The device's.</param>
-    /// <param name="warpgroups">Whether driver and ILGPU have what <c>wgmma</c> takes.</param>
+    /// <param name="warpgroups">Whether driver and ILGPU have what <c>wgmma</c> takes. Only Hopper has it, neither older nor newer GPUs.</param>
     public static TensorCores? Of(CudaArchitecture architecture, string name, bool warpgroups) => (architecture.Major, architecture.Minor) switch
     {
         ( < 7, _) or (7, < 5) => null,
