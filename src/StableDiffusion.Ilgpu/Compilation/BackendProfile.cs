@@ -108,7 +108,7 @@ internal static class BackendProfile
     /// <returns>Null where there are none, or they do not do what they should.</returns>
     public static KernelSet<ushort>? MatrixKernels(DeviceSession device, MatrixUnit? unit, KernelCache? cache = null) =>
         unit?.Kernels(new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors) is { } kernels
-            && MatrixCheck.Multiplies(device, kernels, MatrixGemmTiling.Cut<SmallMatrixTile>, MatrixGemmTiling.Cut<LargeMatrixTile>) ? kernels : null;
+            && MatrixCheck.Passes(device, kernels, MatrixGemmTiling.Cut<SmallMatrixTile>, MatrixGemmTiling.Cut<LargeMatrixTile>) ? kernels : null;
 
     /// <summary>The kernels for a device with tensor cores: on Hopper without <c>wgmma</c> where that does not do what it should.</summary>
     /// <returns>Null where nothing does.</returns>
@@ -118,7 +118,7 @@ internal static class BackendProfile
         TensorCores?[] ways = [CoresOf(driver), CoresOf(driver, warpgroups: false)];
         return ways.OfType<TensorCores>().Distinct()
             .Select(cores => new CudaKernels(new DeviceKernelLoader(device.Accelerator, cache), device.Multiprocessors, cores))
-            .FirstOrDefault(kernels => MatrixCheck.Multiplies(device, kernels, kernels.Cut, kernels.CutLarge));
+            .FirstOrDefault(kernels => MatrixCheck.Passes(device, kernels, kernels.Cut, kernels.CutLarge));
     }
 
     /// <summary>What OpenCL devices need with these matrix units; null for none.</summary>

@@ -103,7 +103,7 @@ public sealed class MatrixUnitTests
         comparisons.Verify();
     }
 
-    /// <summary>Before its kernels are used for a device, a unit must have given the right product there; all others are told by it.</summary>
+    /// <summary>Before its kernels are used for a device, a unit must have given the right products there, and the right attention.</summary>
     [Theory]
     [MemberData(nameof(Devices))]
     public void Units_that_multiply_wrongly_or_do_not_compile_are_not_used(string deviceName)
@@ -112,6 +112,7 @@ public sealed class MatrixUnitTests
         Assert.True(IsUsed(new MatrixUnit<EmulatedMatrixUnit<AmdMatrixUnit11>>()));
         Assert.False(IsUsed(new MatrixUnit<OtherLayout<IntelMatrixUnit8>>()));
         Assert.False(IsUsed(new MatrixUnit<OtherLayout<AmdMatrixUnit11>>()));
+        Assert.False(IsUsed(new MatrixUnit<OtherExponentials<IntelMatrixUnit8>>()));
         Assert.False(IsUsed(new MatrixUnit<IntelMatrixUnit16>()));
         Assert.False(IsUsed(new MatrixUnit<AmdMatrixUnit12>()));
 
@@ -156,6 +157,28 @@ public sealed class MatrixUnitTests
         public string Attributes => "";
 
         public string Text => default(EmulatedMatrixUnit<TUnit>).Text.Replace("#define MATRIX_COLUMN(i) ", "#define MATRIX_COLUMN(i) 1 ^ ", StringComparison.Ordinal);
+
+        public string Locals => default(EmulatedMatrixUnit<TUnit>).Locals;
+    }
+
+    /// <summary>A unit that multiplies rightly, and beside which only attention comes out wrong: contractions need no exponentials.</summary>
+    private readonly struct OtherExponentials<TUnit> : IMatrixUnit where TUnit : struct, IMatrixUnit
+    {
+        public int Lanes => default(TUnit).Lanes;
+
+        public int Rows => default(TUnit).Rows;
+
+        public int Columns => default(TUnit).Columns;
+
+        public int RowFragments => default(TUnit).RowFragments;
+
+        public int Parts => default(TUnit).Parts;
+
+        public FragmentLayout Layout => default(TUnit).Layout;
+
+        public string Attributes => "";
+
+        public string Text => default(EmulatedMatrixUnit<TUnit>).Text + "#define exp2(x) exp(x)\n";
 
         public string Locals => default(EmulatedMatrixUnit<TUnit>).Locals;
     }

@@ -7,7 +7,7 @@ using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.EachBackend;
 
-/// <summary>Which kernels an NVIDIA GPU gets: those for its tensor cores, as far as it multiplies two matrices rightly with them.</summary>
+/// <summary>Which kernels an NVIDIA GPU gets: those for its tensor cores, as far as it multiplies matrices and attends to keys rightly with them.</summary>
 [Collection(SharedDevice.Name)]
 public sealed class TensorKernelChoiceTests
 {
@@ -96,6 +96,28 @@ public sealed class TensorKernelChoiceTests
                 };
                 var taken = BackendProfile.HalfKernels(session, LeafKind.Tensor);
                 Assert.Equal(own.Warpgroups ? BackendProfile.CoresOf(driver, warpgroups: false) : null, (taken as CudaKernels)?.Cores);
+            }
+            finally
+            {
+                InterpretedDriver.Installed!.Spoiled = null;
+            }
+        }
+    }
+
+    /// <summary>Named barriers are of attention with <c>wgmma</c> alone, and the addresses of keys of every attention on tensor cores.</summary>
+    [Fact]
+    public void An_attention_is_tried_too()
+    {
+        Assert.SkipWhen(InterpretedDriver.Installed is null, "only the interpreted driver can be told to get a kernel wrong");
+        foreach (var (_, session, driver, _) in TensorSession.All())
+        {
+            try
+            {
+                InterpretedDriver.Installed!.Spoiled = "bar.arrive";
+                var kernels = Assert.IsType<CudaKernels>(BackendProfile.HalfKernels(session, LeafKind.Tensor));
+                Assert.Equal(BackendProfile.CoresOf(driver, warpgroups: false), kernels.Cores);
+                InterpretedDriver.Installed!.Spoiled = "at_keys";
+                Assert.Equal("gpu", BackendProfile.HalfKernels(session, LeafKind.Tensor).Leaf);
             }
             finally
             {
