@@ -1,0 +1,107 @@
+using StableDiffusion.Ilgpu.Imaging;
+using StableDiffusion.Ilgpu.Tests.Ptx.Driver;
+using Xunit;
+
+namespace StableDiffusion.Ilgpu.Tests.EachBackend;
+
+/// <summary>What holds for every request, tried with settings that nobody has chosen (<see cref="RandomRequest"/>).</summary>
+[Collection(SharedDevice.Name)]
+public sealed class AnySettingsTests
+{
+    private const int Requests = 40;
+
+    public static TheoryData<string> Backends => [.. Backend.BestNames.Where(name => Backend.Find(name).Half)];
+
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    /// <summary>
+    /// A picture has the same bytes whether models take turns on the device, whatever batch it is in, alone, and drawn again from the settings that its own file tells.
+    /// What cannot be drawn is refused in one line, by every pipeline alike.
+    /// </summary>
+    [Theory]
+    [MemberData(nameof(Backends))]
+    public void A_picture_depends_on_its_settings_alone(string backend)
+    {
+        var device = Backend.Find(backend).Device;
+        Assert.SkipWhen(device.Kind == DeviceKind.Cuda && InterpretedDriver.Installed is not null, "the interpreted driver would take an hour");
+        using var plain = StableDiffusionPipeline.Load(new ModelOptions(), device, Cancellation);
+        using var offload = StableDiffusionPipeline.Load(new ModelOptions { Offload = true }, device, Cancellation);
+        using var folder = new TemporaryFolder();
+        var refusals = new List<string>();
+        for (var number = 0; number < Requests; number++)
+        {
+            var request = RandomRequest.Of(number);
+            if (Draw(plain, request) is not { } images)
+            {
+                Assert.Null(Draw(offload, request));
+                continue;
+            }
+
+            Same(images, Draw(offload, request with { BatchSize = request.BatchSize is null ? 1 : null }), "in turns, in other batches");
+            Same([images[^1]], Draw(plain, request with { Seed = request.Seed + request.BatchCount - 1, BatchCount = 1 }), "alone");
+            var file = Path.Combine(folder.Path, "picture.png");
+            images[0].Save(file);
+            Same([images[0]], Draw(plain, Repeated(RepeatedSettings.Read(file), request)), "repeated");
+
+            void Same(IReadOnlyList<GeneratedImage> expected, IReadOnlyList<GeneratedImage>? actual, string how) => Assert.True(
+                actual is not null && expected.Count == actual.Count && expected.Zip(actual).All(pair => pair.First.Pixels.Span.SequenceEqual(pair.Second.Pixels.Span)),
+                $"request {number} {how}: {request}");
+        }
+
+        TestContext.Current.TestOutputHelper?.WriteLine($"{refusals.Count} of {Requests} refused: {string.Join("; ", refusals.Distinct())}");
+        Assert.InRange(refusals.Count, 1, Requests / 2);
+
+        IReadOnlyList<GeneratedImage>? Draw(StableDiffusionPipeline pipeline, GenerationRequest request)
+        {
+            try
+            {
+                return pipeline.Generate(request, null, Cancellation);
+            }
+            catch (StableDiffusionException e)
+            {
+                Assert.DoesNotContain('\n', e.Message);
+                if (pipeline == plain)
+                {
+                    refusals.Add(e.Message);
+                }
+
+                return null;
+            }
+        }
+    }
+
+    /// <summary>All that a file tells, with the pictures that it cannot contain, and tiles, which are no matter of what is drawn.</summary>
+    private static GenerationRequest Repeated(RepeatedSettings settings, GenerationRequest request)
+    {
+        Assert.Empty(settings.NotRepeated(request.InitImage is not null, request.Mask is not null, new ModelAdditions()));
+        return new GenerationRequest
+        {
+            Prompt = settings.Prompt,
+            NegativePrompt = settings.NegativePrompt,
+            Steps = settings.Steps!.Value,
+            GuidanceScale = settings.GuidanceScale!.Value,
+            Seed = settings.Seed!.Value,
+            Width = settings.Width,
+            Height = settings.Height,
+            Sampler = settings.Sampler!,
+            Scheduler = settings.Scheduler!.Value,
+            Eta = settings.Eta,
+            NoiseGenerator = settings.NoiseGenerator ?? NoiseGenerator.Cuda,
+            ClipSkip = settings.ClipSkip,
+            PromptWeighting = settings.PromptWeighting ?? PromptWeighting.A1111,
+            Circular = settings.IsCircular,
+            Hires = settings.Hires,
+            InitImage = request.InitImage,
+            Strength = settings.Strength ?? 0.75,
+            ResizeMode = settings.ResizeMode ?? ResizeMode.Crop,
+            MeanLatent = settings.MeanLatent ?? false,
+            Mask = request.Mask,
+            MaskBlur = settings.MaskBlur ?? 0,
+            InvertMask = settings.InvertMask ?? false,
+            VaeTiling = request.VaeTiling,
+            VaeTileWidth = request.VaeTileWidth,
+            VaeTileHeight = request.VaeTileHeight,
+            VaeTileOverlap = request.VaeTileOverlap,
+        };
+    }
+}
