@@ -43,12 +43,10 @@ internal static class MatrixCheck
     {
         try
         {
-            return cuts.All(cut =>
-            {
-                var product = Product;
-                cut(ref product);
-                return Multiplies(device, kernels, product);
-            }) && Attends(device, kernels);
+            Func<Func<bool>>[] compile = [.. cuts.Select<Cut, Func<Func<bool>>>(cut => () => Multiplication(device, kernels, cut)), () => Attention(device, kernels)];
+            var gives = new Func<bool>[compile.Length];
+            Dedicated.For(compile.Length, compile.Length, i => gives[i] = compile[i]());
+            return gives.All(right => right());
         }
         catch (StableDiffusionException e) when (!e.IsOutOfMemory)
         {
@@ -80,10 +78,18 @@ internal static class MatrixCheck
         Panels = 1,
     };
 
-    private static bool Multiplies(DeviceSession device, KernelSet<ushort> kernels, GemmArguments<ushort> arguments)
+    /// <summary>Compiles a contraction.</summary>
+    /// <returns>What runs it, and says whether the product is right.</returns>
+    private static Func<bool> Multiplication(DeviceSession device, KernelSet<ushort> kernels, Cut cut)
     {
+        var arguments = Product;
+        cut(ref arguments);
         var launcher = kernels.GemmFor(arguments);
+        return () => Multiplies(device, launcher, arguments);
+    }
 
+    private static bool Multiplies(DeviceSession device, Launcher<GemmArguments<ushort>> launcher, GemmArguments<ushort> arguments)
+    {
         // Small whole numbers: every sum is exact, in fp16 too.
         var random = new Random(1);
         int[] source = [.. Enumerable.Range(0, Rows * Channels).Select(_ => random.Next(-4, 5))];
@@ -103,22 +109,22 @@ internal static class MatrixCheck
     }
 
     /// <summary>
-    /// Logits are whole numbers and the softmax is to base 2, so that weights and sums are exact, and what is left is the quotient, in fp16, and how near to a power
-    /// of two exponentials of whole numbers come. All heads have the same values, and there are so many that a large device takes the kernel that it takes for large pictures.
+    /// Compiles an attention, of so many heads that a large device takes the kernel that it takes for large pictures. Row i of a head is row i - 1 of the next one, so
+    /// that all of them together are few numbers.
     /// </summary>
-    private static bool Attends(DeviceSession device, KernelSet<ushort> kernels)
+    /// <returns>What runs it, and says whether the result is right.</returns>
+    private static Func<bool> Attention(DeviceSession device, KernelSet<ushort> kernels)
     {
-        var heads = Math.Max(1, device.Multiprocessors);
-        var pitch = heads * HeadSize;
+        var heads = (device.Multiprocessors / 2) + 1;
         var arguments = new AttentionArguments<ushort>
         {
-            Key = Queries * pitch,
-            Value = (Queries + Keys) * pitch,
-            Target = (Queries + (2 * Keys)) * pitch,
-            QueryPitch = pitch,
-            KeyPitch = pitch,
-            ValuePitch = pitch,
-            TargetPitch = pitch,
+            Key = (Queries + heads) * HeadSize,
+            Value = (Queries + Keys + (2 * heads)) * HeadSize,
+            Target = (Queries + (2 * Keys) + (3 * heads)) * HeadSize,
+            QueryPitch = HeadSize,
+            KeyPitch = HeadSize,
+            ValuePitch = HeadSize,
+            TargetPitch = heads * HeadSize,
             Items = 1,
             Heads = heads,
             HeadSize = HeadSize,
@@ -127,29 +133,64 @@ internal static class MatrixCheck
             Scale = 1,
         };
         var launcher = kernels.AttentionFor(arguments);
+        return () => Attends(device, launcher, arguments);
+    }
 
+    /// <summary>
+    /// Logits are whole numbers and the softmax is to base 2, so that weights and sums are exact, and what is left is the quotient, in fp16, and how near to a power
+    /// of two exponentials of whole numbers come. The first and the last head are looked at.
+    /// </summary>
+    private static bool Attends(DeviceSession device, Launcher<AttentionArguments<ushort>> launcher, AttentionArguments<ushort> arguments)
+    {
         // Few channels of a query count, so that many keys do.
         var random = new Random(2);
-        int[] query = [.. Enumerable.Range(0, Queries * HeadSize).Select(_ => random.Next(4) == 0 ? random.Next(-1, 2) : 0)];
-        int[] key = [.. Enumerable.Range(0, Keys * HeadSize).Select(_ => random.Next(-1, 2))];
-        int[] value = [.. Enumerable.Range(0, Keys * HeadSize).Select(_ => random.Next(-4, 5))];
-        using var arena = device.Upload<ushort>([.. EachHead(query), .. EachHead(key), .. EachHead(value), .. new ushort[Queries * pitch]]);
+        var numbers = new int[arguments.Target];
+        for (var i = 0; i < numbers.Length; i++)
+        {
+            numbers[i] = i >= arguments.Value ? random.Next(-4, 5) : i >= arguments.Key || random.Next(4) == 0 ? random.Next(-1, 2) : 0;
+        }
+
+        using var arena = device.Upload<ushort>([.. numbers.Select(Bits), .. new ushort[Queries * arguments.TargetPitch]]);
         using var scratch = device.Allocate<float>(1);
         using var counter = device.Upload<int>([0]);
-        var results = new ushort[Queries * pitch];
+        var results = new ushort[Queries * arguments.TargetPitch];
         launcher(device.Stream, arguments with { Arena = arena.View }, scratch.View, counter.View);
         arena.View.SubView(arguments.Target, results.Length).CopyToCPU(device.Stream, results);
         device.Stream.Synchronize();
-        var expected = Enumerable.Range(0, Queries).SelectMany(Outputs).ToArray();
-        return results.Select((bits, i) => IsNear((double)BitConverter.UInt16BitsToHalf(bits), expected[(i / pitch * HeadSize) + (i % HeadSize)])).All(near => near);
+        return IsRight(0) && IsRight(arguments.Heads - 1);
 
-        IEnumerable<ushort> EachHead(int[] rows) => rows.Chunk(HeadSize).SelectMany(row => Enumerable.Repeat(row.Select(Bits), heads).SelectMany(head => head));
-
-        double[] Outputs(int row)
+        bool IsRight(int head)
         {
-            var weights = Enumerable.Range(0, Keys).Select(k => Math.Pow(2, Enumerable.Range(0, HeadSize).Sum(i => query[(row * HeadSize) + i] * key[(k * HeadSize) + i]))).ToArray();
-            var total = weights.Sum();
-            return [.. Enumerable.Range(0, HeadSize).Select(i => Enumerable.Range(0, Keys).Sum(k => weights[k] * value[(k * HeadSize) + i]) / total)];
+            var channels = head * HeadSize;
+            for (var row = 0; row < Queries; row++)
+            {
+                var (total, sums) = (0.0, new double[HeadSize]);
+                for (var key = 0; key < Keys; key++)
+                {
+                    var logit = 0;
+                    for (var i = channels; i < channels + HeadSize; i++)
+                    {
+                        logit += numbers[(row * HeadSize) + i] * numbers[arguments.Key + (key * HeadSize) + i];
+                    }
+
+                    var weight = Math.Pow(2, logit);
+                    total += weight;
+                    for (var i = 0; i < HeadSize; i++)
+                    {
+                        sums[i] += weight * numbers[arguments.Value + (key * HeadSize) + channels + i];
+                    }
+                }
+
+                for (var i = 0; i < HeadSize; i++)
+                {
+                    if (!IsNear((double)BitConverter.UInt16BitsToHalf(results[(row * arguments.TargetPitch) + channels + i]), sums[i] / total))
+                    {
+                        return false;
+                    }
+                }
+            }
+
+            return true;
         }
     }
 
