@@ -13,9 +13,9 @@ internal sealed class LatentBlend<T> : IDisposable where T : unmanaged
     private readonly DeviceSession device;
     private readonly KernelSet<T> kernels;
     private readonly Workspace<T> workspace;
-    private readonly DeviceBuffer<float> known;
-    private readonly DeviceBuffer<float> noise;
-    private readonly DeviceBuffer<float> mask;
+    private readonly DeviceBuffer<float>? known;
+    private readonly DeviceBuffer<float>? noise;
+    private readonly DeviceBuffer<float>? mask;
 
     /// <param name="device">Where it lies.</param>
     /// <param name="kernels">Mix it in.</param>
@@ -27,9 +27,18 @@ internal sealed class LatentBlend<T> : IDisposable where T : unmanaged
         DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, ReadOnlySpan<float> known, ReadOnlySpan<float> noise, ReadOnlySpan<float> mask)
     {
         (this.device, this.kernels, this.workspace) = (device, kernels, workspace);
-        this.known = device.Upload(known);
-        this.noise = device.Upload(noise);
-        this.mask = device.Upload(mask);
+        try
+        {
+            this.known = device.Upload(known);
+            this.noise = device.Upload(noise);
+            this.mask = device.Upload(mask);
+        }
+        catch
+        {
+            // Memory that ran out: the pipeline can be used again.
+            Dispose();
+            throw;
+        }
     }
 
     /// <summary>Puts the known part back, under the noise of the step that follows.</summary>
@@ -38,9 +47,9 @@ internal sealed class LatentBlend<T> : IDisposable where T : unmanaged
         new LatentBlendArguments
         {
             Latent = latent.View,
-            Known = known.View,
-            Noise = noise.View,
-            Mask = mask.View,
+            Known = known!.View,
+            Noise = noise!.View,
+            Mask = mask!.View,
             Count = (int)known.Length,
             Channels = channels,
             Pixels = (int)mask.Length,
@@ -51,8 +60,8 @@ internal sealed class LatentBlend<T> : IDisposable where T : unmanaged
 
     public void Dispose()
     {
-        known.Dispose();
-        noise.Dispose();
-        mask.Dispose();
+        known?.Dispose();
+        noise?.Dispose();
+        mask?.Dispose();
     }
 }

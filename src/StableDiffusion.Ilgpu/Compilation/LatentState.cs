@@ -28,7 +28,17 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
         (this.device, this.kernels, this.workspace, this.channels) = (device, kernels, workspace, channels);
         count = values.Length;
         latent = device.Upload(values);
-        others = device.Allocate<float>((2L + SamplingStep.MaxHistory) * count);
+        try
+        {
+            others = device.Allocate<float>((2L + SamplingStep.MaxHistory) * count);
+        }
+        catch
+        {
+            // Memory that ran out: the pipeline can be used again.
+            latent.Dispose();
+            throw;
+        }
+
         workspace.Reserve(new(Launches: 1));
     }
 

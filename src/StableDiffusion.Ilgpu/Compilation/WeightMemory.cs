@@ -11,11 +11,11 @@ internal sealed class WeightMemory<T>(DeviceSession device) : IDisposable where 
     /// <summary>Elements that an allocation has at most, unless a single range needs more: devices limit the size of one.</summary>
     private const long LargestBlock = 1 << 27;
 
-    private readonly List<DeviceBuffer<T>> blocks = [];
+    private readonly List<(DeviceBuffer<T> Buffer, string[] Keys)> blocks = [];
     private readonly Dictionary<string, ArrayView<T>> ranges = [];
 
     /// <summary>Bytes that are allocated.</summary>
-    public long Bytes => blocks.Sum(b => b.Length) * Unsafe.SizeOf<T>();
+    public long Bytes => blocks.Sum(b => b.Buffer.Length) * Unsafe.SizeOf<T>();
 
     public ArrayView<T> this[string key] => ranges[key];
 
@@ -46,7 +46,7 @@ internal sealed class WeightMemory<T>(DeviceSession device) : IDisposable where 
         void Allocate()
         {
             var block = device.Allocate<T>(total);
-            blocks.Add(block);
+            blocks.Add((block, [.. pending.Select(p => p.Key)]));
             foreach (var (key, offset, count) in pending)
             {
                 ranges.Add(key, block.View.SubView(offset, count));
@@ -57,18 +57,24 @@ internal sealed class WeightMemory<T>(DeviceSession device) : IDisposable where 
         }
     }
 
-    /// <summary>Ranges that were not filled must not be taken for weights later. The memory stays until this is disposed.</summary>
+    /// <summary>Ranges that were not filled must not be taken for weights later. An allocation goes with the last of its ranges.</summary>
     public void Forget(IEnumerable<string> keys)
     {
         foreach (var key in keys)
         {
             ranges.Remove(key);
         }
+
+        foreach (var unused in blocks.Where(b => !b.Keys.Any(ranges.ContainsKey)).ToList())
+        {
+            blocks.Remove(unused);
+            unused.Buffer.Dispose();
+        }
     }
 
     public void Dispose()
     {
-        blocks.ForEach(b => b.Dispose());
+        blocks.ForEach(b => b.Buffer.Dispose());
         blocks.Clear();
         ranges.Clear();
     }
