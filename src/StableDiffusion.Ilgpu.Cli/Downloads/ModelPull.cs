@@ -8,6 +8,10 @@ internal sealed class ModelPull(
     HubClient hub, ModelCache cache, HubReference reference, ManifestModel? model, string? variant, PullDisplay display)
 {
     private static readonly TimeSpan LockPoll = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>The system's error where another process holds a lock: Windows' ERROR_SHARING_VIOLATION, EWOULDBLOCK of macOS and of Linux.</summary>
+    private static readonly int HeldByAnother = OperatingSystem.IsWindows() ? unchecked((int)0x80070020) : OperatingSystem.IsMacOS() ? 35 : 11;
+
     private readonly string folder = cache.FolderOf(reference, variant);
 
     /// <summary>Fetches and returns the path that <c>-m</c> will open.</summary>
@@ -180,7 +184,7 @@ internal sealed class ModelPull(
             {
                 return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
             }
-            catch (IOException) when (File.Exists(path))
+            catch (IOException e) when (e.HResult == HeldByAnother)
             {
                 if (!told)
                 {

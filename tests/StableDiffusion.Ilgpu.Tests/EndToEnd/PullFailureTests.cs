@@ -55,6 +55,20 @@ public sealed class PullFailureTests
         Assert.Equal(content, File.ReadAllBytes(run.PathOf(Weights)));
     }
 
+    /// <summary>A file system that is read-only, say: nobody ends what would be waited for.</summary>
+    [Fact]
+    public void A_lock_that_cannot_be_had_is_told_and_not_waited_for()
+    {
+        using var server = new PullServer("a/b", (Weights, [1]));
+        using var run = new PullRun(server);
+        var folder = Path.GetDirectoryName(run.PathOf(Weights))!;
+        Directory.CreateDirectory(folder);
+        File.CreateSymbolicLink($"{folder}.lock", $"{folder}.lock");
+        using var hung = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        hung.CancelAfter(TimeSpan.FromMinutes(1));
+        run.Run(hung.Token, "pull", "hf:a/b").AssertFailed(1, ["cannot write to the cache", ".lock"]);
+    }
+
     [Theory]
     [InlineData("listing is longer")]
     [InlineData("listing is shorter")]
