@@ -65,6 +65,7 @@ public sealed record ModelOptions
         foreach (var (name, file) in new[]
         {
             ("UNet", UNet), ("text encoder", TextEncoder), ("VAE", Vae), ("configuration folder", ConfigFolder), ("TAESD", Taesd), ("preview TAESD", PreviewTaesd),
+            ("kernel cache", KernelCache),
         })
         {
             CheckFile(name, file ?? name);

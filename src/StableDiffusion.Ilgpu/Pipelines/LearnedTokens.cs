@@ -34,7 +34,7 @@ internal sealed class LearnedTokens
             }
 
             Add(file.Name, path, first, config.Vocabulary + vectors.Count - first);
-            embeddings.Add(new NamedFile(file.Name, new(() => FileHash.Sha256(path)[..FileHash.AdditionDigits])));
+            embeddings.Add(new NamedFile(file.Name, new(file.Sha256[..FileHash.AdditionDigits])));
         }
 
         void Add(string text, string path, int first, int count)

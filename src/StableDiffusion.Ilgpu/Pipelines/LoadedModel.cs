@@ -32,7 +32,7 @@ internal sealed class LoadedModel : IDisposable
         learned = new LearnedTokens(options.Embeddings, storedTextConfig);
         TextConfig = storedTextConfig with { Vocabulary = storedTextConfig.Vocabulary + learned.Count };
         CheckThatPartsFit();
-        vae = options.Vae is { } path ? new NamedFile(Path.GetFileName(path), new(() => FileHash.Sha256(path)[..FileHash.ModelDigits])) : null;
+        vae = options.Vae is { } path ? new NamedFile(Path.GetFileName(path), new(() => source.VaeSha256![..FileHash.ModelDigits])) : null;
         taesd = options.Taesd is { } file ? TinyAutoencoderPart.Open(file, VaeConfig) : null;
         PreviewTaesd = options.PreviewTaesd is { } small ? TinyAutoencoderPart.Open(small, VaeConfig) : null;
         loraReferences = [.. options.Loras.Select(LoraReference.Parse)];
@@ -131,9 +131,20 @@ internal sealed class LoadedModel : IDisposable
     /// <param name="prompts">Number of prompts.</param>
     /// <param name="clipSkip">Which layer's states are given, from the last one, which is 1.</param>
     /// <exception cref="StableDiffusionException">There is no such layer.</exception>
-    public Graph RecordText(int prompts, int clipSkip = 1) => clipSkip >= 1 && clipSkip <= TextConfig.Layers
-        ? ClipText.Record(TextConfig with { Layers = TextConfig.Layers - clipSkip + 1 }, prompts)
-        : throw new StableDiffusionException($"clip skip {clipSkip} cannot be used; valid for {Name}: 1 … {TextConfig.Layers}");
+    public Graph RecordText(int prompts, int clipSkip = 1)
+    {
+        CheckClipSkip(clipSkip);
+        return ClipText.Record(TextConfig with { Layers = TextConfig.Layers - clipSkip + 1 }, prompts);
+    }
+
+    /// <exception cref="StableDiffusionException">The text encoder has no such layer, counted from its last one, which is 1.</exception>
+    public void CheckClipSkip(int clipSkip)
+    {
+        if (clipSkip < 1 || clipSkip > TextConfig.Layers)
+        {
+            throw new StableDiffusionException($"clip skip {clipSkip} cannot be used; valid for {Name}: 1 … {TextConfig.Layers}");
+        }
+    }
 
     /// <param name="items">Batch items.</param>
     /// <param name="height">Of the latent.</param>

@@ -28,6 +28,15 @@ internal sealed class PromptConditioning(LoadedModel model, Func<int[], int, flo
         _ => null,
     };
 
+    /// <summary>Refuses prompts and a clip skip that the model cannot follow. What does not count at this guidance is looked at too: pictures' settings name it.</summary>
+    /// <exception cref="StableDiffusionException">A prompt names a LoRA that the model was not loaded with, or the clip skip is too high.</exception>
+    public static void Check(GenerationRequest request, LoadedModel model)
+    {
+        model.CheckClipSkip(request.ClipSkip ?? 1);
+        _ = model.WithoutLoras(request.Prompt);
+        _ = model.WithoutLoras(request.NegativePrompt);
+    }
+
     /// <param name="request">Prompts, steps and what they mean.</param>
     /// <param name="guided">Whether the negative prompt counts.</param>
     /// <param name="secondPassSteps">The steps that the second pass takes, for its contexts; null for the first pass'.</param>

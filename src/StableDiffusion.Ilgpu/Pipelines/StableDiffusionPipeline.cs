@@ -84,6 +84,7 @@ public sealed class StableDiffusionPipeline : IDisposable
         ModelOptions options, ComputeDevice? device = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);
+        options.Validate();
         var start = Stopwatch.GetTimestamp();
         var target = device ?? ComputeDevice.Default;
         LoadedModel? loaded = null;
@@ -174,6 +175,7 @@ public sealed class StableDiffusionPipeline : IDisposable
         ObjectDisposedException.ThrowIf(turns.AreOver, this);
         request.Validate();
         PreviewDecoder.Check(request, model);
+        PromptConditioning.Check(request, model);
 
         // Plans say what is wrong with a request, so they are made before anything is computed.
         var (rows, columns) = LatentSize(request);

@@ -10,12 +10,12 @@ internal sealed class CheckpointFile : IDisposable
 {
     private const int NamesInMessage = 3;
 
-    private readonly IWeightSource file;
+    private readonly IWeightFile file;
     private readonly Dictionary<ModelPart, List<RenamedWeights.View>> views = [];
     private readonly Dictionary<string, int> ignored = [];
     private readonly List<string> unknown = [];
 
-    private CheckpointFile(IWeightSource file) => this.file = file;
+    private CheckpointFile(IWeightFile file) => this.file = file;
 
     public string Path => file.Description;
 
@@ -90,6 +90,10 @@ internal sealed class CheckpointFile : IDisposable
             throw new StableDiffusionException($"{path}: holds no {DiffusersFolder.FolderOf(part)}");
         }
     });
+
+    /// <summary>SHA-256 of the file that is open, 64 hex digits.</summary>
+    /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
+    public string Sha256() => file.Sha256();
 
     public bool Holds(ModelPart part) => views.ContainsKey(part);
 

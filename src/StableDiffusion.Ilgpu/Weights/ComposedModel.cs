@@ -16,7 +16,7 @@ internal sealed class ComposedModel : IModelSource
     {
         (this.model, name, prediction) = (model, options.Name, options.Prediction);
         configs = options.ConfigFolder is { } folder ? DiffusersFolder.Open(folder) : null;
-        hash = new(() => UNetFile is { } unet ? FileHash.Sha256(unet.Path) : model.Sha256);
+        hash = new(() => UNetFile is { } unet ? unet.Sha256() : model.Sha256);
     }
 
     public string Description => UNetFile?.Path ?? model.Description;
@@ -25,6 +25,8 @@ internal sealed class ComposedModel : IModelSource
     public string Name => UNetFile?.Name ?? name ?? model.Name;
 
     public string? Sha256 => hash.Value;
+
+    public string? VaeSha256 => files.GetValueOrDefault(ModelPart.Vae)?.Sha256();
 
     public string Layout => string.Join("; ", [model.Layout, .. files.Select(f => $"{DiffusersFolder.FolderOf(f.Key)} of {f.Value.Path}")]);
 

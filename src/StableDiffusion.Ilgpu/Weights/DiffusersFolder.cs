@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Microsoft.Win32.SafeHandles;
 
 namespace StableDiffusion.Ilgpu.Weights;
 
@@ -19,6 +20,9 @@ internal sealed class DiffusersFolder : IModelSource
     private readonly Dictionary<ModelPart, JsonElement> configs = [];
     private readonly List<string> ignored = [];
     private readonly Lazy<string?> hash;
+
+    /// <summary>The UNet's file since it was first opened: later its name may be another one's. Null before, and where it is in several.</summary>
+    private (SafeFileHandle File, string Path)? unet;
 
     private DiffusersFolder(string folder)
     {
@@ -92,9 +96,14 @@ internal sealed class DiffusersFolder : IModelSource
     public IWeightSource Open(ModelPart part, IReadOnlyList<TensorInfo> declared)
     {
         var path = WeightPath(part);
-        var source = IsIndex(path) ? ShardedWeights.Open(path) : WeightFile.Open(path);
+        IWeightSource source = IsIndex(path) ? ShardedWeights.Open(path) : WeightFile.Open(path);
         try
         {
+            if (part == ModelPart.UNet && !IsIndex(path))
+            {
+                unet ??= (FileHash.Open(path), path);
+            }
+
             return part == ModelPart.Vae ? RenamedWeights.WithCurrentAttentionNames(source) : source;
         }
         catch
@@ -104,9 +113,7 @@ internal sealed class DiffusersFolder : IModelSource
         }
     }
 
-    public void Dispose()
-    {
-    }
+    public void Dispose() => unet?.File.Dispose();
 
     private static bool IsIndex(string path) => path.EndsWith(".json", StringComparison.Ordinal);
 
@@ -231,6 +238,11 @@ internal sealed class DiffusersFolder : IModelSource
 
     private string? Hash()
     {
+        if (unet is var (file, name))
+        {
+            return FileHash.Sha256(file, name);
+        }
+
         var path = WeightPath(ModelPart.UNet);
         return IsIndex(path) ? null : FileHash.Sha256(path);
     }

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using Microsoft.Win32.SafeHandles;
 
 namespace StableDiffusion.Ilgpu.Weights;
 
@@ -8,19 +9,47 @@ internal static class FileHash
     /// <summary>How many digits AUTOMATIC1111's web UI writes into pictures for a model or autoencoder, and for a LoRA or embedding.</summary>
     public const int ModelDigits = 10, AdditionDigits = 12;
 
+    private const int BlockBytes = 1 << 20;
+
     /// <summary>SHA-256 of a file's bytes, 64 hex digits.</summary>
     /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
-    public static string Sha256(string path) => Sha256(path, 0);
+    public static string Sha256(string path)
+    {
+        using var file = Open(path);
+        return Sha256(file, path);
+    }
 
-    /// <summary>The same without the file's first bytes.</summary>
+    /// <summary>The same of an open file, which may have lost its name.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="path">For messages.</param>
+    /// <param name="skipped">Bytes at its beginning that do not count.</param>
     /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
-    public static string Sha256(string path, long skipped)
+    public static string Sha256(SafeFileHandle file, string path, long skipped = 0)
     {
         try
         {
-            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20, FileOptions.SequentialScan);
-            stream.Position = skipped;
-            return Convert.ToHexStringLower(SHA256.HashData(stream));
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            var block = GC.AllocateUninitializedArray<byte>(BlockBytes);
+            for (int read; (read = RandomAccess.Read(file, block, skipped)) > 0; skipped += read)
+            {
+                hash.AppendData(block, 0, read);
+            }
+
+            return Convert.ToHexStringLower(hash.GetHashAndReset());
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw StableDiffusionException.CannotRead(path, e);
+        }
+    }
+
+    /// <summary>Opens a file for <see cref="Sha256(SafeFileHandle, string, long)"/>.</summary>
+    /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
+    public static SafeFileHandle Open(string path)
+    {
+        try
+        {
+            return File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read, FileOptions.SequentialScan);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -23,6 +23,9 @@ internal interface IModelSource : IDisposable
     /// <summary>The form that AUTOMATIC1111's web UI writes into pictures: the first digits.</summary>
     string? ShortHash => Sha256?[..FileHash.ModelDigits];
 
+    /// <summary>The same of a file that the options give for the autoencoder; null without one. Computed each time.</summary>
+    string? VaeSha256 => null;
+
     /// <summary>The layout, for people to read.</summary>
     string Layout { get; }
 

@@ -32,3 +32,12 @@ internal interface IWeightSource : IDisposable
     /// <summary>Where a tensor's elements lie in a file, row-major, so that parts can be read; null where only a whole read gives them.</summary>
     StoredTensor? Locate(string name) => null;
 }
+
+/// <summary>The tensors of one file, which is open.</summary>
+internal interface IWeightFile : IWeightSource
+{
+    /// <summary>SHA-256 of the file that is open, 64 hex digits: its name may be another file's by now, or nobody's.</summary>
+    /// <param name="skipped">Bytes at its beginning that do not count.</param>
+    /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
+    string Sha256(long skipped = 0);
+}

@@ -3,7 +3,7 @@ using Microsoft.Win32.SafeHandles;
 namespace StableDiffusion.Ilgpu.Weights;
 
 /// <summary>A safetensors file.</summary>
-internal sealed class SafetensorsFile : IWeightSource
+internal sealed class SafetensorsFile : IWeightFile
 {
     private readonly SafetensorsHeader header;
     private readonly TensorFile file;
@@ -58,6 +58,8 @@ internal sealed class SafetensorsFile : IWeightSource
     }
 
     public StoredTensor Locate(string name) => new(file, header.Tensors[name].Type, header.Offsets[name]);
+
+    public string Sha256(long skipped = 0) => file.Sha256(skipped);
 
     public void Dispose() => file.Dispose();
 }

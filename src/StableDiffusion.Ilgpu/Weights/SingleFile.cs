@@ -25,7 +25,7 @@ internal sealed class SingleFile : IModelSource
     private SingleFile(CheckpointFile file, DiffusersFolder? folder, ModelVariant? variant, StatedScheduler stated)
     {
         (this.file, this.folder, this.variant, this.stated) = (file, folder, variant, stated);
-        hash = new(() => FileHash.Sha256(file.Path));
+        hash = new(file.Sha256);
     }
 
     public string Description => file.Path;

@@ -47,6 +47,10 @@ internal sealed class TensorFile(string path, SafeFileHandle handle) : IDisposab
     /// <summary>A mapped range of bytes, which must lie within the file; the file must not be shortened while it is mapped.</summary>
     public Window Map(long offset, long count) => new(handle, offset, count);
 
+    /// <summary>SHA-256 of the file without its first bytes, 64 hex digits.</summary>
+    /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
+    public string Sha256(long skipped) => FileHash.Sha256(handle, path, skipped);
+
     public void Dispose() => handle.Dispose();
 
     /// <summary>Fills a buffer with the bytes at an offset of a file.</summary>

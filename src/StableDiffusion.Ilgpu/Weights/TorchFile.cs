@@ -8,7 +8,7 @@ namespace StableDiffusion.Ilgpu.Weights;
 /// <c>NAME/data.pkl</c> is a pickle of the saved object and whose <c>NAME/data/KEY</c> are the storages of its tensors. Nothing of it
 /// is executed (<see cref="PickleReader"/>).
 /// </summary>
-internal sealed class TorchFile : IWeightSource
+internal sealed class TorchFile : IWeightFile
 {
     private const string StateKey = "state_dict", PickleName = "/data.pkl";
     private const long LargestPickle = 100_000_000;
@@ -85,6 +85,8 @@ internal sealed class TorchFile : IWeightSource
 
     public StoredTensor? Locate(string name) =>
         names.Find(name) is { IsContiguous: true } tensor ? new StoredTensor(file, tensor.Type, tensor.Offset) : null;
+
+    public string Sha256(long skipped = 0) => file.Sha256(skipped);
 
     public void Dispose() => file.Dispose();
 

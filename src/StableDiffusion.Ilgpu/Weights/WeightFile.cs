@@ -15,7 +15,7 @@ internal static class WeightFile
     ];
 
     /// <exception cref="StableDiffusionException">The file cannot be read, or is damaged or of another format.</exception>
-    public static IWeightSource Open(string path)
+    public static IWeightFile Open(string path)
     {
         Span<byte> start = stackalloc byte[SafetensorsHeader.LengthBytes + 1];
         try

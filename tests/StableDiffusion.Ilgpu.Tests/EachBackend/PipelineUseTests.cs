@@ -67,6 +67,23 @@ public sealed class PipelineUseTests
         }
     }
 
+    /// <summary>Before a picture is asked for, let alone drawn: also what counts only in the settings that it would carry.</summary>
+    [Fact]
+    public void What_a_model_cannot_follow_is_told_when_it_is_called()
+    {
+        using var pipeline = Load();
+        foreach (var wrong in new[]
+        {
+            Request with { ClipSkip = 99 },
+            Request with { Prompt = "<lora:none:1>" },
+            Request with { NegativePrompt = "<lora:none:1>" },
+            Request with { NegativePrompt = "<lora:none:1>", GuidanceScale = 1 },
+        })
+        {
+            Assert.Throws<StableDiffusionException>(() => pipeline.GenerateEach(wrong, cancellationToken: Cancellation));
+        }
+    }
+
     [Fact]
     public void Between_two_pictures_others_can_be_drawn()
     {

@@ -95,6 +95,7 @@ public sealed class GenerationRequestTests
             (options with { ConfigFolder = "" }, "configuration folder: the file's name is empty"),
             (options with { Taesd = "" }, "TAESD: the file's name is empty"),
             (options with { PreviewTaesd = "" }, "preview TAESD: the file's name is empty"),
+            (options with { KernelCache = "" }, "kernel cache: the file's name is empty"),
             (options with { Prediction = (PredictionType)9 }, "unknown prediction type 9; valid: Epsilon, V"),
         })
         {

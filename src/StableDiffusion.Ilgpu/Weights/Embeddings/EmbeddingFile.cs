@@ -7,8 +7,9 @@ internal sealed record LearnedToken(string? Token, float[][] Vectors);
 
 /// <summary>A textual inversion file (Gal et al. 2022, arXiv:2208.01618).</summary>
 /// <param name="Path">The file.</param>
+/// <param name="Sha256">Of its bytes, 64 hex digits.</param>
 /// <param name="Tokens">One, or several in files of diffusers.</param>
-internal sealed record EmbeddingFile(string Path, IReadOnlyList<LearnedToken> Tokens)
+internal sealed record EmbeddingFile(string Path, string Sha256, IReadOnlyList<LearnedToken> Tokens)
 {
     /// <summary>AUTOMATIC1111's name of the vectors in safetensors files, and the dictionary in its own format that holds them.</summary>
     private const string Parameters = "emb_params", ParameterDictionary = "string_to_param.";
@@ -40,7 +41,7 @@ internal sealed record EmbeddingFile(string Path, IReadOnlyList<LearnedToken> To
                 + "the embedding was made for another model");
         }
 
-        var file = new EmbeddingFile(path, [.. tensors.Select(t => new LearnedToken(TokenOf(t.Name), Read(source, t, width)))]);
+        var file = new EmbeddingFile(path, source.Sha256(), [.. tensors.Select(t => new LearnedToken(TokenOf(t.Name), Read(source, t, width)))]);
         var vectors = file.Tokens.Sum(t => t.Vectors.Length);
         return vectors > 0 && vectors <= mostVectors ? file
             : throw new StableDiffusionException($"{path}: has {vectors} vectors; a prompt has room for 1 to {mostVectors}");

@@ -44,13 +44,13 @@ internal sealed class LoraFile : IDisposable
 
     private readonly Lazy<PeftAlphas> alphas;
 
-    private LoraFile(IWeightSource source)
+    private LoraFile(IWeightFile source)
     {
         Source = source;
         alphas = new(() => PeftAlphas.Of(source));
     }
 
-    public IWeightSource Source { get; }
+    public IWeightFile Source { get; }
 
     public IReadOnlyDictionary<string, Dictionary<LoraRole, TensorInfo>> Modules => modules;
 
@@ -84,9 +84,9 @@ internal sealed class LoraFile : IDisposable
     /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
     public string ShortHash()
     {
-        var hash = Source is not SafetensorsFile safe ? FileHash.Sha256(Source.Description)
+        var hash = Source is not SafetensorsFile safe ? Source.Sha256()
             : safe.FindMetadata(HashMetadata) is { Length: >= FileHash.AdditionDigits } written && written.All(char.IsAsciiHexDigit) ? written
-            : FileHash.Sha256(safe.Description, safe.DataStart);
+            : safe.Sha256(safe.DataStart);
         return hash[..FileHash.AdditionDigits];
     }
 
