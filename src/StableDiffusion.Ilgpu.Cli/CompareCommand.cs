@@ -91,7 +91,8 @@ internal static class CompareCommand
         context.Output.WriteLine($"compared with {rows[0].Device}; ratio: seconds over its seconds");
     }
 
-    private static JsonObject ToJson(GenerationRequest request, ComparedComponent[] rows) => new()
+    /// <summary>JSON has no infinite numbers and none that are none, as a device gives that computes wrongly: they are null.</summary>
+    internal static JsonObject ToJson(GenerationRequest request, ComparedComponent[] rows) => new()
     {
         ["prompt"] = request.Prompt,
         ["seed"] = request.Seed,
@@ -102,11 +103,13 @@ internal static class CompareCommand
             ["device"] = r.Device.Id,
             ["deviceName"] = r.Device.Name,
             ["component"] = r.Component,
-            ["relativeL2"] = r.RelativeL2,
-            ["psnr"] = r.Psnr is { } psnr && double.IsFinite(psnr) ? psnr : null,
+            ["relativeL2"] = Finite(r.RelativeL2),
+            ["psnr"] = Finite(r.Psnr),
             ["maxDifference"] = r.MaxDifference,
             ["seconds"] = r.Seconds,
             ["ratio"] = r.Ratio,
         })]),
     };
+
+    private static double? Finite(double? value) => value is { } number && double.IsFinite(number) ? number : null;
 }

@@ -65,6 +65,16 @@ public sealed class CliCompareTests
         CliRun.InProcess("compare", "--devices", "cpu,cpu", "--json", folder["missing/result.json"]).AssertFailed(CommandLine.Failure, ["result.json"]);
     }
 
+    /// <summary>A device that computes wrongly is what one compares for: it may give numbers that are none.</summary>
+    [Fact]
+    public void Results_that_are_no_numbers_are_null_in_the_file()
+    {
+        var row = new ComparedComponent(ComputeDevice.Processor, "decoder", 1, 1, double.NaN, double.PositiveInfinity, 255);
+        var result = CompareCommand.ToJson(new GenerationRequest { Prompt = "" }, [row, row with { RelativeL2 = 0.5 }])["results"]!.AsArray();
+        Assert.Equal(["null", "0.5"], result.Select(r => r!["relativeL2"]?.ToJsonString() ?? "null"));
+        Assert.All(result, r => Assert.Null(r!["psnr"]));
+    }
+
     private static JsonElement[] Compare(string devices, string file, int steps)
     {
         var run = CliRun.InProcess("compare", "--devices", devices, "--steps", $"{steps}", "--json", file);
