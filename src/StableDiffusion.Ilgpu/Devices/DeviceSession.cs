@@ -173,8 +173,11 @@ internal sealed class DeviceSession : IDisposable
 
         void Free(MemoryBuffer memory)
         {
-            accelerator.Bind();
-            memory.Dispose();
+            Release(() =>
+            {
+                accelerator.Bind();
+                memory.Dispose();
+            });
             Count(-1, -bytes);
         }
     }
@@ -223,11 +226,27 @@ internal sealed class DeviceSession : IDisposable
         _ => null,
     };
 
+    /// <summary>
+    /// Frees something. A driver that has failed may fail at that too, and at everything from now on: its first error, which tells more, must not be lost behind
+    /// this one, nor what else there is to free.
+    /// </summary>
+    public static void Release(Action free)
+    {
+        try
+        {
+            free();
+        }
+        catch (AcceleratorException)
+        {
+            // Whoever used the device has been told, or is told by its next use.
+        }
+    }
+
     public void Dispose()
     {
-        Recorder?.Dispose();
-        Accelerator.Dispose();
-        context.Dispose();
+        Release(() => Recorder?.Dispose());
+        Release(() => Accelerator.Dispose());
+        Release(context.Dispose);
     }
 
     private StableDiffusionException OutOfMemory(long bytes, Exception? inner = null)

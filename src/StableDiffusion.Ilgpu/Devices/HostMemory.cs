@@ -46,9 +46,9 @@ internal sealed class HostMemory<T> : IDisposable where T : unmanaged
         }
     }
 
-    public void Dispose()
+    public void Dispose() => DeviceSession.Release(() =>
     {
         accelerator.Bind();
         locked?.Dispose();
-    }
+    });
 }

@@ -2,6 +2,7 @@ using ILGPU;
 using ILGPU.Runtime;
 using ILGPU.Runtime.OpenCL;
 using StableDiffusion.Ilgpu.Devices;
+using StableDiffusion.Ilgpu.Tests.Ptx.Driver;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.EachBackend;
@@ -98,6 +99,30 @@ public sealed class DeviceSessionTests(DeviceFixture fixture)
 
         // Nothing of it is left.
         others.Allocate<byte>(others.FreeBytesAfter(0)).Dispose();
+    }
+
+    /// <summary>Whoever drew has been told why; who lets go of the device then must not be told something else.</summary>
+    [Fact]
+    public void A_device_whose_driver_has_failed_can_be_closed()
+    {
+        Assert.SkipWhen(InterpretedDriver.Installed is null, "no interpreted NVIDIA GPU");
+        var session = DeviceSession.Open(ComputeDevice.All.First(d => d.Kind == DeviceKind.Cuda));
+        var buffer = session.Allocate<float>(1);
+        var host = new HostMemory<float>(session.Accelerator, 1);
+        InterpretedDriver.Installed.HasFailed = true;
+        try
+        {
+            Assert.NotNull(session.Explain(Assert.ThrowsAny<AcceleratorException>(session.Stream.Synchronize)));
+            host.Dispose();
+            buffer.Dispose();
+            session.Dispose();
+        }
+        finally
+        {
+            InterpretedDriver.Installed.HasFailed = false;
+        }
+
+        Assert.Equal(0, session.LiveBuffers);
     }
 
     [Theory]

@@ -255,6 +255,11 @@ internal static unsafe class DriverCalls
     private static int Bound(Action call) => Call(() =>
     {
         InterpretedDriver.RequireContext();
+        if (Driver.HasFailed)
+        {
+            throw new DriverError(DriverStatus.LaunchFailed, "a kernel has failed");
+        }
+
         call();
     });
 

@@ -52,6 +52,9 @@ internal sealed unsafe class InterpretedDriver(int architecture)
     /// <summary>Kernels with this do nothing, as if this driver had compiled them wrongly; null for none.</summary>
     public string? Spoiled { get; set; }
 
+    /// <summary>Every call of a bound thread answers that a kernel has failed, as a driver's do once one has.</summary>
+    public bool HasFailed { get; set; }
+
     /// <summary>Why the last call that failed did.</summary>
     public string LastMessage { get; set; } = "";
 
