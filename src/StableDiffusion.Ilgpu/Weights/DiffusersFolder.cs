@@ -1,5 +1,5 @@
+using System.Collections.Concurrent;
 using System.Text.Json;
-using Microsoft.Win32.SafeHandles;
 
 namespace StableDiffusion.Ilgpu.Weights;
 
@@ -21,8 +21,11 @@ internal sealed class DiffusersFolder : IModelSource
     private readonly List<string> ignored = [];
     private readonly Lazy<string?> hash;
 
-    /// <summary>The UNet's file since it was first opened: later its name may be another one's. Null before, and where it is in several.</summary>
-    private (SafeFileHandle File, string Path)? unet;
+    /// <summary>
+    /// Opened once, each when it is first asked for: whatever is read of a component later, and its hash, is of the same file, also when another one has been
+    /// given its name. Components may be opened side by side.
+    /// </summary>
+    private readonly ConcurrentDictionary<ModelPart, IWeightSource> weights = [];
 
     private DiffusersFolder(string folder)
     {
@@ -95,25 +98,18 @@ internal sealed class DiffusersFolder : IModelSource
 
     public IWeightSource Open(ModelPart part, IReadOnlyList<TensorInfo> declared)
     {
-        var path = WeightPath(part);
-        IWeightSource source = IsIndex(path) ? ShardedWeights.Open(path) : WeightFile.Open(path);
-        try
-        {
-            if (part == ModelPart.UNet && !IsIndex(path))
-            {
-                unet ??= (FileHash.Open(path), path);
-            }
-
-            return part == ModelPart.Vae ? RenamedWeights.WithCurrentAttentionNames(source) : source;
-        }
-        catch
-        {
-            source.Dispose();
-            throw;
-        }
+        var file = Opened(part);
+        var source = new RenamedWeights(file, file.Tensors.Values.Select(t => new RenamedWeights.View(t, t.Name)), leaveOpen: true);
+        return part == ModelPart.Vae ? RenamedWeights.WithCurrentAttentionNames(source) : source;
     }
 
-    public void Dispose() => unet?.File.Dispose();
+    public void Dispose()
+    {
+        foreach (var file in weights.Values)
+        {
+            file.Dispose();
+        }
+    }
 
     private static bool IsIndex(string path) => path.EndsWith(".json", StringComparison.Ordinal);
 
@@ -236,14 +232,11 @@ internal sealed class DiffusersFolder : IModelSource
             : throw new StableDiffusionException($"{path}: pad_token is {token.GetRawText().ReplaceLineEndings(" ")}, not a text");
     }
 
-    private string? Hash()
-    {
-        if (unet is var (file, name))
-        {
-            return FileHash.Sha256(file, name);
-        }
+    private string? Hash() => (Opened(ModelPart.UNet) as IWeightFile)?.Sha256();
 
-        var path = WeightPath(ModelPart.UNet);
-        return IsIndex(path) ? null : FileHash.Sha256(path);
-    }
+    private IWeightSource Opened(ModelPart part) => weights.GetOrAdd(part, p =>
+    {
+        var path = WeightPath(p);
+        return IsIndex(path) ? ShardedWeights.Open(path) : WeightFile.Open(path);
+    });
 }

@@ -11,20 +11,12 @@ internal static class FileHash
 
     private const int BlockBytes = 1 << 20;
 
-    /// <summary>SHA-256 of a file's bytes, 64 hex digits.</summary>
-    /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
-    public static string Sha256(string path)
-    {
-        using var file = Open(path);
-        return Sha256(file, path);
-    }
-
-    /// <summary>The same of an open file, which may have lost its name.</summary>
+    /// <summary>SHA-256 of an open file's bytes, 64 hex digits.</summary>
     /// <param name="file">The file.</param>
     /// <param name="path">For messages.</param>
     /// <param name="skipped">Bytes at its beginning that do not count.</param>
     /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
-    public static string Sha256(SafeFileHandle file, string path, long skipped = 0)
+    public static string Sha256(SafeFileHandle file, string path, long skipped)
     {
         try
         {
@@ -36,20 +28,6 @@ internal static class FileHash
             }
 
             return Convert.ToHexStringLower(hash.GetHashAndReset());
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw StableDiffusionException.CannotRead(path, e);
-        }
-    }
-
-    /// <summary>Opens a file for <see cref="Sha256(SafeFileHandle, string, long)"/>.</summary>
-    /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
-    public static SafeFileHandle Open(string path)
-    {
-        try
-        {
-            return File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read, FileOptions.SequentialScan);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

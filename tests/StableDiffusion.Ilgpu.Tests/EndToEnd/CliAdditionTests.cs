@@ -105,7 +105,7 @@ public sealed class CliAdditionTests : IDisposable
         Assert.Equal(Draw("without.png", "-p", "a cats-my-styled").Pixels, unused.Pixels);
 
         // The web UI's name for a file that the prompt uses: the hash of all of it.
-        Assert.Contains($"TI hashes: \"my-style: {FileHash.Sha256(file)[..12]}\"", learned.Text("parameters"), StringComparison.Ordinal);
+        Assert.Contains($"TI hashes: \"my-style: {PullServer.Sha256(File.ReadAllBytes(file))[..12]}\"", learned.Text("parameters"), StringComparison.Ordinal);
         Assert.DoesNotContain("TI hashes", unused.Text("parameters"), StringComparison.Ordinal);
         string[] repeat = ["txt2img", "--from", folder["learned.png"], "-o", folder["again.png"]];
         Assert.Contains("not repeated: TI hashes", CliRun.InProcess(repeat).Lines);
