@@ -15,7 +15,7 @@ namespace StableDiffusion.Ilgpu;
 internal sealed class RepeatedSettings(string source, PictureSettings settings)
 {
     /// <summary>Keys that tell about a picture and do not change it, or that are compared with the model.</summary>
-    private static readonly string[] Informative = ["Model", "Model hash", SettingsText.VaeHashKey, "Version", "User", "SDCPP"];
+    private static readonly string[] Informative = ["Model", "Model hash", SettingsText.VaeHashKey, "Version", "User", CppSettings.JsonKey, CppSettings.GuidanceKey];
 
     private static readonly string[] Repeated =
         ["Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "RNG", "Eta", "Eta DDIM", "Clip skip", "Emphasis", "Tiling"];
@@ -29,6 +29,8 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
 
     /// <summary>The web UI's name for the schedule that its sampler has where none is chosen.</summary>
     private const string Automatic = "Automatic";
+
+    private readonly CppSettings? cpp = CppSettings.Of(settings);
 
     public static RepeatedSettings Read(string path) => new(path, PictureSettings.Read(path));
 
@@ -50,12 +52,15 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
 
     /// <exception cref="StableDiffusionException">There is no such sampler here; the message lists those that there are.</exception>
     public Sampler? Sampler => settings["Sampler"] is not { } name ? null
-        : FindSampler(name) ?? (SplitSchedule(name) is { } split ? FindSampler(split.Sampler) : null)
+        : FindSampler(name) ?? FindSampler(cpp?.Sampler ?? SplitSchedule(name)?.Sampler ?? "")
         ?? throw Unknown("sampler", name, Samplers.All.Select(s => s.Name));
 
     /// <exception cref="StableDiffusionException">There is no such schedule here; the message lists those that there are.</exception>
     public Scheduler? Scheduler => settings["Schedule type"] switch
     {
+        null when cpp is not null => cpp.Schedule is not { } name ? null
+            : Sampler is { } sampler && cpp.HasOwnSchedule(sampler) ? Ilgpu.Scheduler.Discrete
+            : FindSchedule(name) ?? throw Unknown("schedule", name, SchedulerNames.Choices),
         null => settings["Sampler"] is { } sampler && FindSampler(sampler) is null && SplitSchedule(sampler) is { } split ? split.Schedule : null,
         var name when Same(name, Automatic) => AutomaticOf(Sampler),
         var name => FindSchedule(name) ?? throw Unknown("schedule", name, SchedulerNames.Choices),
@@ -72,10 +77,7 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
 
     /// <summary>The share of fresh noise of the picture's own sampler; null where that has none to choose.</summary>
     public double? Eta => Sampler is not { DefaultEta: not null } sampler ? null
-        : Number<double>(sampler.EtaKey)
-
-        // stable-diffusion.cpp writes one for every sampler and looks at it for these alone.
-        ?? (settings.Source == "stable-diffusion.cpp" && (sampler.EtaKey != "Eta" || sampler == Samplers.Tcd) ? Number<double>("Eta") : null);
+        : cpp is null ? Number<double>(sampler.EtaKey) : NumberOf<double>(CppSettings.EtaKey, cpp.Eta(sampler));
 
     public int? ClipSkip => Number<int>("Clip skip");
 
@@ -96,12 +98,15 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
         get
         {
             var upscalers = Enum.GetValues<HiresUpscaler>().Cast<HiresUpscaler?>();
-            var upscaler = settings["Hires upscaler"] is { } name ? upscalers.FirstOrDefault(u => Same(name, HiresPass.NameOf(u!.Value))) : null;
-            return upscaler is null || Number<double>("Hires upscale") is not { } scale ? null : new HiresOptions
+            var upscaler = settings[cpp is null ? "Hires upscaler" : "Hires upscale"] is { } name ? upscalers.FirstOrDefault(u => Same(name, HiresPass.NameOf(u!.Value))) : null;
+            return upscaler is null || cpp is { HasHiresSize: true }
+                || Number<double>(cpp is null ? "Hires upscale" : CppSettings.HiresScaleKey) is not { } scale ? null : new HiresOptions
             {
                 Scale = scale,
                 Upscaler = upscaler.Value,
-                Steps = Number<int>("Hires steps"),
+
+                // 0 is "as the first pass" in other tools.
+                Steps = Number<int>("Hires steps") is > 0 and var steps ? steps : null,
                 DenoisingStrength = Number<double>(HiresDenoisingKey) ?? new HiresOptions().DenoisingStrength,
             };
         }
@@ -110,7 +115,7 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     /// <summary>
     /// How much of a picture was drawn anew; null where it was begun with noise, whose second pass' strength has the same name.
     /// </summary>
-    public double? Strength => Hires is null || HiresDenoisingKey != DenoisingKey ? Number<double>(DenoisingKey) : null;
+    public double? Strength => cpp is not null ? cpp.Strength : Hires is null || HiresDenoisingKey != DenoisingKey ? Number<double>(DenoisingKey) : null;
 
     /// <summary>Pixels that the mask was blurred by.</summary>
     public int? MaskBlur => Number<int>(BlurKey);
@@ -130,8 +135,8 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     /// <param name="additions">What the model was loaded with.</param>
     public IEnumerable<string> NotRepeated(bool hasPicture, bool hasMask, ModelAdditions additions) => settings.Settings.Select(s => s.Key).Except(
         [
-            .. Informative, .. Repeated, .. Hires is null ? [] : HiresKeys.Append(HiresDenoisingKey),
-            .. hasPicture && Strength is not null ? [DenoisingKey] : Array.Empty<string>(),
+            .. Informative, .. Repeated, .. Hires is null ? [] : HiresKeys.Append(HiresDenoisingKey).Concat(cpp is null ? [] : CppSettings.HiresKeys),
+            .. hasPicture && cpp is null && Strength is not null ? [DenoisingKey] : Array.Empty<string>(),
             .. hasPicture && ResizeMode is not null ? [ResizeKey] : Array.Empty<string>(), .. hasPicture ? [LatentKey] : Array.Empty<string>(),
             .. hasMask ? [BlurKey, ModeKey] : Array.Empty<string>(),
             .. HasAll(SettingsText.LoraKey, additions.Loras) ? [SettingsText.LoraKey] : Array.Empty<string>(),
@@ -173,8 +178,10 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
         }
     }
 
-    private T? Number<T>(string key) where T : struct, INumber<T> =>
-        settings[key] is not { } text ? null
+    private T? Number<T>(string key) where T : struct, INumber<T> => NumberOf<T>(key, settings[key]);
+
+    private T? NumberOf<T>(string key, string? text) where T : struct, INumber<T> =>
+        text is null ? null
         : TryNumber(text, out T value) ? value
         : throw new StableDiffusionException($"{source}: {key} '{text}' is not a "
             + (typeof(T) == typeof(double) ? "number" : "whole number in range"));

@@ -76,12 +76,63 @@ public sealed class RepeatedSettingsTests
         Assert.Equal(new HiresOptions { Scale = 1.5, Steps = 9, Upscaler = HiresUpscaler.LatentNearest, DenoisingStrength = 0.6 }, settings.Hires);
         Assert.Empty(settings.NotRepeated(hasPicture: false, hasMask: false, new ModelAdditions()));
         Assert.Null(settings.Strength);
+    }
 
-        // stable-diffusion.cpp writes an eta for samplers that do not look at it.
-        (string, string?) version = ("Version", "stable-diffusion.cpp");
-        Assert.Null(Settings(("Sampler", "euler"), ("Eta", "0.000000"), version).Eta);
-        Assert.Equal(0.3, Settings(("Sampler", "tcd"), ("Eta", "0.300000"), version).Eta);
-        Assert.Equal(0.3, Settings(("Sampler", "ddim_trailing"), ("Eta", "0.300000"), version).Eta);
+    [Theory]
+    [InlineData("euler_a karras", "0.000000", false, null)]
+    [InlineData("euler_a", "0.300000", false, 0.3)]
+    [InlineData("euler_a discrete", "inf", true, null)]
+    [InlineData("euler_a discrete", "0.000000", true, 0.0)]
+    [InlineData("tcd lcm", "inf", true, 0.0)]
+    [InlineData("tcd", "0.000000", false, 0.0)]
+    [InlineData("tcd", "0.300000", false, 0.3)]
+    [InlineData("ddim_trailing simple", "inf", true, 0.0)]
+    [InlineData("ddim_trailing", "0.300000", false, 0.3)]
+    [InlineData("euler", "0.000000", false, null)]
+    public void The_eta_of_stable_diffusion_cpp_is_the_one_that_it_drew_with(string sampler, string eta, bool withJson, double? expected) =>
+        Assert.Equal(expected, Cpp(withJson ? "{}" : null, ("Sampler", sampler), ("Eta", eta)).Eta);
+
+    [Theory]
+    [InlineData("euler_a discrete", "euler_a", Scheduler.Discrete)]
+    [InlineData("dpm++2m karras", "dpm++2m", Scheduler.Karras)]
+    [InlineData("euler", "euler", null)]
+    [InlineData("lcm lcm", "lcm", Scheduler.Discrete)]
+    [InlineData("tcd lcm", "tcd", Scheduler.Discrete)]
+    [InlineData("ddim_trailing simple", "ddim_trailing", Scheduler.Discrete)]
+    [InlineData("euler simple", "euler", Scheduler.Simple)]
+    public void The_schedule_of_stable_diffusion_cpp_is_found(string sampler, string expected, Scheduler? schedule)
+    {
+        var settings = Cpp("{}", ("Sampler", sampler));
+        Assert.Equal((expected, schedule), (settings.Sampler?.Name, settings.Scheduler));
+    }
+
+    [Fact]
+    public void A_schedule_of_stable_diffusion_cpp_that_is_unknown_is_not_called_a_sampler()
+    {
+        var settings = Cpp("{}", ("Sampler", "euler_a gits"));
+        Assert.Equal("euler_a", settings.Sampler!.Name);
+        Assert.Contains("unknown schedule \"gits\"", Assert.Throws<StableDiffusionException>(() => settings.Scheduler).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_second_pass_and_the_strength_of_stable_diffusion_cpp_are_repeated()
+    {
+        (string, string?)[] hires =
+        [
+            ("Hires upscale", "Latent (nearest)"), ("Hires scale", "1.500000"), ("Hires resize", "0x0"), ("Hires steps", "0"), ("Denoising strength", "0.600000"),
+        ];
+        var settings = Cpp("""{"strength":0.699999988079071}""", hires);
+        Assert.Equal(new HiresOptions { Scale = 1.5, Upscaler = HiresUpscaler.LatentNearest, DenoisingStrength = 0.6 }, settings.Hires);
+        Assert.Equal(0.7, settings.Strength);
+        Assert.Empty(settings.NotRepeated(hasPicture: true, hasMask: false, new ModelAdditions()));
+
+        // A size of its own is no factor.
+        hires[2] = ("Hires resize", "96x96");
+        settings = Cpp(null, hires);
+        Assert.Equal((null, null), (settings.Hires, settings.Strength));
+        Assert.Equal(hires.Select(h => h.Item1), settings.NotRepeated(hasPicture: true, hasMask: false, new ModelAdditions()));
+        Assert.Null(Cpp("odd", hires).Strength);
+        Assert.Null(Cpp("5", hires).Strength);
     }
 
     [Fact]
@@ -183,6 +234,9 @@ public sealed class RepeatedSettingsTests
         Assert.Contains("'m'", Settings(("Model", "m")).CompareModel("n", null), StringComparison.Ordinal);
         Assert.Null(Settings().CompareModel("n", "0123456789"));
     }
+
+    private static RepeatedSettings Cpp(string? json, params (string Key, string? Value)[] settings) =>
+        Settings([.. settings, ("Version", "stable-diffusion.cpp"), ("SDCPP", json)]);
 
     private static RepeatedSettings Settings(params (string Key, string? Value)[] settings) =>
         new("x.png", new PictureSettings("", "", [.. settings.Where(s => s.Value is not null).Select(s => (s.Key, s.Value!))]));
