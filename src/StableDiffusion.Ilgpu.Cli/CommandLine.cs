@@ -19,6 +19,11 @@ internal static class CommandLine
         // Prompts may begin with '@' or look like bundled options; they are taken as they stand.
         var parsed = CreateRoot(context).Parse(
             arguments, new ParserConfiguration { EnablePosixBundling = false, ResponseFileTokenReplacer = null });
+        if (ForgottenValue(parsed, arguments) is var (option, next))
+        {
+            return Fail(context, $"{option} has no value: '{next}', which follows it, is another option (as a value it is written {option}={next})", UsageError);
+        }
+
         if (parsed.Action is ParseErrorAction)
         {
             return Fail(context, UsageMessage(parsed), UsageError);
@@ -91,6 +96,23 @@ internal static class CommandLine
     }
 
     private static string Kind(string token, string otherwise) => token.StartsWith('-') ? "option" : otherwise;
+
+    /// <summary>An option whose value was forgotten, so that the next option's name was taken for it.</summary>
+    private static (string Option, string Next)? ForgottenValue(ParseResult parsed, string[] arguments)
+    {
+        var options = parsed.CommandResult.Command.Options.Concat(parsed.RootCommandResult.Command.Options)
+            .SelectMany(o => o.Aliases.Append(o.Name).Select(name => (name, o))).DistinctBy(o => o.name).ToDictionary();
+        for (var i = 0; i + 1 < arguments.Length && arguments[i] != "--"; i++)
+        {
+            var takesValue = options.TryGetValue(arguments[i], out var option) && option.Arity.MinimumNumberOfValues > 0;
+            if (takesValue && options.ContainsKey(arguments[++i]))
+            {
+                return (arguments[i - 1], arguments[i]);
+            }
+        }
+
+        return null;
+    }
 
     /// <summary>Prompts alone may be empty.</summary>
     private static string? EmptyOption(ParseResult parsed) => parsed.CommandResult.Children.OfType<OptionResult>()
