@@ -27,6 +27,7 @@ internal sealed class HiresPass
         if (options.Upscaler is HiresUpscaler.Lanczos or HiresUpscaler.Nearest)
         {
             ImageLibrary.Require("enlarge a picture");
+            model.OpenEncoderWeights().Dispose();
         }
 
         Steps = options.Steps ?? request.Steps;

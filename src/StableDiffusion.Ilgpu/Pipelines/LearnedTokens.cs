@@ -53,10 +53,13 @@ internal sealed class LearnedTokens
     /// <summary>The files, by their names without extension.</summary>
     public IReadOnlyList<NamedFile> Embeddings => embeddings;
 
-    /// <summary>Those that stand in a prompt.</summary>
-    public IEnumerable<NamedFile> EmbeddingsIn(string prompt)
+    /// <summary>Those that stand in a prompt, and not only as a part of another one's text.</summary>
+    /// <param name="prompt">Any text.</param>
+    /// <param name="tokenizer">One that knows these tokens.</param>
+    public IEnumerable<NamedFile> EmbeddingsIn(string prompt, ClipTokenizer tokenizer)
     {
-        var paths = tokens.Where(t => t.IsIn(prompt)).Select(t => owners[t.Text]).ToHashSet();
+        var ids = tokens.Count > 0 ? tokenizer.Encode(prompt).ToHashSet() : [];
+        var paths = tokens.Where(t => ids.Contains(t.Ids[0])).Select(t => owners[t.Text]).ToHashSet();
         return embeddings.Where(e => paths.Contains(owners[e.Name]));
     }
 

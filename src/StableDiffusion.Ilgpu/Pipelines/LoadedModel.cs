@@ -10,6 +10,9 @@ namespace StableDiffusion.Ilgpu;
 /// <summary>A model as read and checked, without a device: configurations, tokenizer, schedule, and access to its weights.</summary>
 internal sealed class LoadedModel : IDisposable
 {
+    /// <summary>How messages go on about an encoder that is not there.</summary>
+    public const string NeedForEncoder = "pictures as input and the upscalers lanczos and nearest need";
+
     private readonly IModelSource source;
     private readonly Lazy<ClipTokenizer> tokenizer;
     private readonly Lazy<PromptChunks> chunks;
@@ -74,7 +77,8 @@ internal sealed class LoadedModel : IDisposable
     };
 
     /// <summary>The textual inversions that prompts use.</summary>
-    public IEnumerable<NamedFile> EmbeddingsIn(params IEnumerable<string> prompts) => learned.EmbeddingsIn(string.Join('\n', prompts.Select(WithoutLoras)));
+    public IEnumerable<NamedFile> EmbeddingsIn(params IEnumerable<string> prompts) =>
+        learned.EmbeddingsIn(string.Join('\n', prompts.Select(WithoutLoras)), tokenizer.Value);
 
     /// <summary>The folder of the bundled model, beside the program.</summary>
     public static string Bundled => Path.Combine(AppContext.BaseDirectory, "weights", "demo");
@@ -178,7 +182,7 @@ internal sealed class LoadedModel : IDisposable
         {
             using (weights)
             {
-                throw new StableDiffusionException($"{weights.Description}: the autoencoder has no encoder, which pictures as input need");
+                throw new StableDiffusionException($"{weights.Description}: the autoencoder has no encoder, which {NeedForEncoder}");
             }
         }
 

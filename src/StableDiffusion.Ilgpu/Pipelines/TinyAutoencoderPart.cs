@@ -30,12 +30,22 @@ internal sealed record TinyAutoencoderPart(string Path, TinyAutoencoderConfig Co
     }
 
     /// <summary>The weights of the decoder, or of the encoder, checked. The caller disposes the result.</summary>
+    /// <exception cref="StableDiffusionException">They are not there, or not of the right shapes.</exception>
     public IWeightSource OpenWeights(bool encoder = false)
     {
+        var source = TinyAutoencoderFile.Open(Path);
+        if (encoder && !source.Tensors.Keys.Any(TinyAutoencoder.IsEncoderWeight))
+        {
+            using (source)
+            {
+                throw new StableDiffusionException($"{Path}: holds a TAESD decoder and no encoder, which {LoadedModel.NeedForEncoder}");
+            }
+        }
+
         const int Size = TinyAutoencoderConfig.PixelsPerLatent;
         var declared = (encoder ? TinyAutoencoder.RecordEncoder(Config, 1, Size, Size) : TinyAutoencoder.RecordDecoder(Config, 1, 1, 1)).Weights;
         return WeightCheck.Checked(
-            TinyAutoencoderFile.Open(Path), declared.Select(w => new TensorInfo(w.Name, TensorType.F16, w.Shape)),
+            source, declared.Select(w => new TensorInfo(w.Name, TensorType.F16, w.Shape)),
             encoder ? TinyAutoencoder.IsDecoderWeight : TinyAutoencoder.IsEncoderWeight);
     }
 }

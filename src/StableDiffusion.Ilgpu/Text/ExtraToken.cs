@@ -16,19 +16,5 @@ internal sealed record ExtraToken(string Text, int[] Ids)
             && !(end < prompt.Length && IsWord(Text[^1]) && IsWord(prompt[end]));
     }
 
-    /// <summary>Whether it stands anywhere in a prompt.</summary>
-    public bool IsIn(string prompt)
-    {
-        for (var i = prompt.IndexOf(Text, StringComparison.OrdinalIgnoreCase); i >= 0; i = prompt.IndexOf(Text, i + 1, StringComparison.OrdinalIgnoreCase))
-        {
-            if (IsAt(prompt, i))
-            {
-                return true;
-            }
-        }
-
-        return false;
-    }
-
     private static bool IsWord(char c) => char.IsLetterOrDigit(c);
 }

@@ -112,6 +112,23 @@ public sealed class TinyAutoencoderTests(DeviceFixture fixture) : IDisposable
         }
     }
 
+    [Fact]
+    public void A_decoder_alone_is_refused_before_anything_is_drawn_that_has_to_be_encoded()
+    {
+        var path = Write("original", "decoder");
+        using var pipeline = StableDiffusionPipeline.Load(new ModelOptions { Taesd = path }, null, TestContext.Current.CancellationToken);
+        var request = new GenerationRequest { Prompt = "cat", Steps = 1, Hires = new HiresOptions { Scale = 1.5 } };
+        Assert.Single(pipeline.Generate(request, null, TestContext.Current.CancellationToken));
+
+        // It throws when it is called, not when the first picture is asked for.
+        NoDevice.WeightsTestFiles.Refused(
+            () => pipeline.GenerateEach(request with { Hires = request.Hires with { Upscaler = HiresUpscaler.Lanczos } }, null, TestContext.Current.CancellationToken),
+            path, "no encoder");
+        NoDevice.WeightsTestFiles.Refused(
+            () => pipeline.Generate(request with { Hires = null, Strength = 1, InitImage = new InputImage(64, 64, new byte[64 * 64 * 3]) }, null, TestContext.Current.CancellationToken),
+            path, "no encoder");
+    }
+
     public void Dispose() => folder.Dispose();
 
     private sealed class Newest : IProgress<GenerationProgress>

@@ -125,6 +125,21 @@ public sealed class EmbeddingTests : IDisposable
     }
 
     [Fact]
+    public void A_text_within_a_longer_one_does_not_count_as_used()
+    {
+        var name = TinyModels.Names.First();
+        using var plain = TinyModels.Load(name);
+        var width = plain.TextConfig.Hidden;
+        var one = new TensorFiles().Add("emb_params", [width], new float[width]).Write(folder["toy.safetensors"]);
+        var two = new TensorFiles().Add("<my-toy>", [width], new float[width]).Write(folder["other.safetensors"]);
+        using var model = LoadedModel.Open(new ModelOptions { Model = ReferenceData.PathOf(name), Embeddings = [one, two] });
+        string[] Used(params string[] prompts) => [.. model.EmbeddingsIn(prompts).Select(e => e.Name)];
+        Assert.Equal(["other"], Used("a <my-toy>, toys"));
+        Assert.Equal(["toy", "other"], Used("OTHER", "(Toy:1.2)"));
+        Assert.Empty(Used("another toyshop"));
+    }
+
+    [Fact]
     public void Two_files_of_one_name_are_refused()
     {
         var name = TinyModels.Names.First();
