@@ -86,7 +86,7 @@ internal sealed class PromptConditioning(LoadedModel model, Func<int[], int, flo
 
     private void EncodeChunks(IEnumerable<PromptChunk> chunks, int clipSkip)
     {
-        foreach (var some in chunks.DistinctBy(Key).Chunk(Together))
+        foreach (var some in chunks.Where(c => !encoded.ContainsKey(Key(c))).DistinctBy(Key).Chunk(Together))
         {
             var vectors = encode([.. some.SelectMany(c => c.Ids)], clipSkip);
             var size = vectors.Length / some.Length;

@@ -92,6 +92,7 @@ public sealed class PromptConditioningTests : IDisposable
     [InlineData(1, 3, 3, 1)]
     [InlineData(2, 3, 3, 2)]
     [InlineData(4, 2, 1, 2)]
+    [InlineData(3, 16, 16, 3)]
     [InlineData(1, 60, 60, 1)]
     [InlineData(9, 10, 0, 1)]
     public void Prompts_of_different_lengths_are_repeated_whole(int negative, int positive, int negativeTimes, int positiveTimes)
@@ -102,6 +103,25 @@ public sealed class PromptConditioningTests : IDisposable
         IEnumerable<float> Ids(string text, int count) => Enumerable.Repeat(model.Tokenize(text).Select(id => (float)id), count).SelectMany(i => i);
         var expected = negativeTimes > 0 ? Ids("dog", negative * negativeTimes) : Ids("dog", negative).Concat(Ids("", positive - negative));
         Assert.Equal([.. expected, .. Ids("cat", positive * positiveTimes)], context);
+    }
+
+    [Fact]
+    public void Each_chunk_is_encoded_once_for_both_passes()
+    {
+        var (encoded, size) = (new List<string>(), model.TextConfig.Tokens);
+        var conditioning = new PromptConditioning(model, (ids, _) =>
+        {
+            encoded.AddRange(ids.Chunk(size).Select(chunk => string.Join(' ', chunk)));
+            return [.. ids.Select(id => (float)id)];
+        });
+        var request = new GenerationRequest { Prompt = "a [cat:dog:1.5] BREAK a mat", NegativePrompt = "a mat", Steps = 4 };
+        var first = conditioning.Encode(request, guided: true);
+        Assert.Equal(2, encoded.Count);
+        var second = conditioning.Encode(request, guided: true, secondPassSteps: 4);
+        Assert.Equal(3, encoded.Count);
+        Assert.Distinct(encoded);
+        Assert.Equal(first.At(3), second.At(0));
+        Assert.NotEqual(first.At(3), second.At(3));
     }
 
     [Fact]
