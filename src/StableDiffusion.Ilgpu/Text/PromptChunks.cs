@@ -48,11 +48,6 @@ internal sealed class PromptChunks(ClipTokenizer tokenizer, int places, int padd
                 }
 
                 // The vectors of a learned token stay together unless no chunk has room for them.
-                if (tokens.Count + Math.Min(piece.Length, room) > room)
-                {
-                    Next();
-                }
-
                 foreach (var slice in piece.Chunk(room))
                 {
                     if (tokens.Count + slice.Length > room)

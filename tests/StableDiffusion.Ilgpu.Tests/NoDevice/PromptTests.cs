@@ -69,6 +69,8 @@ public sealed class PromptTests
     [InlineData("a\\b\\", "ab|1")]
     [InlineData("²BREAK _BREAK BREAKé", "²BREAK _BREAK BREAKé|1")]
     [InlineData("(BREAK:1)", "BREAK|-1")]
+    [InlineData("((a:99999999999999999999999999999999999999):99999999999999999999999999999999999999)", "a|3.4028234663852886E+38")]
+    [InlineData("((a:-99999999999999999999999999999999999999):99999999999999999999999999999999999999)", "a|-3.4028234663852886E+38")]
     public void Weights_where_the_reference_has_no_case(string prompt, string expected)
     {
         var part = Assert.Single(PromptAttention.Parse(prompt), p => p.Text.Length > 0);
@@ -86,6 +88,7 @@ public sealed class PromptTests
     [InlineData("[a|b] |", 3, "3 [a|b] |")]
     [InlineData("x [a:[b|c]:1]", 3, "1 x a", "2 x c", "3 x b")]
     [InlineData("[a:b:1]\\", 3, "3 [a:b:1]\\")]
+    [InlineData("[a:b:1]\\\n", 3, "3 [a:b:1]\\\n")]
     [InlineData("([a:b:1)]", 3, "3 ([a:b:1)]")]
     public void Editing_where_the_reference_has_no_case(string prompt, int steps, params string[] expected) =>
         Assert.Equal(expected, PromptSchedule.Parse(prompt, steps).Select(s => $"{s.LastStep} {s.Text}"));
@@ -120,6 +123,26 @@ public sealed class PromptTests
         var large = new PromptChunks(Tokenizer.With([new ExtraToken("large", [.. Enumerable.Range(first, 100)])]), 77, 0)
             .Split([new PromptPart("cat large", 1)]);
         Assert.Equal([1, 75, 25], large.Select(c => c.Ids.TakeWhile((id, i) => i == 0 || id != Tokenizer.EndOfText).Count() - 1));
+    }
+
+    /// <summary>What follows a comma among a full chunk's last 20 tokens moves to the next one; of each chunk its own commas count.</summary>
+    [Fact]
+    public void A_comma_among_the_last_20_tokens_ends_a_chunk()
+    {
+        int[] Lengths(params int[] words)
+        {
+            var text = string.Join(" , ", words.Select(n => string.Join(' ', Enumerable.Repeat("cat", n))));
+            return [.. new PromptChunks(Tokenizer, 77, Tokenizer.EndOfText).Split([new PromptPart(text, 1)])
+                .Select(c => c.Ids.TakeWhile((id, i) => i == 0 || id != Tokenizer.EndOfText).Count() - 1)];
+        }
+
+        // The comma is token 56, or 55.
+        Assert.Equal([56, 20], Lengths(55, 20));
+        Assert.Equal([75, 1], Lengths(54, 21));
+
+        // Nothing of a second chunk goes by the first one's comma.
+        Assert.Equal([56, 75, 1], Lengths(55, 76));
+        Assert.Equal([71, 75, 4], Lengths(70, 79));
     }
 
     [Fact]
