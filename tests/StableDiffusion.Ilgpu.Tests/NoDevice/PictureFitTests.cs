@@ -113,21 +113,23 @@ public sealed class PictureFitTests
         Assert.Equal(new[] { 76 / 255f, 150 / 255f, 29 / 255f }, luminance);
     }
 
+    /// <summary>With the edges of the white part in the size that is drawn.</summary>
     [Theory]
-    [InlineData(ResizeMode.Crop)]
-    [InlineData(ResizeMode.Pad)]
-    [InlineData(ResizeMode.Stretch)]
-    public void A_mask_goes_the_way_of_its_picture(ResizeMode mode)
+    [InlineData(ResizeMode.Crop, 0, 24)]
+    [InlineData(ResizeMode.Pad, 8, 20)]
+    [InlineData(ResizeMode.Stretch, 8, 24)]
+    public void A_mask_goes_the_way_of_its_picture(ResizeMode mode, int left, int top)
     {
         // The mask has the picture's proportions no more: what counts is where it lies on the picture.
-        var picture = Picture(96, 48, (x, _) => x >= 48 ? [255, 255, 255] : [0, 0, 0]);
-        var mask = Picture(20, 20, (x, _) => x >= 10 ? [255, 255, 255] : [0, 0, 0]);
+        var picture = Picture(96, 48, (x, y) => x >= 24 && y >= 36 ? [255, 255, 255] : [0, 0, 0]);
+        var mask = Picture(20, 20, (x, y) => x >= 5 && y >= 15 ? [255, 255, 255] : [0, 0, 0]);
         var values = PictureMask.Of(mask, picture, 32, 32, mode, invert: false, blur: 0);
         var fitted = PictureFit.Fit(picture, 32, 32, mode);
         for (var i = 0; i < values.Length; i++)
         {
-            if (Math.Abs((i % 32) - 15.5) > 3)
+            if (Math.Abs((i % 32) + 0.5 - left) > 3 && Math.Abs((i / 32) + 0.5 - top) > 3)
             {
+                Assert.Equal(i % 32 >= left && i / 32 >= top ? 1 : 0, values[i]);
                 Assert.Equal(values[i], fitted.Pixels.Span[3 * i] > 127 ? 1 : 0);
             }
         }
@@ -158,6 +160,18 @@ public sealed class PictureFitTests
 
         // Two roundings to fp32 of values of 1 / (2 pi) at most.
         Assert.InRange(worst, 0, 3e-8);
+    }
+
+    /// <summary>What lies beyond an edge is mirrored at the last pixel, which is not repeated.</summary>
+    [Fact]
+    public void Blur_mirrors_at_the_edges()
+    {
+        var mask = Picture(16, 1, (x, _) => x is 1 or 13 ? [255, 255, 255] : [0, 0, 0]);
+        var values = PictureMask.Of(mask, mask, 16, 1, ResizeMode.Crop, invert: false, blur: 1);
+        double Weight(int distance) => Math.Exp(-distance * distance / 2.0) / Enumerable.Range(-3, 7).Sum(i => Math.Exp(-i * i / 2.0));
+        Assert.Equal(2 * Weight(1), values[0], 1e-6);
+        Assert.Equal(Weight(0) + Weight(2), values[1], 1e-6);
+        Assert.Equal(2 * Weight(2), values[15], 1e-6);
     }
 
     [Fact]

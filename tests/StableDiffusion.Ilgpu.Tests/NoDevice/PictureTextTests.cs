@@ -40,6 +40,34 @@ public sealed class PictureTextTests : IDisposable
         Assert.Equal("café 猫", Assert.Single(PictureText.ReadAll(WithChunk(chunk))).Text);
     }
 
+    /// <summary>Where no letter tells the order of bytes, it is the block's; a code of zeros says nothing.</summary>
+    [Theory]
+    [InlineData("UNICODE\0", false, "猫犬")]
+    [InlineData("UNICODE\0", true, "猫犬")]
+    [InlineData("UNICODE\0", false, "a cat")]
+    [InlineData("ASCII\0\0\0", false, "a cat")]
+    [InlineData("\0\0\0\0\0\0\0\0", true, "a cat")]
+    public void Comments_of_exif_blocks_have_their_code_in_front(string code, bool isBig, string text)
+    {
+        var letters = (code[0], isBig) switch
+        {
+            ('U', true) => Encoding.BigEndianUnicode.GetBytes(text),
+            ('U', false) => Encoding.Unicode.GetBytes(text),
+            _ => Encoding.ASCII.GetBytes(text),
+        };
+        byte[] comment = [.. Encoding.ASCII.GetBytes(code), .. letters];
+        byte[] Short(int value) => isBig ? [(byte)(value >> 8), (byte)value] : [(byte)value, (byte)(value >> 8)];
+        byte[] Long(int value) => isBig ? [0, 0, .. Short(value)] : [.. Short(value), 0, 0];
+
+        // One directory of one entry, UserComment of type UNDEFINED, and the comment behind it.
+        byte[] block =
+        [
+            .. isBig ? "MM\0*"u8 : "II*\0"u8, .. Long(8), .. Short(1), .. Short(0x9286), .. Short(7), .. Long(comment.Length), .. Long(26), .. Long(0),
+            .. comment,
+        ];
+        Assert.Equal(new PictureText("UserComment", text), Assert.Single(ExifText.Read(block)));
+    }
+
     [Fact]
     public void A_text_that_unpacks_without_end_is_refused()
     {

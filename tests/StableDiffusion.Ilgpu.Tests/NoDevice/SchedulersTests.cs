@@ -169,6 +169,36 @@ public class SchedulersTests
         Assert.Contains("only v_prediction", error.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>Where levels are sigmas, diffusers takes 2^-24 for a last ᾱ of 0.</summary>
+    [Fact]
+    public void A_level_without_signal_is_a_large_sigma()
+    {
+        var schedule = Parse("""{ "rescale_betas_zero_snr": true, "prediction_type": "v_prediction", "timestep_spacing": "trailing" }""");
+        var largest = Math.Sqrt((1 << 24) - 1);
+        Assert.Equal(largest, schedule.Sigma(schedule.TrainSteps - 1), 1e-6);
+        Assert.Equal(largest, Samplers.Euler.Plan(schedule, 20, Scheduler.Discrete).InitialNoiseScale, 1e-6);
+    }
+
+    /// <summary>DDIM's class ends at ᾱ = 1, PNDM's at that of step 0.</summary>
+    [Theory]
+    [InlineData("ddim", true)]
+    [InlineData("pndm", false)]
+    public void Where_a_run_ends_is_the_samplers_own_unless_it_is_said(string name, bool atOne)
+    {
+        double[] Last(string rest) => [.. Numbers(Samplers.Find(name).Plan(Parse(Sd15.Replace("}", rest + " }", StringComparison.Ordinal)), 20, Scheduler.Discrete).Steps[^1])];
+        string Said(bool value) => $", \"set_alpha_to_one\": {(value ? "true" : "false")}";
+        Assert.Equal(Last(Said(atOne)), Last(""));
+        Assert.NotEqual(Last(Said(!atOne)), Last(""));
+    }
+
+    [Fact]
+    public void Consistency_samplers_choose_from_no_more_steps_than_a_model_was_trained_in()
+    {
+        var schedule = Parse("""{ "num_train_timesteps": 20 }""");
+        Assert.Equal([19, 14, 9, 4], Samplers.Lcm.Plan(schedule, 4, Scheduler.Discrete).Steps.Select(s => s.Timestep));
+        Assert.Equal(20, schedule.ConsistencySteps);
+    }
+
     [Fact]
     public void Runge_Kutta_needs_four_steps() => Fails(
         () => Samplers.Pndm.Plan(Parse("{}"), 3, Scheduler.Discrete), "steps 3: PLMS needs at least 4 with this model (its skip_prk_steps is false)");

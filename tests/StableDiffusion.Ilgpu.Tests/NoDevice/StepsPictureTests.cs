@@ -58,6 +58,10 @@ public sealed class StepsPictureTests
         Assert.Equal(4, numbered.Count(c => c.Type == "fcTL"));
         Assert.All(numbered.Where(c => c.Type == "fcTL"), c => Assert.Equal([0, 0, 0, Width, 0, 0, 0, Height, 0, 0, 0, 0, 0, 0, 0, 0], c.Data[4..20]));
 
+        // Tenths of a second, and two seconds for the picture; over 100.
+        Assert.Equal([10, 10, 10, 200], numbered.Where(c => c.Type == "fcTL").Select(c => (int)BinaryPrimitives.ReadInt16BigEndian(c.Data.AsSpan(20))));
+        Assert.All(numbered.Where(c => c.Type == "fcTL"), c => Assert.Equal([0, 100, 0, 0], c.Data[22..]));
+
         // Each frame's data are those of a picture of its own.
         var header = png.Chunks[0].Data;
         for (var i = 1; i < 4; i++)

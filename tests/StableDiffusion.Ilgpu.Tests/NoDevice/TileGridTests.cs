@@ -15,8 +15,8 @@ public sealed class TileGridTests
     {
         var axis = TileAxis.Create(size, length, overlap, circular);
         Assert.InRange(axis.Length, 1, length);
-        Assert.InRange(axis.Length, 1, circular ? size + length : size);
         var shared = (int)Math.Round(length * overlap);
+        Assert.InRange(axis.Length, 1, circular ? size + shared : size);
         for (var i = 1; i < axis.Starts.Count; i++)
         {
             Assert.True(axis.Starts[i] > axis.Starts[i - 1]);
@@ -95,6 +95,15 @@ public sealed class TileGridTests
         bool asked, int height, int width, long budget, bool expected) =>
         Assert.Equal(
             expected, VaeTiles.AreNeeded(new GenerationRequest { Prompt = "", VaeTiling = asked }, height, width, () => 100, () => budget));
+
+    [Fact]
+    public void Values_become_the_nearest_bytes()
+    {
+        byte[] all = [.. Enumerable.Range(0, 256).Select(b => (byte)b)];
+        Assert.Equal(all, PixelBytes.Of(PixelBytes.ToFloats(all)));
+        Assert.Equal([0, 0, 127, 128, 255, 255], PixelBytes.Of([-2, -1, -0.001f, 0.001f, 1, 2]));
+        Assert.Equal([3, 4], PixelBytes.Of([(3.4f / 127.5f) - 1, (3.6f / 127.5f) - 1]));
+    }
 
     private static float[] Double(float[] source, int height, int width)
     {
