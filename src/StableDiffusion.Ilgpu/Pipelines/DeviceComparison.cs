@@ -45,7 +45,7 @@ internal static class DeviceComparison
         }
     }
 
-    private static ComparedComponent[] Rows(ComputeDevice device, ComponentResults results, ComponentResults first) =>
+    internal static ComparedComponent[] Rows(ComputeDevice device, ComponentResults results, ComponentResults first) =>
     [
         Values(device, "text encoder", results.Text, first.Text),
         Values(device, "UNet, one step", results.UNet, first.UNet),

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.IO.Pipes;
 using System.Text;
 using StableDiffusion.Ilgpu.Cli;
@@ -261,7 +262,7 @@ public sealed class CliTests
         using var folder = new TemporaryFolder();
         var run = CliRun.InProcess("txt2img", "-p", "cat", "-s", "-1", "--steps", "1", "-o", folder["a.png"]);
         var seed = run.Lines[0].Split("  seed ")[1].Split(' ')[0];
-        Assert.NotEqual("-1", seed);
+        Assert.InRange(long.Parse(seed, CultureInfo.InvariantCulture), 0, uint.MaxValue);
         Assert.Contains($"Seed: {seed},", PngFile.Read(folder["a.png"]).Text("parameters"), StringComparison.Ordinal);
     }
 

@@ -212,6 +212,12 @@ public sealed class LoraStrengthTests : IDisposable
         Assert.Equal(behind[..12], Hash(File(lora).Write(folder["b.safetensors"], new Dictionary<string, string> { ["x"] = "y" })));
         var written = new Dictionary<string, string> { ["sshs_model_hash"] = "0123456789abcdef" };
         Assert.Equal("0123456789ab", Hash(File(lora).Write(folder["c.safetensors"], written)));
+        foreach (var other in new[] { "0123456789", "not a hash, but a longer text" })
+        {
+            written["sshs_model_hash"] = other;
+            Assert.Equal(behind[..12], Hash(File(lora).Write(folder["other.safetensors"], written)));
+        }
+
         var torch = File(lora).WriteTorch(folder["d.pt"]);
         Assert.Equal(PullServer.Sha256(System.IO.File.ReadAllBytes(torch))[..12], Hash(torch));
     }
