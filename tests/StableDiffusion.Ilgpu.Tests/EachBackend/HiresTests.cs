@@ -110,11 +110,46 @@ public sealed class HiresTests(DeviceFixture fixture)
         var alone = pipeline.Generate(request with { Seed = 43 }, cancellationToken: Cancellation)[0];
         Assert.True(alone.Pixels.Span.SequenceEqual(images[1].Pixels.Span), "the picture of seed 43 depends on its batch");
         Assert.False(alone.Pixels.Span.SequenceEqual(images[0].Pixels.Span));
+        var second = pipeline.Generate(request with { BatchCount = 2, BatchSize = 1 }, cancellationToken: Cancellation)[1];
+        Assert.True(alone.Pixels.Span.SequenceEqual(second.Pixels.Span), "the picture of seed 43 depends on the batches before its own");
 
         // Six steps and four, counted through; both pictures together.
         var sampling = steps.Where(s => s.Stage == GenerationStage.Sampling).ToArray();
         Assert.All(sampling, s => Assert.Equal((0, 2, 2, 10), (s.Image, s.BatchSize, s.ImageCount, s.StepCount)));
         Assert.Equal(Enumerable.Range(0, 11), sampling.Select(s => s.Step));
+    }
+
+    /// <summary>
+    /// Before the last step of a second pass from noise alone, where nothing that the first pass kept is left: what the model sees of the part that the mask keeps is
+    /// the picture under a little noise.
+    /// </summary>
+    [Fact]
+    public void A_second_pass_has_the_kept_part_before_it()
+    {
+        using var pipeline = StableDiffusionPipeline.Load(cancellationToken: Cancellation);
+        var drawn = pipeline.Generate(Request with { Hires = null }, cancellationToken: Cancellation)[0];
+        var picture = new InputImage(drawn.Width, drawn.Height, drawn.Pixels.Span);
+        var request = Request with
+        {
+            Prompt = "a house",
+            Scheduler = Scheduler.Karras,
+            InitImage = picture,
+            Hires = new HiresOptions { Scale = 1.5, DenoisingStrength = 1, Steps = 6 },
+            NoisyPreviewInterval = 1,
+            PreviewMethod = PreviewMethod.Autoencoder,
+        };
+        var larger = Imaging.PictureFit.Fit(picture, 96, 96, ResizeMode.Stretch).Pixels.ToArray();
+        double Far(GenerationRequest asked)
+        {
+            var seen = new List<GenerationProgress>();
+            pipeline.Generate(asked, new Collector(seen), Cancellation);
+            var last = seen.Last(p => p.NoisyPreviews is not null).NoisyPreviews![0].Pixels.ToArray();
+            return Enumerable.Range(0, last.Length).Where(i => i / 3 % 96 < 40).Average(i => Math.Abs(last[i] - larger[i]));
+        }
+
+        byte[] mask = [.. Enumerable.Range(0, 64 * 64 * 3).Select(i => (byte)(i / 3 % 64 < 32 ? 0 : 255))];
+        var (kept, free) = (Far(request with { Mask = new InputImage(64, 64, mask) }), Far(request));
+        Assert.True(3 * kept < free, $"the kept part is {kept:0.0} off, and {free:0.0} without a mask");
     }
 
     /// <summary>The second pass takes what a prompt has become, whatever it was before, or has numbers of its own.</summary>
