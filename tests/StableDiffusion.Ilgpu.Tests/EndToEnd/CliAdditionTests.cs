@@ -23,6 +23,7 @@ public sealed class CliAdditionTests : IDisposable
         Assert.Equal(plain.Pixels, Draw("off.png", "-p", "a cat", "--lora", $"{lora}:0").Pixels);
         var both = Draw("both.png", "-p", "a cat<lora:bold:0.25>", "--lora-dir", folder["loras"], "--lora", $"{lora}:0.5");
         Assert.NotEqual(option.Pixels, both.Pixels);
+        Assert.Matches(@"Lora hashes: ""bold: [0-9a-f]{12}""", both.Text("parameters"));
 
         // The file is named as the web UI names it, and repeating the picture has no line about that.
         Assert.Matches(@"Lora hashes: ""bold: [0-9a-f]{12}""", option.Text("parameters"));

@@ -37,7 +37,8 @@ public sealed class CliPromptTests : IDisposable
         Assert.StartsWith($"{prompt}\n", usual.Text("parameters"), StringComparison.Ordinal);
         Assert.DoesNotContain("Clip skip", usual.Text("parameters"), StringComparison.Ordinal);
         Assert.DoesNotContain("Emphasis", usual.Text("parameters"), StringComparison.Ordinal);
-        Assert.Equal(usual.Pixels, Draw("one.png", "-p", prompt, "--clip-skip", "1", "--prompt-weighting", "a1111").Pixels);
+        Draw("one.png", "-p", prompt, "--clip-skip", "1", "--prompt-weighting", "a1111");
+        Assert.Equal(File.ReadAllBytes(folder["usual.png"]), File.ReadAllBytes(folder["one.png"]));
 
         var skipped = Draw("skipped.png", "-p", prompt, "--clip-skip", "2", "--prompt-weighting", "plain");
         Assert.NotEqual(usual.Pixels, skipped.Pixels);

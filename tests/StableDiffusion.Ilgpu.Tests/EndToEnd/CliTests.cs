@@ -209,6 +209,20 @@ public sealed class CliTests
         Assert.StartsWith("Steps: 2, Sampler: Euler a, ", png.Text("parameters"), StringComparison.Ordinal);
     }
 
+    /// <summary>A tile's width comes first.</summary>
+    [Theory]
+    [InlineData("8x16", true)]
+    [InlineData("16", true)]
+    [InlineData("16x8", false)]
+    public void A_tile_of_the_pictures_size_is_the_picture(string size, bool covers)
+    {
+        using var folder = new TemporaryFolder();
+        string[] arguments = ["txt2img", "-p", "a red apple", "--steps", "1", "-W", "64", "-H", "128", "-o"];
+        Assert.Equal(0, CliRun.InProcess([.. arguments, folder["a.png"]]).Exit);
+        Assert.Equal(0, CliRun.InProcess([.. arguments, folder["b.png"], "--vae-tiling", "--vae-tile-size", size]).Exit);
+        Assert.Equal(covers, PngFile.Read(folder["a.png"]).Pixels.SequenceEqual(PngFile.Read(folder["b.png"]).Pixels));
+    }
+
     [Theory]
     [InlineData("--offload")]
     [InlineData("--offload-to-cpu")]

@@ -37,10 +37,12 @@ public sealed class CliWatchTests : IDisposable
         Assert.Equal(["a.png"], folder.Entries);
     }
 
-    [Fact]
-    public void Saved_steps_run_from_noise_to_the_picture_for_each_of_a_batch()
+    [Theory]
+    [InlineData("1")]
+    [InlineData("2")]
+    public void Saved_steps_run_from_noise_to_the_picture_for_each_of_a_batch(string together)
     {
-        Draw("-p", "cat", "--steps", "5", "-b", "2", "-o", folder["a.png"], "--save-steps", folder["s.png"], "--save-steps-every", "2");
+        Draw("-p", "cat", "--steps", "5", "-b", "2", "--batch-size", together, "-o", folder["a.png"], "--save-steps", folder["s.png"], "--save-steps-every", "2");
         Assert.Equal(["a_0.png", "a_1.png", "s_0.png", "s_1.png"], folder.Entries);
         for (var i = 0; i < 2; i++)
         {
