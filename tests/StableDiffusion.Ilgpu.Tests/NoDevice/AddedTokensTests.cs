@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using StableDiffusion.Ilgpu.Text;
+using StableDiffusion.Ilgpu.Weights;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.NoDevice;
@@ -43,6 +44,18 @@ public sealed class AddedTokensTests : IDisposable
         using var model = LoadedModel.Open(Model);
         Assert.Equal([First], Ids(model, "<new1>"));
         Assert.Equal(ClipTokenizer.BuiltIn.Encode("<cat-toy>"), Ids(model, "<cat-toy>"));
+    }
+
+    /// <summary>Start and end take a place each of the 77.</summary>
+    [Fact]
+    public void A_token_has_no_more_vectors_than_a_prompt_has_room_for()
+    {
+        using var model = LoadedModel.Open(ReferenceData.PathOf("tiny-sd15"));
+        var config = model.TextConfig with { Vocabulary = First + 76 };
+        AddedTokens List(int count) => new("the list", Enumerable.Range(0, count).ToDictionary(i => i == 0 ? "<a>" : $"<a>_{i}", i => First + i));
+        Assert.Equal(75, StoredTokens.Of(List(75), ClipTokenizer.BuiltIn, config)[0].Ids.Length);
+        WeightsTestFiles.Refused(
+            () => StoredTokens.Of(List(76), ClipTokenizer.BuiltIn, config), "the list: the token '<a>' has 76 vectors; a prompt has room for 75");
     }
 
     [Fact]

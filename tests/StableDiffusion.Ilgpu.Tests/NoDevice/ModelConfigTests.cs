@@ -35,6 +35,21 @@ public sealed class ModelConfigTests
     public void A_UNet_of_another_kind_is_refused(string key, string value, params string[] parts) =>
         WeightsTestFiles.Refused(() => UNetConfig.Parse(With("unet", (key, value)), "unet/config.json"), ["unet/config.json: ", .. parts]);
 
+    /// <summary>The block in the middle has attention of the last level's heads, though that level has none of its own.</summary>
+    [Fact]
+    public void Heads_divide_the_channels_of_every_level_with_attention()
+    {
+        WeightsTestFiles.Refused(
+            () => UNetConfig.Parse(With("unet", ("attention_head_dim", "[8, 8, 8, 12]")), "unet/config.json"), "attention_head_dim", "12", "64");
+        WeightsTestFiles.Refused(
+            () => UNetConfig.Parse(With("unet", ("attention_head_dim", "[8, 12, 8, 8]")), "unet/config.json"), "attention_head_dim", "12", "32");
+        const string Plain = """["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"]""";
+        const string PlainUp = """["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"]""";
+        (string, string) heads = ("attention_head_dim", "[12, 8, 8, 8]");
+        Assert.Equal([12, 8, 8, 8], UNetConfig.Parse(With("unet", heads, ("down_block_types", Plain), ("up_block_types", PlainUp)), "unet").Heads);
+        WeightsTestFiles.Refused(() => UNetConfig.Parse(With("unet", heads, ("down_block_types", Plain)), "unet"), "attention_head_dim", "12", "32");
+    }
+
     [Theory]
     [InlineData("shift_factor", "0.1159", "shift_factor is 0.1159; only 0 ")]
     [InlineData("latents_mean", "[0.5, 0, 0, 0]", "latents_mean is [0.5,0,0,0]; only null")]

@@ -33,7 +33,9 @@ public sealed class ModelVariantTests : IDisposable
     public void Stable_Diffusion_2_base()
     {
         var path = Write("sd21", 4);
-        FullSizeNames.Fill(path, TellingTensor, i => i % 2 == 0 ? 0.08f : -0.08f);
+
+        // What tells is how far they lie apart, wherever they lie.
+        FullSizeNames.Fill(path, TellingTensor, i => i % 2 == 0 ? 0.58f : 0.42f);
         using var model = LoadedModel.Open(path);
         Check(model, "Stable Diffusion 2.x base (ε-prediction)", PredictionType.Epsilon, 64, "gelu", 23, 5, 0);
     }
@@ -64,8 +66,28 @@ public sealed class ModelVariantTests : IDisposable
         {
             Name = t.Name.Replace("cond_stage_model.model.", "conditioner.embedders.0.model.", StringComparison.Ordinal),
         });
-        using var model = LoadedModel.Open(FullSizeNames.WriteSparse(files.PathOf("turbo.safetensors"), tensors));
-        Check(model, "SD-Turbo (ε-prediction)", PredictionType.Epsilon, 64, "gelu", 23, 5, 0);
+        var path = FullSizeNames.WriteSparse(files.PathOf("turbo.safetensors"), tensors);
+        using (var model = LoadedModel.Open(path))
+        {
+            Check(model, "SD-Turbo (ε-prediction)", PredictionType.Epsilon, 64, "gelu", 23, 5, 0);
+        }
+
+        // Turbo has ε-prediction: another model in this form of names may have v.
+        using var other = LoadedModel.Open(new ModelOptions { Model = path, Prediction = PredictionType.V });
+        Check(other, "Stable Diffusion 2.x 768 (v-prediction)", PredictionType.V, 96, "gelu", 23, 5, 0);
+    }
+
+    /// <summary>The text encoder tells 1.x from 2.x where the UNet lies in another file.</summary>
+    [Theory]
+    [InlineData("sd15", 12, 49407)]
+    [InlineData("sd21", 23, 0)]
+    public void A_file_without_a_UNet(string name, int layers, int padding)
+    {
+        var (whole, rest) = (Write(name, 4), files.PathOf("rest.safetensors"));
+        FullSizeNames.WriteSparse(rest, Tensors(name, 4, true).Where(t => !t.Name.StartsWith("model.diffusion_model.", StringComparison.Ordinal)));
+        using var model = LoadedModel.Open(new ModelOptions { Model = rest, UNet = whole });
+        Assert.Equal((layers, padding), (model.TextConfig.Layers, model.Tokenize("")[^1]));
+        Assert.Equal(3, model.Describe().Components.Count);
     }
 
     /// <summary>In this order: the option, the metadata, the folder that the file lies in, the weights.</summary>

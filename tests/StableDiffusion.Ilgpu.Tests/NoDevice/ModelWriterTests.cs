@@ -61,6 +61,8 @@ public sealed class ModelWriterTests : IDisposable
         (json["prediction_type"], json["rescale_betas_zero_snr"], json["timestep_spacing"]) = ("v_prediction", true, "trailing");
         File.WriteAllText(scheduler, json.ToJsonString());
         TemporaryFolder.CopyConfigs(ReferenceData.PathOf("tiny-sd15"), files.PathOf("file"));
+        (json["prediction_type"], json["rescale_betas_zero_snr"]) = ("epsilon", false);
+        File.WriteAllText(files.PathOf("file", "scheduler", "scheduler_config.json"), json.ToJsonString());
         Convert(new ModelOptions { Model = start }, file);
         Convert(new ModelOptions { Model = file }, files.PathOf("again"));
 
@@ -104,6 +106,25 @@ public sealed class ModelWriterTests : IDisposable
         after.Read("conv_out.weight", y);
         Assert.Contains(x, v => v > 1);
         Assert.Equal(x, y);
+    }
+
+    /// <summary>What is read of fp64 is fp32.</summary>
+    [Fact]
+    [Trait("Kind", "Reference")]
+    public void Fp64_becomes_fp32()
+    {
+        var model = SingleFileSample.Models.First();
+        var sample = new SingleFileSample(model);
+        var info = sample.Tensors["model.diffusion_model.out.2.weight"];
+        double[] values = [.. Enumerable.Range(1, (int)info.Count).Select(i => 1.0 / i)];
+        sample.Add(info with { Type = TensorType.F64 }, [.. values.SelectMany(BitConverter.GetBytes)]);
+        Convert(new ModelOptions { Model = sample.Write(files.PathOf("a.safetensors")), ConfigFolder = ReferenceData.PathOf(model) }, files.PathOf("folder"));
+        using var written = LoadedModel.Open(files.PathOf("folder"));
+        using var weights = written.OpenWeights(ModelPart.UNet);
+        Assert.Equal(TensorType.F32, weights.Tensors["conv_out.weight"].Type);
+        var read = new float[info.Count];
+        weights.Read("conv_out.weight", read);
+        Assert.Equal(values.Select(v => (float)v), read);
     }
 
     [Theory]

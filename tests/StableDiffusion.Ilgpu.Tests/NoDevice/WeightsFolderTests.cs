@@ -193,6 +193,31 @@ public sealed class WeightsFolderTests : IDisposable
         }
     }
 
+    /// <summary>Of several files the plain one is read, else fp16's, else bf16's, before any of PyTorch's own format.</summary>
+    [Fact]
+    public void Of_several_variants_the_first_in_diffusers_order_is_read()
+    {
+        var copy = Copy();
+        var unet = Path.Combine(copy, "unet");
+        string[] order = ["safetensors", "fp16.safetensors", "bf16.safetensors", "bin", "fp16.bin"];
+        string[] paths = [.. order.Select(end => Path.Combine(unet, $"diffusion_pytorch_model.{end}"))];
+        foreach (var path in paths[1..])
+        {
+            File.Copy(paths[0], path);
+        }
+
+        foreach (var path in paths[..3])
+        {
+            using (var model = ModelSource.Open(copy))
+            {
+                using var weights = model.Open(ModelPart.UNet, []);
+                Assert.Equal(path, weights.Description);
+            }
+
+            File.Delete(path);
+        }
+    }
+
     [Fact]
     public void Missing_weights_name_the_files_looked_for()
     {
