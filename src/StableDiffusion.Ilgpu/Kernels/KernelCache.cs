@@ -150,13 +150,16 @@ internal sealed class KernelCache(string folder)
         }
     }
 
-    /// <summary>The folder is the user's: nothing is deleted but files with names of ours in folders with names of ours.</summary>
+    /// <summary>
+    /// The folder is the user's: nothing is deleted but files with names of ours in folders with names of ours. Those of kernels that a process was writing when it
+    /// was killed are of two parts.
+    /// </summary>
     private void ForgetOldBuilds()
     {
         var builds = new DirectoryInfo(folder).GetDirectories().Where(d => IsHash(d.Name));
         foreach (var old in builds.OrderByDescending(d => d.LastWriteTimeUtc).Skip(MostBuilds))
         {
-            foreach (var file in old.GetFiles().Where(f => IsHash(f.Name)))
+            foreach (var file in old.GetFiles().Where(f => f.Name.Split('.').All(IsHash)))
             {
                 file.Delete();
             }

@@ -112,6 +112,12 @@ public sealed class KernelCacheTests
         {
             var kernel = new string('0', 32);
             File.WriteAllText(Path.Combine(Directory.CreateDirectory(folder[build]).FullName, i == 1 ? "letter" : kernel), "");
+            if (i == 0)
+            {
+                // Half a kernel, of a process that was killed.
+                File.WriteAllText(Path.Combine(folder[build], $"{kernel}.{Guid.NewGuid():N}"), "");
+            }
+
             Directory.SetLastWriteTimeUtc(folder[build], LongAgo.AddDays(i));
         }
 
