@@ -25,7 +25,7 @@ internal sealed class DiffusersFolder : IModelSource
     /// Opened once, each when it is first asked for: whatever is read of a component later, and its hash, is of the same file, also when another one has been
     /// given its name. Components may be opened side by side.
     /// </summary>
-    private readonly ConcurrentDictionary<ModelPart, IWeightSource> weights = [];
+    private readonly ConcurrentDictionary<ModelPart, Lazy<IWeightSource>> weights = [];
 
     private DiffusersFolder(string folder)
     {
@@ -105,9 +105,9 @@ internal sealed class DiffusersFolder : IModelSource
 
     public void Dispose()
     {
-        foreach (var file in weights.Values)
+        foreach (var file in weights.Values.Where(w => w.IsValueCreated))
         {
-            file.Dispose();
+            file.Value.Dispose();
         }
     }
 
@@ -234,9 +234,9 @@ internal sealed class DiffusersFolder : IModelSource
 
     private string? Hash() => (Opened(ModelPart.UNet) as IWeightFile)?.Sha256();
 
-    private IWeightSource Opened(ModelPart part) => weights.GetOrAdd(part, p =>
+    private IWeightSource Opened(ModelPart part) => weights.GetOrAdd(part, p => new(() =>
     {
         var path = WeightPath(p);
         return IsIndex(path) ? ShardedWeights.Open(path) : WeightFile.Open(path);
-    });
+    })).Value;
 }
