@@ -144,8 +144,8 @@ internal sealed class RequestOptionSet(string size)
             Steps = Pick(steps, r => r.Steps)!.Value,
             GuidanceScale = Pick(guidanceScale, r => r.GuidanceScale)!.Value,
 
-            // Other tools' seeds have 32 bits.
-            Seed = givenSeed >= 0 ? givenSeed : Random.Shared.NextInt64(1L << 32),
+            // Other tools' seeds have 32 bits. A picture's negative one is one that a program gave.
+            Seed = givenSeed >= 0 || !parsed.IsGiven(seed) ? givenSeed : Random.Shared.NextInt64(1L << 32),
             BatchCount = parsed.GetValue(batchCount)!.Value,
             BatchSize = parsed.GetValue(batchSize),
             Circular = Setting(circular, r => (bool?)r.IsCircular) ?? parsed.GetValue(circular),

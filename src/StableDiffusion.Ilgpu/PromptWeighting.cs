@@ -3,7 +3,7 @@ namespace StableDiffusion.Ilgpu;
 /// <summary>What prompt syntax means.</summary>
 public enum PromptWeighting
 {
-    /// <summary>Prompts are taken literally: brackets, BREAK and editing are text.</summary>
+    /// <summary>Prompts are taken literally: brackets, BREAK and editing are text. LoRAs that they name and learned tokens still count.</summary>
     None,
 
     /// <summary>Encoded tokens are multiplied by their weights, nothing else.</summary>

@@ -24,7 +24,7 @@ public sealed class GeneratedImage
     public string Parameters { get; }
 
     /// <summary>
-    /// Writes a 24-bit PNG that carries <see cref="Parameters"/>. The same picture gives the same bytes. An existing file is
+    /// Writes a 24-bit PNG, whatever the name ends in, that carries <see cref="Parameters"/>. The same picture gives the same bytes. An existing file is
     /// replaced in one go; on an error it stays as it was.
     /// </summary>
     /// <exception cref="StableDiffusionException">The file cannot be written; the message names it and the reason.</exception>

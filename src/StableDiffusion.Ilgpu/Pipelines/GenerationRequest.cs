@@ -23,13 +23,13 @@ public sealed record GenerationRequest
     /// <summary>Height in pixels, a multiple of 8, up to 16384.</summary>
     public int? Height { get; init; }
 
-    /// <summary>Number of sampling steps, at least 1.</summary>
+    /// <summary>Number of sampling steps, from 1 to one less than the model's training steps (999); for LCM and TCD up to 50.</summary>
     public int Steps { get; init; } = 20;
 
     /// <summary>Classifier-free guidance scale; at 1 only the prompt is evaluated.</summary>
     public double GuidanceScale { get; init; } = 7;
 
-    /// <summary>Seed of the first picture; picture i of a batch has seed + i.</summary>
+    /// <summary>Seed of the first picture; picture i of a batch has seed + i. A negative one is a seed too; only the command's option takes it for a random one.</summary>
     public long Seed { get; init; } = 42;
 
     /// <summary>How many pictures to make.</summary>

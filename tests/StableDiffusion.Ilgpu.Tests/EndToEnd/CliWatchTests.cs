@@ -223,6 +223,16 @@ public sealed class CliWatchTests : IDisposable
     }
 
     [Fact]
+    public void A_negative_seed_of_a_picture_is_its_seed_and_that_of_the_command_line_a_random_one()
+    {
+        var theirs = WithText("a cat\nSteps: 1, Sampler: Euler, Seed: -5, Size: 64x64");
+        Draw("--from", theirs, "-o", folder["b.png"]);
+        Assert.Equal("-5", PictureSettings.Read(folder["b.png"])["Seed"]);
+        Draw("--from", theirs, "-o", folder["b.png"], "-s", "-5");
+        Assert.DoesNotContain('-', PictureSettings.Read(folder["b.png"])["Seed"]!);
+    }
+
+    [Fact]
     public void Metadata_prints_text_and_json()
     {
         var file = WithText("a \"cat\"\nNegative prompt: dark\nSteps: 2, Sampler: Euler a, Odd key: \"a, b\", Version: v1.10");
