@@ -97,10 +97,10 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     {
         get
         {
+            var (nameKey, scaleKey) = cpp is null ? ("Hires upscaler", "Hires upscale") : ("Hires upscale", CppSettings.HiresScaleKey);
             var upscalers = Enum.GetValues<HiresUpscaler>().Cast<HiresUpscaler?>();
-            var upscaler = settings[cpp is null ? "Hires upscaler" : "Hires upscale"] is { } name ? upscalers.FirstOrDefault(u => Same(name, HiresPass.NameOf(u!.Value))) : null;
-            return upscaler is null || cpp is { HasHiresSize: true }
-                || Number<double>(cpp is null ? "Hires upscale" : CppSettings.HiresScaleKey) is not { } scale ? null : new HiresOptions
+            var upscaler = settings[nameKey] is { } name ? upscalers.FirstOrDefault(u => Same(name, HiresPass.NameOf(u!.Value))) : null;
+            return upscaler is null || cpp is { HasHiresSize: true } || Number<double>(scaleKey) is not { } scale ? null : new HiresOptions
             {
                 Scale = scale,
                 Upscaler = upscaler.Value,
