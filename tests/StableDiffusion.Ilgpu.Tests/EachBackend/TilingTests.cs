@@ -55,6 +55,17 @@ public sealed class TilingTests(DeviceFixture fixture) : IDisposable
         Assert.NotEqual(whole, Decode(engine, Tiled with { VaeTileWidth = 4 }, latent, 8, 8));
     }
 
+    /// <summary>It is the picture's edges that join. Without an overlap a tile is what its part of the latent gives alone.</summary>
+    [Fact]
+    public void Tiles_of_a_circular_picture_have_edges_of_their_own()
+    {
+        using var engine = Engine();
+        var latent = Mosaic(engine, 8, 16);
+        var tiled = Decode(engine, Tiled with { Circular = true, VaeTileOverlap = 0 }, latent, 8, 16);
+        var alone = Decode(engine, Tiled, [.. latent.Chunk(16).SelectMany(row => row.Take(8))], 8, 8);
+        Assert.Equal(alone, tiled.Chunk(3 * 128).SelectMany(row => row.Take(3 * 64)));
+    }
+
     /// <summary>Encoding is held to the same rule, on the means of the latents.</summary>
     [Theory]
     [InlineData(false)]
