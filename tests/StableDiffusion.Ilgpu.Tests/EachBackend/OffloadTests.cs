@@ -128,6 +128,8 @@ public sealed class OffloadTests
                         Width = Size,
                         Plan = Samplers.Euler.Plan(model.Schedule, 2, Scheduler.Discrete),
                         Draw = new BatchNoise(NoiseGenerator.Cuda, 42, 1, model.VaeConfig.LatentChannels * Size * Size).Draw,
+                        Blend = new MaskedLatent(
+                            new float[model.VaeConfig.LatentChannels * Size * Size], [.. Enumerable.Range(0, Size * Size).Select(i => i < Size ? 0f : 1)]),
                     },
                     Cancellation);
                 pictures.AddRange(engine.Decode(latent, Size, Size, cancellationToken: Cancellation));

@@ -121,6 +121,9 @@ public sealed class EmbeddingTests : IDisposable
             before.Read(tensor.Name, old);
             Assert.Equal(tensor.Name == ExtendedTokenTable.TableName ? [.. old, .. rows.SelectMany(r => r)] : old, values);
             Assert.Equal(values.Select(v => BitConverter.HalfToUInt16Bits((Half)v)), halves);
+
+            // No place of a file holds the longer table.
+            Assert.Equal(tensor.Name == ExtendedTokenTable.TableName, after.Locate(tensor.Name) is null);
         }
     }
 

@@ -132,6 +132,16 @@ public sealed class LoraStrengthTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(new long[] { 2, 1 }, new float[] { 7, 10 })]
+    [InlineData(new long[] { 1, 3 }, new float[] { 6, 8, 7 })]
+    public void What_is_zero_in_all_of_a_row_or_column_has_no_direction_and_stays(long[] shape, float[] magnitudes)
+    {
+        var path = new TensorFiles().Add($"{LoraCase.Module}.lora_up.weight", [2, 1], [0, 0]).Add($"{LoraCase.Module}.lora_down.weight", [1, 3], [0, 0, 0])
+            .Add($"{LoraCase.Module}.dora_scale", shape, magnitudes).Write(folder["dora.safetensors"]);
+        Assert.Equal([0, 0, 0, 6, 8, 0], Merge([2, 3], [0, 0, 0, 3, 4, 0], new LoraReference(path, new(1))));
+    }
+
     [Fact]
     public void Decomposed_loras_change_the_models_own_weight_and_then_add_up()
     {
