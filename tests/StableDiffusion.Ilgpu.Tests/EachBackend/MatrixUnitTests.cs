@@ -110,9 +110,9 @@ public sealed class MatrixUnitTests
     {
         Assert.True(IsUsed(new MatrixUnit<EmulatedMatrixUnit<IntelMatrixUnit8>>()));
         Assert.True(IsUsed(new MatrixUnit<EmulatedMatrixUnit<AmdMatrixUnit11>>()));
-        Assert.False(IsUsed(new MatrixUnit<OtherLayout<IntelMatrixUnit8>>()));
-        Assert.False(IsUsed(new MatrixUnit<OtherLayout<AmdMatrixUnit11>>()));
-        Assert.False(IsUsed(new MatrixUnit<OtherExponentials<IntelMatrixUnit8>>()));
+        Assert.False(IsUsed(new MatrixUnit<Wrong<IntelMatrixUnit8, OtherColumns>>()));
+        Assert.False(IsUsed(new MatrixUnit<Wrong<AmdMatrixUnit11, OtherColumns>>()));
+        Assert.False(IsUsed(new MatrixUnit<Wrong<IntelMatrixUnit8, OtherExponentials>>()));
         Assert.False(IsUsed(new MatrixUnit<IntelMatrixUnit16>()));
         Assert.False(IsUsed(new MatrixUnit<AmdMatrixUnit12>()));
 
@@ -139,8 +139,10 @@ public sealed class MatrixUnitTests
         return (run.Run(op.InputValues)["out"], [.. run.Launches.Select(l => l.Kernel)]);
     }
 
-    /// <summary>A unit whose lanes have sums of other columns than its text says.</summary>
-    private readonly struct OtherLayout<TUnit> : IMatrixUnit where TUnit : struct, IMatrixUnit
+    /// <summary>A unit whose text is not what its device does.</summary>
+    private readonly struct Wrong<TUnit, TMistake> : IMatrixUnit
+        where TUnit : struct, IMatrixUnit
+        where TMistake : struct, IMistake
     {
         public int Lanes => default(TUnit).Lanes;
 
@@ -156,30 +158,25 @@ public sealed class MatrixUnitTests
 
         public string Attributes => "";
 
-        public string Text => default(EmulatedMatrixUnit<TUnit>).Text.Replace("#define MATRIX_COLUMN(i) ", "#define MATRIX_COLUMN(i) 1 ^ ", StringComparison.Ordinal);
+        public string Text => default(TMistake).In(default(EmulatedMatrixUnit<TUnit>).Text);
 
         public string Locals => default(EmulatedMatrixUnit<TUnit>).Locals;
     }
 
-    /// <summary>A unit that multiplies rightly, and beside which only attention comes out wrong: contractions need no exponentials.</summary>
-    private readonly struct OtherExponentials<TUnit> : IMatrixUnit where TUnit : struct, IMatrixUnit
+    private interface IMistake
     {
-        public int Lanes => default(TUnit).Lanes;
+        string In(string text);
+    }
 
-        public int Rows => default(TUnit).Rows;
+    /// <summary>Lanes have sums of other columns than the text says.</summary>
+    private readonly struct OtherColumns : IMistake
+    {
+        public string In(string text) => text.Replace("#define MATRIX_COLUMN(i) ", "#define MATRIX_COLUMN(i) 1 ^ ", StringComparison.Ordinal);
+    }
 
-        public int Columns => default(TUnit).Columns;
-
-        public int RowFragments => default(TUnit).RowFragments;
-
-        public int Parts => default(TUnit).Parts;
-
-        public FragmentLayout Layout => default(TUnit).Layout;
-
-        public string Attributes => "";
-
-        public string Text => default(EmulatedMatrixUnit<TUnit>).Text + "#define exp2(x) exp(x)\n";
-
-        public string Locals => default(EmulatedMatrixUnit<TUnit>).Locals;
+    /// <summary>Only attention comes out wrong: contractions need no exponentials.</summary>
+    private readonly struct OtherExponentials : IMistake
+    {
+        public string In(string text) => text + "#define exp2(x) exp(x)\n";
     }
 }
