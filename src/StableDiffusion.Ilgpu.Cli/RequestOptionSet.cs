@@ -144,7 +144,7 @@ internal sealed class RequestOptionSet(string size)
             Steps = Pick(steps, r => r.Steps)!.Value,
             GuidanceScale = Pick(guidanceScale, r => r.GuidanceScale)!.Value,
 
-            // Other tools' seeds have 32 bits. A picture's negative one is one that a program gave.
+            // Other tools' seeds have 32 bits. A picture's negative seed is the one that it was drawn with.
             Seed = givenSeed >= 0 || !parsed.IsGiven(seed) ? givenSeed : Random.Shared.NextInt64(1L << 32),
             BatchCount = parsed.GetValue(batchCount)!.Value,
             BatchSize = parsed.GetValue(batchSize),

@@ -118,7 +118,7 @@ internal sealed unsafe class CudaGraphs : ILaunchRecorder
         {
             if (executable != 0)
             {
-                graphs.accelerator.Bind();
+                DeviceSession.Release(graphs.accelerator.Bind);
                 _ = graphs.destroyExecutable(executable);
                 executable = 0;
             }

@@ -245,7 +245,8 @@ internal sealed class DeviceSession : IDisposable
     public void Dispose()
     {
         Release(() => Recorder?.Dispose());
-        Release(() => Accelerator.Dispose());
+        Release(accelerator.Bind);
+        Release(accelerator.Dispose);
         Release(context.Dispose);
     }
 

@@ -69,16 +69,10 @@ internal sealed class StepQueue : IDisposable
     /// <summary>Waits for all that was asked of the device: its memory is freed next.</summary>
     public void Dispose()
     {
-        try
+        DeviceSession.Release(() => device.Stream.Synchronize());
+        foreach (var one in events)
         {
-            device.Stream.Synchronize();
-        }
-        finally
-        {
-            foreach (var one in events)
-            {
-                _ = CudaAPI.CurrentAPI.DestroyEvent(one);
-            }
+            _ = CudaAPI.CurrentAPI.DestroyEvent(one);
         }
     }
 }

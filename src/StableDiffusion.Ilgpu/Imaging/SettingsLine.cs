@@ -6,7 +6,8 @@ namespace StableDiffusion.Ilgpu.Imaging;
 /// <summary>The line "key: value, key: value" of a picture's settings.</summary>
 internal static class SettingsLine
 {
-    private const string CppJson = "SDCPP";
+    /// <summary>The key of what stable-diffusion.cpp ends with.</summary>
+    public const string CppJson = "SDCPP";
 
     /// <summary>
     /// The pairs that AUTOMATIC1111's web UI finds with

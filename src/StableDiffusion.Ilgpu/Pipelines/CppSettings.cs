@@ -10,7 +10,7 @@ namespace StableDiffusion.Ilgpu;
 internal sealed class CppSettings(PictureSettings settings)
 {
     /// <summary>Later versions end with their parameters as JSON.</summary>
-    public const string JsonKey = "SDCPP";
+    public const string JsonKey = SettingsLine.CppJson;
 
     /// <summary>Of distilled models, which are not known here; written for every model.</summary>
     public const string GuidanceKey = "Guidance";
@@ -71,7 +71,7 @@ internal sealed class CppSettings(PictureSettings settings)
                     && root.TryGetProperty("strength", out var strength) && strength.ValueKind == JsonValueKind.Number
                     ? Shortest(strength.GetSingle()) : null;
             }
-            catch (JsonException)
+            catch (Exception e) when (e is JsonException or InvalidOperationException)
             {
                 return null;
             }

@@ -47,7 +47,7 @@ internal sealed class HiresPass
     public SamplingPlan Plan { get; }
 
     /// <summary>Null where the request asks for none.</summary>
-    /// <exception cref="StableDiffusionException">The sampler cannot run so many steps.</exception>
+    /// <exception cref="StableDiffusionException">The sampler cannot run so many steps, or pictures cannot be enlarged or encoded.</exception>
     public static HiresPass? Create(GenerationRequest request, LoadedModel model, int rows, int columns) =>
         request.Hires is { } options ? new HiresPass(request, options, model, rows, columns) : null;
 

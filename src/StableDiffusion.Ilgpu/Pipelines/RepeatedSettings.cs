@@ -51,18 +51,16 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     public int? Height => Size?.Height;
 
     /// <exception cref="StableDiffusionException">There is no such sampler here; the message lists those that there are.</exception>
-    public Sampler? Sampler => settings["Sampler"] is not { } name ? null
-        : FindSampler(name) ?? FindSampler(cpp?.Sampler ?? SplitSchedule(name)?.Sampler ?? "")
-        ?? throw Unknown("sampler", name, Samplers.All.Select(s => s.Name));
+    public Sampler? Sampler => settings["Sampler"] is not { } name ? null : KnownSampler ?? throw Unknown("sampler", name, Samplers.All.Select(s => s.Name));
 
     /// <exception cref="StableDiffusionException">There is no such schedule here; the message lists those that there are.</exception>
     public Scheduler? Scheduler => settings["Schedule type"] switch
     {
         null when cpp is not null => cpp.Schedule is not { } name ? null
-            : Sampler is { } sampler && cpp.HasOwnSchedule(sampler) ? Ilgpu.Scheduler.Discrete
+            : KnownSampler is { } sampler && cpp.HasOwnSchedule(sampler) ? Ilgpu.Scheduler.Discrete
             : FindSchedule(name) ?? throw Unknown("schedule", name, SchedulerNames.Choices),
         null => settings["Sampler"] is { } sampler && FindSampler(sampler) is null && SplitSchedule(sampler) is { } split ? split.Schedule : null,
-        var name when Same(name, Automatic) => AutomaticOf(Sampler),
+        var name when Same(name, Automatic) => AutomaticOf(KnownSampler),
         var name => FindSchedule(name) ?? throw Unknown("schedule", name, SchedulerNames.Choices),
     };
 
@@ -190,6 +188,10 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
         T.TryParse(text, typeof(T) == typeof(double) ? NumberStyles.Float : NumberStyles.Integer, CultureInfo.InvariantCulture, out value);
 
     private static bool Same(string a, string b) => string.Equals(a, b, StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>Null where nothing tells, and for one that there is not here.</summary>
+    private Sampler? KnownSampler => settings["Sampler"] is not { } name ? null
+        : FindSampler(name) ?? FindSampler(cpp?.Sampler ?? SplitSchedule(name)?.Sampler ?? "");
 
     private static Sampler? FindSampler(string name) =>
         Samplers.All.FirstOrDefault(s => s.Aliases.Append(s.Name).Append(s.DisplayName).Any(n => Bare(n) == Bare(name)));

@@ -23,7 +23,7 @@ internal interface IModelSource : IDisposable
     /// <summary>The form that AUTOMATIC1111's web UI writes into pictures: the first digits.</summary>
     string? ShortHash => Sha256?[..FileHash.ModelDigits];
 
-    /// <summary>The same of a file that the options give for the autoencoder; null without one. Computed each time.</summary>
+    /// <summary>SHA-256 of the file that the options give for the autoencoder, 64 hex digits; null without one. Computed each time.</summary>
     string? VaeSha256 => null;
 
     /// <summary>The layout, for people to read.</summary>

@@ -70,7 +70,7 @@ public sealed class AnySettingsTests
         }
     }
 
-    /// <summary>All that a file tells, with the pictures that it cannot contain, and tiles, which are no matter of what is drawn.</summary>
+    /// <summary>All that a file tells, with what it does not: the pictures that were begun with, and tiles.</summary>
     private static GenerationRequest Repeated(RepeatedSettings settings, GenerationRequest request)
     {
         Assert.Empty(settings.NotRepeated(request.InitImage is not null, request.Mask is not null, new ModelAdditions()));

@@ -220,6 +220,10 @@ public sealed class CliWatchTests : IDisposable
         var unknown = WithText("a cat\nSteps: 2, Sampler: Dice, Seed: 5, Size: 64x64");
         CliRun.InProcess("txt2img", "--from", unknown, "-o", folder["c.png"]).AssertFailed(1, ["\"Dice\"", .. Samplers.All.Select(s => s.Name)]);
         Draw("--from", unknown, "-o", folder["c.png"], "--sampling-method", "euler");
+        foreach (var settings in new[] { "Sampler: Dice karras, Version: stable-diffusion.cpp", "Sampler: Dice, Schedule type: Automatic" })
+        {
+            Draw("--from", WithText($"a cat\nSteps: 2, Seed: 5, Size: 64x64, {settings}"), "-o", folder["c.png"], "--sampling-method", "euler");
+        }
     }
 
     [Fact]

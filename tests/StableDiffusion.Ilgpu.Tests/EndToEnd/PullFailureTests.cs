@@ -59,6 +59,7 @@ public sealed class PullFailureTests
     [Fact]
     public void A_lock_that_cannot_be_had_is_told_and_not_waited_for()
     {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "links need rights there");
         using var server = new PullServer("a/b", (Weights, [1]));
         using var run = new PullRun(server);
         var folder = Path.GetDirectoryName(run.PathOf(Weights))!;

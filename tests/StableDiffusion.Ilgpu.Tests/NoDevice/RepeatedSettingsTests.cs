@@ -133,6 +133,7 @@ public sealed class RepeatedSettingsTests
         Assert.Equal(hires.Select(h => h.Item1), settings.NotRepeated(hasPicture: true, hasMask: false, new ModelAdditions()));
         Assert.Null(Cpp("odd", hires).Strength);
         Assert.Null(Cpp("5", hires).Strength);
+        Assert.Null(Cpp("""{"\ud800abcdefg":1}""", hires).Strength);
     }
 
     [Fact]
