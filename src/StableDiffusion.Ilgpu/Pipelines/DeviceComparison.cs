@@ -3,7 +3,7 @@ namespace StableDiffusion.Ilgpu;
 /// <summary>One thing that a pipeline computes, on one device, beside what another device made of the same inputs.</summary>
 /// <param name="Device">The device.</param>
 /// <param name="Component">Text encoder, UNet, decoder, or the whole picture.</param>
-/// <param name="Seconds">The shortest of some runs; of a picture, its one run.</param>
+/// <param name="Seconds">The shortest of some runs; of a picture that takes a second or more, its one run.</param>
 /// <param name="Ratio">Seconds over those of the first device.</param>
 /// <param name="RelativeL2">|x - y| / |y| of all values, with y the first device's; null for the picture.</param>
 /// <param name="Psnr">Of the picture's bytes, in decibels; infinite where they are equal; null for the other components.</param>

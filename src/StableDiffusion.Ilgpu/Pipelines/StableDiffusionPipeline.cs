@@ -289,9 +289,8 @@ public sealed class StableDiffusionPipeline : IDisposable
         var text = run.Text(request);
         var unet = run.UNet(noise, first?.Text.Values ?? text.Values, request.GuidanceScale == 1 ? 1 : 2, rows, columns, timestep);
         var decoder = run.Decoder([.. noise.Chunk(channels).SelectMany(p => p.Take(model.VaeConfig.LatentChannels))], rows, columns);
-        var start = Stopwatch.GetTimestamp();
-        var picture = Generate(request, null, cancellationToken)[0];
-        return new(text, noise, unet, decoder, new(picture.Pixels.ToArray(), Stopwatch.GetElapsedTime(start).TotalSeconds));
+        var picture = ComponentRun<ushort>.Picture(() => Generate(request, null, cancellationToken)[0].Pixels.ToArray());
+        return new(text, noise, unet, decoder, picture);
     }
 
     /// <summary>Stops what is drawn, waits for that, and frees the device's memory. Called by what watches the progress, that is done when its turn is over.</summary>
