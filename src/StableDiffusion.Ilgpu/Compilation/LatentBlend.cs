@@ -13,9 +13,11 @@ internal sealed class LatentBlend<T> : IDisposable where T : unmanaged
     private readonly DeviceSession device;
     private readonly KernelSet<T> kernels;
     private readonly Workspace<T> workspace;
-    private readonly DeviceBuffer<float>? known;
-    private readonly DeviceBuffer<float>? noise;
-    private readonly DeviceBuffer<float>? mask;
+
+    /// <summary>The known latents, the noise and the mask, one behind the other.</summary>
+    private readonly DeviceBuffer<float> buffer;
+    private readonly int count;
+    private readonly int pixels;
 
     /// <param name="device">Where it lies.</param>
     /// <param name="kernels">Mix it in.</param>
@@ -26,19 +28,8 @@ internal sealed class LatentBlend<T> : IDisposable where T : unmanaged
     public LatentBlend(
         DeviceSession device, KernelSet<T> kernels, Workspace<T> workspace, ReadOnlySpan<float> known, ReadOnlySpan<float> noise, ReadOnlySpan<float> mask)
     {
-        (this.device, this.kernels, this.workspace) = (device, kernels, workspace);
-        try
-        {
-            this.known = device.Upload(known);
-            this.noise = device.Upload(noise);
-            this.mask = device.Upload(mask);
-        }
-        catch
-        {
-            // Memory that ran out: the pipeline can be used again.
-            Dispose();
-            throw;
-        }
+        (this.device, this.kernels, this.workspace, count, pixels) = (device, kernels, workspace, known.Length, mask.Length);
+        buffer = device.Upload<float>([.. known, .. noise, .. mask]);
     }
 
     /// <summary>Puts the known part back, under the noise of the step that follows.</summary>
@@ -47,21 +38,16 @@ internal sealed class LatentBlend<T> : IDisposable where T : unmanaged
         new LatentBlendArguments
         {
             Latent = latent.View,
-            Known = known!.View,
-            Noise = noise!.View,
-            Mask = mask!.View,
-            Count = (int)known.Length,
+            Known = buffer.View.SubView(0, count),
+            Noise = buffer.View.SubView(count, count),
+            Mask = buffer.View.SubView(2L * count, pixels),
+            Count = count,
             Channels = channels,
-            Pixels = (int)mask.Length,
+            Pixels = pixels,
             Signal = (float)mix.Signal,
             NoiseFactor = (float)mix.Noise,
         },
         workspace.Scratch, workspace.FreshCounter(device.Stream));
 
-    public void Dispose()
-    {
-        known?.Dispose();
-        noise?.Dispose();
-        mask?.Dispose();
-    }
+    public void Dispose() => buffer.Dispose();
 }

@@ -13,10 +13,9 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
     private readonly DeviceSession device;
     private readonly KernelSet<T> kernels;
     private readonly Workspace<T> workspace;
-    private readonly DeviceBuffer<float> latent;
 
-    /// <summary>The saved latents, the noise and the history, one behind the other: every allocation costs a driver some time.</summary>
-    private readonly DeviceBuffer<float> others;
+    /// <summary>The latents, the saved ones, the noise and the history, one behind the other: every allocation costs a driver some time.</summary>
+    private readonly DeviceBuffer<float> buffer;
     private readonly int count;
     private readonly int channels;
 
@@ -27,29 +26,20 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
     {
         (this.device, this.kernels, this.workspace, this.channels) = (device, kernels, workspace, channels);
         count = values.Length;
-        latent = device.Upload(values);
-        try
-        {
-            others = device.Allocate<float>((2L + SamplingStep.MaxHistory) * count);
-        }
-        catch
-        {
-            // Memory that ran out: the pipeline can be used again.
-            latent.Dispose();
-            throw;
-        }
 
+        // First, so that nothing is left behind if memory runs out here.
         workspace.Reserve(new(Launches: 1));
+        buffer = device.Upload(values, room: (2L + SamplingStep.MaxHistory) * count);
     }
 
     /// <summary>The latents, for kernels that change them between steps.</summary>
-    public ArrayView<float> View => latent.View.SubView(0, count);
+    public ArrayView<float> View => buffer.View.SubView(0, count);
 
-    private ArrayView<float> Saved => others.View.SubView(0, count);
+    private ArrayView<float> Saved => buffer.View.SubView(count, count);
 
-    private ArrayView<float> Noise => others.View.SubView(count, count);
+    private ArrayView<float> Noise => buffer.View.SubView(2L * count, count);
 
-    private ArrayView<float> History => others.View.SubView(2L * count, (long)SamplingStep.MaxHistory * count);
+    private ArrayView<float> History => buffer.View.SubView(3L * count, (long)SamplingStep.MaxHistory * count);
 
     /// <summary>Writes the latents times a factor into a graph's input, <paramref name="copies"/> times one after the other.</summary>
     public void WriteTo(CompiledGraph<T> graph, string input, int copies, double factor)
@@ -129,9 +119,5 @@ internal sealed class LatentState<T> : IDisposable where T : unmanaged
         return values;
     }
 
-    public void Dispose()
-    {
-        latent.Dispose();
-        others.Dispose();
-    }
+    public void Dispose() => buffer.Dispose();
 }

@@ -43,10 +43,13 @@ internal static class MatrixCheck
     {
         try
         {
-            Func<Func<bool>>[] compile = [.. cuts.Select<Cut, Func<Func<bool>>>(cut => () => Multiplication(device, kernels, cut)), () => Attention(device, kernels)];
-            var gives = new Func<bool>[compile.Length];
-            Dedicated.For(compile.Length, compile.Length, i => gives[i] = compile[i]());
-            return gives.All(right => right());
+            GemmArguments<ushort>[] products = [.. cuts.Select(Product)];
+            var attention = Attention(device.Multiprocessors);
+
+            // Compiled side by side, and found again where they run.
+            Action[] compile = [.. products.Select<GemmArguments<ushort>, Action>(product => () => kernels.GemmFor(product)), () => kernels.AttentionFor(attention)];
+            Dedicated.For(compile.Length, compile.Length, i => compile[i]());
+            return products.All(product => Multiplies(device, kernels, product)) && Attends(device, kernels, attention);
         }
         catch (StableDiffusionException e) when (!e.IsOutOfMemory)
         {
@@ -58,37 +61,32 @@ internal static class MatrixCheck
         }
     }
 
-    private static GemmArguments<ushort> Product => new()
+    private static GemmArguments<ushort> Product(Cut cut)
     {
-        Target = Rows * Channels,
-        SourcePitch = Channels,
-        TargetPitch = Columns,
-        OutputWidth = Rows,
-        OutputPixels = Rows,
-        Rows = Rows,
-        SourceHeight = 1,
-        SourceWidth = Rows,
-        Height = 1,
-        Width = Rows,
-        Channels = Channels,
-        Kernel = 1,
-        Stride = 1,
-        Depth = Channels,
-        Columns = Columns,
-        Panels = 1,
-    };
-
-    /// <summary>Compiles a contraction.</summary>
-    /// <returns>What runs it, and says whether the product is right.</returns>
-    private static Func<bool> Multiplication(DeviceSession device, KernelSet<ushort> kernels, Cut cut)
-    {
-        var arguments = Product;
-        cut(ref arguments);
-        var launcher = kernels.GemmFor(arguments);
-        return () => Multiplies(device, launcher, arguments);
+        var product = new GemmArguments<ushort>
+        {
+            Target = Rows * Channels,
+            SourcePitch = Channels,
+            TargetPitch = Columns,
+            OutputWidth = Rows,
+            OutputPixels = Rows,
+            Rows = Rows,
+            SourceHeight = 1,
+            SourceWidth = Rows,
+            Height = 1,
+            Width = Rows,
+            Channels = Channels,
+            Kernel = 1,
+            Stride = 1,
+            Depth = Channels,
+            Columns = Columns,
+            Panels = 1,
+        };
+        cut(ref product);
+        return product;
     }
 
-    private static bool Multiplies(DeviceSession device, Launcher<GemmArguments<ushort>> launcher, GemmArguments<ushort> arguments)
+    private static bool Multiplies(DeviceSession device, KernelSet<ushort> kernels, GemmArguments<ushort> arguments)
     {
         // Small whole numbers: every sum is exact, in fp16 too.
         var random = new Random(1);
@@ -100,7 +98,7 @@ internal static class MatrixCheck
         using var scratch = device.Allocate<float>(1);
         using var counter = device.Upload<int>([0]);
         var results = new ushort[Rows * Columns];
-        launcher(device.Stream, arguments with { Arena = arena.View, Weights = panel.View, Bias = bias.View }, scratch.View, counter.View);
+        kernels.GemmFor(arguments)(device.Stream, arguments with { Arena = arena.View, Weights = panel.View, Bias = bias.View }, scratch.View, counter.View);
         arena.View.SubView(arguments.Target, results.Length).CopyToCPU(device.Stream, results);
         device.Stream.Synchronize();
         return results.Select((bits, i) => (double)BitConverter.UInt16BitsToHalf(bits) == Sum(i / Columns, i % Columns)).All(right => right);
@@ -109,14 +107,13 @@ internal static class MatrixCheck
     }
 
     /// <summary>
-    /// Compiles an attention, of so many heads that a large device takes the kernel that it takes for large pictures. Row i of a head is row i - 1 of the next one, so
-    /// that all of them together are few numbers.
+    /// An attention of so many heads that a large device takes the kernel that it takes for large pictures. Row i of a head is row i - 1 of the next one, so that all of
+    /// them together are few numbers.
     /// </summary>
-    /// <returns>What runs it, and says whether the result is right.</returns>
-    private static Func<bool> Attention(DeviceSession device, KernelSet<ushort> kernels)
+    private static AttentionArguments<ushort> Attention(int multiprocessors)
     {
-        var heads = (device.Multiprocessors / 2) + 1;
-        var arguments = new AttentionArguments<ushort>
+        var heads = (multiprocessors / 2) + 1;
+        return new()
         {
             Key = (Queries + heads) * HeadSize,
             Value = (Queries + Keys + (2 * heads)) * HeadSize,
@@ -132,15 +129,13 @@ internal static class MatrixCheck
             Keys = Keys,
             Scale = 1,
         };
-        var launcher = kernels.AttentionFor(arguments);
-        return () => Attends(device, launcher, arguments);
     }
 
     /// <summary>
     /// Logits are whole numbers and the softmax is to base 2, so that weights and sums are exact, and what is left is the quotient, in fp16, and how near to a power
     /// of two exponentials of whole numbers come. The first and the last head are looked at.
     /// </summary>
-    private static bool Attends(DeviceSession device, Launcher<AttentionArguments<ushort>> launcher, AttentionArguments<ushort> arguments)
+    private static bool Attends(DeviceSession device, KernelSet<ushort> kernels, AttentionArguments<ushort> arguments)
     {
         // Few channels of a query count, so that many keys do.
         var random = new Random(2);
@@ -154,7 +149,7 @@ internal static class MatrixCheck
         using var scratch = device.Allocate<float>(1);
         using var counter = device.Upload<int>([0]);
         var results = new ushort[Queries * arguments.TargetPitch];
-        launcher(device.Stream, arguments with { Arena = arena.View }, scratch.View, counter.View);
+        kernels.AttentionFor(arguments)(device.Stream, arguments with { Arena = arena.View }, scratch.View, counter.View);
         arena.View.SubView(arguments.Target, results.Length).CopyToCPU(device.Stream, results);
         device.Stream.Synchronize();
         return IsRight(0) && IsRight(arguments.Heads - 1);

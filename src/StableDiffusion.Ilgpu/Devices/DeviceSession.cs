@@ -183,13 +183,15 @@ internal sealed class DeviceSession : IDisposable
     }
 
     /// <summary>Memory that holds these values.</summary>
+    /// <param name="values">The values.</param>
+    /// <param name="room">Elements behind them that hold anything.</param>
     /// <exception cref="StableDiffusionException">The device has not so much memory left.</exception>
-    public DeviceBuffer<T> Upload<T>(ReadOnlySpan<T> values) where T : unmanaged
+    public DeviceBuffer<T> Upload<T>(ReadOnlySpan<T> values, long room = 0) where T : unmanaged
     {
-        var buffer = Allocate<T>(values.Length);
+        var buffer = Allocate<T>(values.Length + room);
         try
         {
-            buffer.View.CopyFromCPU(Stream, values);
+            buffer.View.SubView(0, values.Length).CopyFromCPU(Stream, values);
             Stream.Synchronize();
             return buffer;
         }
