@@ -41,6 +41,9 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
     /// </summary>
     public TimeSpan ShortStep { get; init; } = TimeSpan.FromMilliseconds(100);
 
+    /// <summary>It computes on the processor's cores, by whichever driver.</summary>
+    public bool IsProcessor => device.IsProcessor;
+
     /// <summary>Bytes of the arena that all programs so far share.</summary>
     public long ArenaBytes => workspace.ArenaBytes;
 

@@ -55,6 +55,9 @@ internal sealed class LoadedModel : IDisposable
 
     public NoiseSchedule Schedule { get; }
 
+    /// <summary>Width and height in pixels that the model was trained for.</summary>
+    public int NativeSize => UNetConfig.SampleSize * VaeConfig.PixelsPerLatent;
+
     /// <summary>What the UNet's latents are divided by before they are decoded.</summary>
     public double LatentScale => taesd is null ? VaeConfig.ScalingFactor : 1;
 
@@ -130,6 +133,13 @@ internal sealed class LoadedModel : IDisposable
         }
 
         return parsed.Text;
+    }
+
+    /// <summary>Rows and columns of the latent that a request's first pass draws.</summary>
+    public (int Rows, int Columns) LatentSize(GenerationRequest request)
+    {
+        var (width, height) = request.InitImage is null ? (request.Width ?? NativeSize, request.Height ?? NativeSize) : request.InitSize();
+        return (height / VaeConfig.PixelsPerLatent, width / VaeConfig.PixelsPerLatent);
     }
 
     /// <param name="prompts">Number of prompts.</param>

@@ -4,7 +4,7 @@ using StableDiffusion.Ilgpu.Models;
 namespace StableDiffusion.Ilgpu;
 
 /// <summary>Makes pictures of the latents of runs that are under way.</summary>
-internal sealed class PreviewDecoder(DiffusionEngine<ushort> engine, LoadedModel model, GenerationRequest request, LatentDecoder<ushort> decoder)
+internal sealed class PreviewDecoder<T>(DiffusionEngine<T> engine, LoadedModel model, GenerationRequest request, LatentDecoder<T> decoder) where T : unmanaged
 {
     // The latents whose colours are published: those of the autoencoder that 1.x and 2.x share, which finetuning keeps.
     private static readonly int[] PublishedChannels = [128, 256, 512, 512];

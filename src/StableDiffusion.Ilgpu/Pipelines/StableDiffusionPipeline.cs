@@ -35,7 +35,7 @@ public sealed class StableDiffusionPipeline : IDisposable
     public string ModelName => model.Name;
 
     /// <summary>Width and height in pixels that the model was trained for.</summary>
-    public int NativeSize => model.UNetConfig.SampleSize * model.VaeConfig.PixelsPerLatent;
+    public int NativeSize => model.NativeSize;
 
     /// <summary>The first digits of the model's hash, as pictures' metadata carry them; null where no single file holds the UNet.</summary>
     internal string? ModelHash => model.ShortHash;
@@ -173,18 +173,8 @@ public sealed class StableDiffusionPipeline : IDisposable
     {
         ArgumentNullException.ThrowIfNull(request);
         ObjectDisposedException.ThrowIf(turns.AreOver, this);
-        request.Validate();
-        PreviewDecoder.Check(request, model);
-        PromptConditioning.Check(request, model);
-
-        // Plans say what is wrong with a request, so they are made before anything is computed.
-        var (rows, columns) = LatentSize(request);
-        var plan = request.Sampler.Plan(model.Schedule, request.Steps, request.Scheduler, request.FirstStep, request.Eta);
-        var scale = model.VaeConfig.PixelsPerLatent;
-        var picture = PictureInput.Create(request, model, columns * scale, rows * scale);
-        var hires = HiresPass.Create(request, model, rows, columns);
-        var larger = hires is null ? picture : PictureInput.Create(request, model, hires.Columns * scale, hires.Rows * scale);
-        return InTurns(stop => Draw(request, plan, picture, hires, larger, progress, stop), cancellationToken);
+        var run = new RequestRun<ushort>(engine, model, request, Timings);
+        return InTurns(stop => run.Draw(progress, stop), cancellationToken);
     }
 
     /// <summary>The same pictures, each in a turn of its own.</summary>
@@ -280,7 +270,7 @@ public sealed class StableDiffusionPipeline : IDisposable
     internal ComponentResults RunComponents(GenerationRequest request, ComponentResults? first, CancellationToken cancellationToken)
     {
         request.Validate();
-        var (rows, columns) = LatentSize(request);
+        var (rows, columns) = model.LatentSize(request);
         var run = new ComponentRun<ushort>(engine, model, cancellationToken);
         var (channels, pixels) = (model.UNetConfig.InChannels, rows * columns);
         var noise = first?.Noise ?? Layout.ToChannelsLast(
@@ -308,90 +298,5 @@ public sealed class StableDiffusionPipeline : IDisposable
         var start = Stopwatch.GetTimestamp();
         kernels.Warm(cancellationToken);
         Timings.KernelCompile = Stopwatch.GetElapsedTime(start);
-    }
-
-    private (int Rows, int Columns) LatentSize(GenerationRequest request)
-    {
-        var scale = model.VaeConfig.PixelsPerLatent;
-        var (width, height) = request.InitImage is null ? (request.Width ?? NativeSize, request.Height ?? NativeSize) : request.InitSize();
-        return (height / scale, width / scale);
-    }
-
-    private IEnumerable<GeneratedImage> Draw(
-        GenerationRequest request, SamplingPlan plan, PictureInput? picture, HiresPass? hires, PictureInput? largerPicture,
-        IProgress<GenerationProgress>? progress, CancellationToken cancellationToken)
-    {
-        var (rows, columns) = LatentSize(request);
-        var (finalRows, finalColumns) = hires is null ? (rows, columns) : (hires.Rows, hires.Columns);
-        var steps = plan.Steps.Count + (hires?.Plan.Steps.Count ?? 0);
-        var values = model.VaeConfig.LatentChannels * finalRows * finalColumns;
-        void Report(GenerationStage stage, int image, int step, int batch = 1) =>
-            progress?.Report(new GenerationProgress(stage, image, request.BatchCount, step, steps) { BatchSize = batch });
-
-        Report(GenerationStage.Text, 0, 0);
-        var start = Stopwatch.GetTimestamp();
-        var decoder = new LatentDecoder<ushort>(engine, model, request);
-        decoder.Reserve(finalRows, finalColumns);
-        var guided = request.GuidanceScale != 1;
-        var conditioning = new PromptConditioning(model, (ids, clipSkip) => engine.Encode(ids, clipSkip, cancellationToken));
-        var context = conditioning.Encode(request, guided);
-        var secondContext = hires is null ? context : conditioning.Encode(request, guided, hires.Steps);
-        Timings.Text += Stopwatch.GetElapsedTime(start);
-
-        start = Stopwatch.GetTimestamp();
-        var encoder = new PictureEncoder<ushort>(engine, model, request);
-        var begin = picture?.Encode(encoder, model, cancellationToken);
-        var kept = hires is null || request.Mask is null ? null : largerPicture?.Encode(encoder, model, cancellationToken);
-        Timings.Sampling += Stopwatch.GetElapsedTime(start);
-
-        var halves = guided ? 2 : 1;
-        var tokens = new[] { context, secondContext }.Max(c => c.Tokens(halves, model.TextConfig.Hidden));
-        var batchSize = BatchPlan.Choose(
-            request.BatchCount, request.BatchSize, finalRows * finalColumns, session.IsProcessor,
-            engine.ArenaBudget(ModelPart.UNet),
-            pictures => engine.MeasureUNet(halves * pictures, finalRows, finalColumns, request.Circular, tokens));
-        var previews = new PreviewDecoder(engine, model, request, decoder);
-        foreach (var (first, count) in BatchPlan.Split(request.BatchCount, batchSize))
-        {
-            start = Stopwatch.GetTimestamp();
-            Report(GenerationStage.Sampling, first, 0, count);
-            var noise = new BatchNoise(
-                request.NoiseGenerator, request.Seed + first, count, model.VaeConfig.LatentChannels * rows * columns);
-            var run = new SamplingRun
-            {
-                Pictures = count,
-                Context = context,
-                Guidance = guided ? request.GuidanceScale : null,
-                Height = rows,
-                Width = columns,
-                Circular = request.Circular,
-                Plan = plan,
-                Draw = noise.Draw,
-                AfterStep = step => Report(GenerationStage.Sampling, first, step, count),
-                Watch = previews.Watch(
-                    new(GenerationStage.Sampling, first, request.BatchCount, 0, steps) { BatchSize = count }, progress, cancellationToken),
-            };
-            var latents = engine.Sample(begin?.Apply(run) ?? run, cancellationToken);
-            if (hires is not null)
-            {
-                run = hires.Follow(run, hires.Enlarge(run, latents, decoder, encoder, cancellationToken), secondContext, request.Seed + first);
-                latents = engine.Sample(kept?.Keep(run) ?? run, cancellationToken);
-            }
-
-            Timings.Sampling += Stopwatch.GetElapsedTime(start);
-
-            for (var i = 0; i < count; i++)
-            {
-                start = Stopwatch.GetTimestamp();
-                Report(GenerationStage.Decoding, first + i, steps);
-                var pixels = decoder.Decode(latents.AsSpan(i * values, values), finalRows, finalColumns, cancellationToken);
-                pixels = largerPicture?.Finish(pixels) ?? pixels;
-                Timings.Decode += Stopwatch.GetElapsedTime(start);
-                var seed = request.Seed + first + i;
-                var scale = model.VaeConfig.PixelsPerLatent;
-                yield return new GeneratedImage(
-                    finalColumns * scale, finalRows * scale, pixels, seed, SettingsText.Of(request, model, columns * scale, rows * scale, seed));
-            }
-        }
     }
 }
