@@ -53,8 +53,26 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     /// <exception cref="StableDiffusionException">There is no such sampler here; the message lists those that there are.</exception>
     public Sampler? Sampler => settings["Sampler"] is not { } name ? null : KnownSampler ?? throw Unknown("sampler", name, Samplers.All.Select(s => s.Name));
 
+    /// <summary>The schedule for the picture's own sampler; see <see cref="ScheduleFor"/>.</summary>
     /// <exception cref="StableDiffusionException">There is no such schedule here; the message lists those that there are.</exception>
-    public Scheduler? Scheduler => settings["Schedule type"] switch
+    public Scheduler? Scheduler => ScheduleFor(KnownSampler);
+
+    /// <summary>
+    /// The schedule in the terms of a sampler. What other tools call uniform or discrete, and take where nothing is chosen, does not depend on
+    /// the model's configuration; their DDIM, PLMS and UniPC have timesteps of their own whatever is chosen.
+    /// </summary>
+    /// <param name="sampler">The sampler that will run; null for one that is not known.</param>
+    /// <exception cref="StableDiffusionException">There is no such schedule here; the message lists those that there are.</exception>
+    public Scheduler? ScheduleFor(Sampler? sampler)
+    {
+        var (isOwn, isWebUi) = (settings.Source == PictureSettings.Own, settings.Source == PictureSettings.WebUi);
+        return isWebUi && (sampler == Samplers.Ddim || sampler == Samplers.Pndm || sampler == Samplers.UniPc) ? Ilgpu.Scheduler.Discrete
+            : isOwn || sampler?.Schedulers.Contains(Ilgpu.Scheduler.Normal) != true ? StatedSchedule
+            : (StatedSchedule ?? (settings["Sampler"] is null ? null : Ilgpu.Scheduler.Discrete)) is Ilgpu.Scheduler.Discrete ? Ilgpu.Scheduler.Normal
+            : StatedSchedule;
+    }
+
+    private Scheduler? StatedSchedule => settings["Schedule type"] switch
     {
         null when cpp is not null => cpp.Schedule is not { } name ? null
             : KnownSampler is { } sampler && cpp.HasOwnSchedule(sampler) ? Ilgpu.Scheduler.Discrete
