@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Numerics;
+using System.Text.RegularExpressions;
 using StableDiffusion.Ilgpu.Imaging;
 using StableDiffusion.Ilgpu.Sampling;
 using StableDiffusion.Ilgpu.Weights;
@@ -12,7 +13,7 @@ namespace StableDiffusion.Ilgpu;
 /// </summary>
 /// <param name="source">What messages call the picture.</param>
 /// <param name="settings">As its file has them.</param>
-internal sealed class RepeatedSettings(string source, PictureSettings settings)
+internal sealed partial class RepeatedSettings(string source, PictureSettings settings)
 {
     /// <summary>Keys that tell about a picture and do not change it, or that are compared with the model.</summary>
     private static readonly string[] Informative = ["Model", "Model hash", SettingsText.VaeHashKey, "Version", "User", CppSettings.JsonKey, CppSettings.GuidanceKey];
@@ -34,9 +35,9 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
 
     public static RepeatedSettings Read(string path) => new(path, PictureSettings.Read(path));
 
-    public string Prompt => settings.Prompt;
+    public string Prompt => WithPlainEmbeddings(settings.Prompt);
 
-    public string NegativePrompt => settings.NegativePrompt;
+    public string NegativePrompt => WithPlainEmbeddings(settings.NegativePrompt);
 
     public int? Steps => Number<int>("Steps");
 
@@ -237,6 +238,12 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
 
         return null;
     }
+
+    /// <summary>ComfyUI's prompts say <c>embedding:FOLDER/NAME.pt</c> where others, and this tool, say <c>NAME</c>.</summary>
+    private string WithPlainEmbeddings(string prompt) => settings.Source == ComfyUiGraph.Name ? ComfyEmbedding().Replace(prompt, "${name}") : prompt;
+
+    [GeneratedRegex(@"\bembedding:([^\s,:()]*[/\\])?(?<name>[^\s,:()/\\]+?)(\.(safetensors|pt|bin))?(?=[\s,:()]|$)", RegexOptions.ExplicitCapture)]
+    private static partial Regex ComfyEmbedding();
 
     /// <summary>Letters and digits only, with ComfyUI's "pp" for "++".</summary>
     private static string Bare(string name) =>

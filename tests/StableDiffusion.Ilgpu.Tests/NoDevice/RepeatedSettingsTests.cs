@@ -47,6 +47,18 @@ public sealed class RepeatedSettingsTests
         }
     }
 
+    [Theory]
+    [InlineData("a cat, embedding:EasyNegative", "a cat, EasyNegative")]
+    [InlineData("(embedding:style/bad-hands-5.pt:1.2),embedding:v1.5", "(bad-hands-5:1.2),v1.5")]
+    [InlineData("embedding:sub\\ugly.safetensors (embedding:x)", "ugly (x)")]
+    [InlineData("an embedding: of a myembedding:y", "an embedding: of a myembedding:y")]
+    public void Embeddings_in_prompts_of_ComfyUI_are_their_names(string theirs, string ours)
+    {
+        var comfy = new RepeatedSettings("x.png", new PictureSettings(theirs, theirs, [("Version", ComfyUiGraph.Name)]));
+        Assert.Equal((ours, ours), (comfy.Prompt, comfy.NegativePrompt));
+        Assert.Equal(theirs, new RepeatedSettings("x.png", new PictureSettings(theirs, "", [])).Prompt);
+    }
+
     [Fact]
     public void A_schedule_goes_by_the_sampler_that_will_run()
     {
