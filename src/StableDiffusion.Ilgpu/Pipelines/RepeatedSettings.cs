@@ -66,11 +66,19 @@ internal sealed partial class RepeatedSettings(string source, PictureSettings se
     /// <exception cref="StableDiffusionException">There is no such schedule here; the message lists those that there are.</exception>
     public Scheduler? ScheduleFor(Sampler? sampler)
     {
-        var (isOwn, isWebUi) = (settings.Source == PictureSettings.Own, settings.Source == PictureSettings.WebUi);
-        return isWebUi && (sampler == Samplers.Ddim || sampler == Samplers.Pndm || sampler == Samplers.UniPc) ? Ilgpu.Scheduler.Discrete
-            : isOwn || sampler?.Schedulers.Contains(Ilgpu.Scheduler.Normal) != true ? StatedSchedule
-            : (StatedSchedule ?? (settings["Sampler"] is null ? null : Ilgpu.Scheduler.Discrete)) is Ilgpu.Scheduler.Discrete ? Ilgpu.Scheduler.Normal
-            : StatedSchedule;
+        if (settings.Source == PictureSettings.WebUi && (sampler == Samplers.Ddim || sampler == Samplers.Pndm || sampler == Samplers.UniPc))
+        {
+            return Ilgpu.Scheduler.Discrete;
+        }
+
+        var stated = StatedSchedule;
+        if (sampler is null || settings["Sampler"] is null || settings.Source == PictureSettings.Own
+            || stated is not (null or Ilgpu.Scheduler.Discrete or Ilgpu.Scheduler.Normal))
+        {
+            return stated;
+        }
+
+        return sampler.Schedulers.Contains(Ilgpu.Scheduler.Normal) ? Ilgpu.Scheduler.Normal : Ilgpu.Scheduler.Discrete;
     }
 
     private Scheduler? StatedSchedule => settings["Schedule type"] switch

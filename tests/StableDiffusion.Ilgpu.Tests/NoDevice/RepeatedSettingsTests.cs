@@ -24,7 +24,8 @@ public sealed class RepeatedSettingsTests
     [InlineData("DPM++ 2M", null, "dpm++2m", Scheduler.Normal)]
     [InlineData("DDIM", "Karras", "ddim", Scheduler.Discrete)]
     [InlineData("UniPC", "Automatic", "unipc", Scheduler.Discrete)]
-    [InlineData("LCM", null, "lcm", null)]
+    [InlineData("LCM", null, "lcm", Scheduler.Discrete)]
+    [InlineData("ddpm", "normal", "ddpm", Scheduler.Discrete)]
     [InlineData("PLMS", "Uniform", "pndm", Scheduler.Discrete)]
     [InlineData(null, null, null, null)]
     public void Samplers_and_schedules_of_every_tool_are_found(string? sampler, string? schedule, string? expected, Scheduler? expectedSchedule)
