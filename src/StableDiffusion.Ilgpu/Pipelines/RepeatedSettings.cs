@@ -220,8 +220,9 @@ internal sealed partial class RepeatedSettings(string source, PictureSettings se
     private Sampler? KnownSampler => settings["Sampler"] is not { } name ? null
         : FindSampler(name) ?? FindSampler(cpp?.Sampler ?? SplitSchedule(name)?.Sampler ?? "");
 
+    /// <summary>ComfyUI's forms that end with _gpu differ in where their noise is drawn.</summary>
     private static Sampler? FindSampler(string name) =>
-        Samplers.All.FirstOrDefault(s => s.Aliases.Append(s.Name).Append(s.DisplayName).Any(n => Bare(n) == Bare(name)));
+        Samplers.All.FirstOrDefault(s => s.Aliases.Append(s.Name).Append(s.DisplayName).Any(n => Bare(name) == Bare(n) || Bare(name) == $"{Bare(n)}gpu"));
 
     private static Scheduler? FindSchedule(string name) =>
         SchedulerNames.All.Cast<Scheduler?>().FirstOrDefault(s => SchedulerNames.NamesOf(s!.Value).Any(n => Bare(n) == Bare(name)));

@@ -15,6 +15,7 @@ public sealed class RepeatedSettingsTests
     [InlineData("euler_a karras", null, "euler_a", Scheduler.Karras)]
     [InlineData("euler_ancestral", "normal", "euler_a", Scheduler.Normal)]
     [InlineData("dpmpp_2m", "karras", "dpm++2m", Scheduler.Karras)]
+    [InlineData("dpmpp_2m_sde_gpu", "karras", "dpm++2m_sde", Scheduler.Karras)]
     [InlineData("DDIM", "Automatic", "ddim", Scheduler.Discrete)]
     [InlineData("Euler a", "Automatic", "euler_a", Scheduler.Normal)]
     [InlineData("DPM++ 2M", "Automatic", "dpm++2m", Scheduler.Karras)]
