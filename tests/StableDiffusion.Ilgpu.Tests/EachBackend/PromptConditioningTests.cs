@@ -282,7 +282,11 @@ public sealed class PromptConditioningTests : IDisposable
         new PromptConditioning(model, (ids, clipSkip) => engine.Encode(ids, clipSkip)).Encode(
             new GenerationRequest
             {
-                Prompt = prompt, NegativePrompt = negative, Steps = steps, PromptWeighting = weighting, Sampler = sampler ?? Samplers.Euler,
+                Prompt = prompt,
+                NegativePrompt = negative,
+                Steps = steps,
+                PromptWeighting = weighting,
+                Sampler = sampler ?? Samplers.Euler,
             },
             guided);
 
