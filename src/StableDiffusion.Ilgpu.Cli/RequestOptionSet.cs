@@ -135,6 +135,7 @@ internal sealed class RequestOptionSet(string size)
     public GenerationRequest Read(ParseResult parsed, RepeatedSettings? repeated = null)
     {
         var givenSeed = Pick(seed, r => r.Seed)!.Value;
+        var chosenSampler = Setting(sampler, r => r.Sampler) ?? Samplers.Find(parsed.GetValue(sampler)!);
         return tiling.Apply(parsed, new GenerationRequest
         {
             Prompt = Pick(prompt, r => r.Prompt) ?? "",
@@ -150,8 +151,8 @@ internal sealed class RequestOptionSet(string size)
             BatchSize = parsed.GetValue(batchSize),
             Circular = Setting(circular, r => (bool?)r.IsCircular) ?? parsed.GetValue(circular),
             Hires = hires.Read(parsed, repeated?.Hires),
-            Sampler = Setting(sampler, r => r.Sampler) ?? Samplers.Find(parsed.GetValue(sampler)!),
-            Scheduler = Setting(scheduler, r => r.Scheduler) ?? SchedulerNames.Find(parsed.GetValue(scheduler)!),
+            Sampler = chosenSampler,
+            Scheduler = Setting(scheduler, r => r.ScheduleFor(chosenSampler)) ?? SchedulerNames.Find(parsed.GetValue(scheduler)!),
 
             // It belongs to the sampler.
             Eta = parsed.GetValue(eta) ?? Setting(sampler, r => r.Eta),

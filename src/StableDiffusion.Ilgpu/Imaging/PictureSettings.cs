@@ -9,13 +9,16 @@ namespace StableDiffusion.Ilgpu.Imaging;
 /// </param>
 internal sealed record PictureSettings(string Prompt, string NegativePrompt, IReadOnlyList<(string Key, string Value)> Settings)
 {
+    /// <summary>Values of <see cref="Source"/>: this tool, and what tells no other one.</summary>
+    public const string Own = "sdilgpu", WebUi = "AUTOMATIC1111";
+
     /// <summary>The tool that wrote them, as far as they tell.</summary>
     public string Source => this["Version"] switch
     {
-        { } version when version.StartsWith("sdilgpu", StringComparison.Ordinal) => "sdilgpu",
+        { } version when version.StartsWith(Own, StringComparison.Ordinal) => Own,
         { } version when version.StartsWith("stable-diffusion.cpp", StringComparison.Ordinal) => "stable-diffusion.cpp",
         { } version when version == ComfyUiGraph.Name => ComfyUiGraph.Name,
-        _ => "AUTOMATIC1111",
+        _ => WebUi,
     };
 
     /// <summary>The value of a setting; null where there is none.</summary>

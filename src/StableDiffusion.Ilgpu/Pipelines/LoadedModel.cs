@@ -19,7 +19,6 @@ internal sealed class LoadedModel : IDisposable
     private readonly ClipTextConfig storedTextConfig;
     private readonly LearnedTokens learned;
     private readonly LoraSet loras;
-    private readonly IReadOnlyList<LoraReference> loraReferences;
     private readonly NamedFile? vae;
     private readonly TinyAutoencoderPart? taesd;
 
@@ -38,8 +37,7 @@ internal sealed class LoadedModel : IDisposable
         vae = options.Vae is { } path ? new NamedFile(Path.GetFileName(path), new(() => source.VaeSha256![..FileHash.ModelDigits])) : null;
         taesd = options.Taesd is { } file ? TinyAutoencoderPart.Open(file, VaeConfig) : null;
         PreviewTaesd = options.PreviewTaesd is { } small ? TinyAutoencoderPart.Open(small, VaeConfig) : null;
-        loraReferences = [.. options.Loras.Select(LoraReference.Parse)];
-        loras = LoraSet.Open(loraReferences, new[] { ModelPart.TextEncoder, ModelPart.UNet }.Select(part => (part, Declare(part))));
+        loras = LoraSet.Open([.. options.Loras.Select(LoraReference.Parse)], new[] { ModelPart.TextEncoder, ModelPart.UNet }.Select(part => (part, Declare(part))));
     }
 
     public string Name => source.Name;
@@ -73,7 +71,7 @@ internal sealed class LoadedModel : IDisposable
     /// <summary>What there is beside the model's own files.</summary>
     public ModelAdditions Additions => new()
     {
-        Loras = [.. Loras.Select(l => l.Reference.Name)],
+        Loras = [.. Loras.SelectMany(l => new[] { l.Reference.Name, l.TrainersName }).OfType<string>()],
         Embeddings = [.. learned.Embeddings.Select(e => e.Name)],
         Vae = vae,
         HasTaesd = IsTaesdDecoder,
@@ -126,7 +124,7 @@ internal sealed class LoadedModel : IDisposable
         var parsed = PromptLoras.Parse(prompt);
         foreach (var (name, scale) in parsed.Loras)
         {
-            if (!loraReferences.Any(l => l.Name == name && l.Scale == scale))
+            if (!Loras.Any(l => (l.Reference.Name == name || l.TrainersName == name) && l.Reference.Scale == scale))
             {
                 throw new StableDiffusionException($"the prompt names the LoRA '{name}' at {scale}, which the model was not loaded with");
             }

@@ -28,9 +28,12 @@ internal static class LoraFolder
         }
 
         var files = List(folder);
+        var trained = new Lazy<ILookup<string?, string>>(() => files.SelectMany(f => f)
+            .Where(f => Rank(f) == 0).ToLookup(LoraFile.TrainersNameOf));
         return [.. named.Select(n => new LoraReference(Find(n.Name), n.Scale))];
 
-        string Find(string name) => files[name].ToArray() switch
+        // The web UI's prompts name files as their trainers did, whatever the files are called.
+        string Find(string name) => (files.Contains(name) ? files[name] : trained.Value[name]).ToArray() switch
         {
             [var only] => only,
             [] => throw new StableDiffusionException(

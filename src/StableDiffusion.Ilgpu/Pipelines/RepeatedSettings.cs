@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Numerics;
+using System.Text.RegularExpressions;
 using StableDiffusion.Ilgpu.Imaging;
 using StableDiffusion.Ilgpu.Sampling;
 using StableDiffusion.Ilgpu.Weights;
@@ -12,7 +13,7 @@ namespace StableDiffusion.Ilgpu;
 /// </summary>
 /// <param name="source">What messages call the picture.</param>
 /// <param name="settings">As its file has them.</param>
-internal sealed class RepeatedSettings(string source, PictureSettings settings)
+internal sealed partial class RepeatedSettings(string source, PictureSettings settings)
 {
     /// <summary>Keys that tell about a picture and do not change it, or that are compared with the model.</summary>
     private static readonly string[] Informative = ["Model", "Model hash", SettingsText.VaeHashKey, "Version", "User", CppSettings.JsonKey, CppSettings.GuidanceKey];
@@ -34,9 +35,9 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
 
     public static RepeatedSettings Read(string path) => new(path, PictureSettings.Read(path));
 
-    public string Prompt => settings.Prompt;
+    public string Prompt => WithPlainEmbeddings(settings.Prompt);
 
-    public string NegativePrompt => settings.NegativePrompt;
+    public string NegativePrompt => WithPlainEmbeddings(settings.NegativePrompt);
 
     public int? Steps => Number<int>("Steps");
 
@@ -53,8 +54,34 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     /// <exception cref="StableDiffusionException">There is no such sampler here; the message lists those that there are.</exception>
     public Sampler? Sampler => settings["Sampler"] is not { } name ? null : KnownSampler ?? throw Unknown("sampler", name, Samplers.All.Select(s => s.Name));
 
+    /// <summary>The schedule for the picture's own sampler; see <see cref="ScheduleFor"/>.</summary>
     /// <exception cref="StableDiffusionException">There is no such schedule here; the message lists those that there are.</exception>
-    public Scheduler? Scheduler => settings["Schedule type"] switch
+    public Scheduler? Scheduler => ScheduleFor(KnownSampler);
+
+    /// <summary>
+    /// The schedule in the terms of a sampler. What other tools call uniform or discrete, and take where nothing is chosen, does not depend on
+    /// the model's configuration; their DDIM, PLMS and UniPC have timesteps of their own whatever is chosen.
+    /// </summary>
+    /// <param name="sampler">The sampler that will run; null for one that is not known.</param>
+    /// <exception cref="StableDiffusionException">There is no such schedule here; the message lists those that there are.</exception>
+    public Scheduler? ScheduleFor(Sampler? sampler)
+    {
+        if (settings.Source == PictureSettings.WebUi && (sampler == Samplers.Ddim || sampler == Samplers.Pndm || sampler == Samplers.UniPc))
+        {
+            return Ilgpu.Scheduler.Discrete;
+        }
+
+        var stated = StatedSchedule;
+        if (sampler is null || settings["Sampler"] is null || settings.Source == PictureSettings.Own
+            || stated is not (null or Ilgpu.Scheduler.Discrete or Ilgpu.Scheduler.Normal))
+        {
+            return stated;
+        }
+
+        return sampler.Schedulers.Contains(Ilgpu.Scheduler.Normal) ? Ilgpu.Scheduler.Normal : Ilgpu.Scheduler.Discrete;
+    }
+
+    private Scheduler? StatedSchedule => settings["Schedule type"] switch
     {
         null when cpp is not null => cpp.Schedule is not { } name ? null
             : KnownSampler is { } sampler && cpp.HasOwnSchedule(sampler) ? Ilgpu.Scheduler.Discrete
@@ -193,8 +220,9 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
     private Sampler? KnownSampler => settings["Sampler"] is not { } name ? null
         : FindSampler(name) ?? FindSampler(cpp?.Sampler ?? SplitSchedule(name)?.Sampler ?? "");
 
+    /// <summary>ComfyUI's forms that end with _gpu differ in where their noise is drawn.</summary>
     private static Sampler? FindSampler(string name) =>
-        Samplers.All.FirstOrDefault(s => s.Aliases.Append(s.Name).Append(s.DisplayName).Any(n => Bare(n) == Bare(name)));
+        Samplers.All.FirstOrDefault(s => s.Aliases.Append(s.Name).Append(s.DisplayName).Any(n => Bare(name) == Bare(n) || Bare(name) == $"{Bare(n)}gpu"));
 
     private static Scheduler? FindSchedule(string name) =>
         SchedulerNames.All.Cast<Scheduler?>().FirstOrDefault(s => SchedulerNames.NamesOf(s!.Value).Any(n => Bare(n) == Bare(name)));
@@ -219,6 +247,12 @@ internal sealed class RepeatedSettings(string source, PictureSettings settings)
 
         return null;
     }
+
+    /// <summary>ComfyUI's prompts say <c>embedding:FOLDER/NAME.pt</c> where others, and this tool, say <c>NAME</c>.</summary>
+    private string WithPlainEmbeddings(string prompt) => settings.Source == ComfyUiGraph.Name ? ComfyEmbedding().Replace(prompt, "${name}") : prompt;
+
+    [GeneratedRegex(@"\bembedding:([^\s,:()]*[/\\])?(?<name>[^\s,:()/\\]+?)(\.(safetensors|pt|bin))?(?=[\s,:()]|$)", RegexOptions.ExplicitCapture)]
+    private static partial Regex ComfyEmbedding();
 
     /// <summary>Letters and digits only, with ComfyUI's "pp" for "++".</summary>
     private static string Bare(string name) =>

@@ -23,4 +23,7 @@ public enum Scheduler
 
     /// <summary>The levels optimised for Stable Diffusion 1.5 by Sabour et al. 2024 (arXiv:2404.14507), log-linear between its ten steps.</summary>
     AlignYourSteps,
+
+    /// <summary>Even in the training steps from the last one to the first, whatever the model's configuration says: k-diffusion's spacing.</summary>
+    Normal,
 }

@@ -6,7 +6,8 @@ internal static class SchedulerNames
     /// <summary>The short name, the display name (of the metadata's "Schedule type") and other short names of each schedule.</summary>
     private static readonly (Scheduler Scheduler, string Name, string DisplayName, string[] Aliases)[] Schedules =
     [
-        (Scheduler.Discrete, "discrete", "Uniform", ["normal"]),
+        (Scheduler.Discrete, "discrete", "Uniform", []),
+        (Scheduler.Normal, "normal", "Normal", []),
         (Scheduler.Karras, "karras", "Karras", []),
         (Scheduler.Exponential, "exponential", "Exponential", []),
         (Scheduler.SgmUniform, "sgm_uniform", "SGM Uniform", []),

@@ -23,6 +23,7 @@ internal static class SigmaSpacing
         {
             Scheduler.Karras => Karras(largest, smallest, steps),
             Scheduler.Exponential => [.. indices.Select(i => largest * Math.Pow(smallest / largest, i / Math.Max(1, steps - 1.0)))],
+            Scheduler.Normal => [.. indices.Select(i => schedule.GeometricSigma(last - (last * (double)i / Math.Max(1, steps - 1))))],
             Scheduler.SgmUniform => [.. indices.Select(i => schedule.GeometricSigma(last - (last * (double)i / steps)))],
             Scheduler.Simple => [.. indices.Select(i => schedule.Sigma(last - (int)(i * ((double)schedule.TrainSteps / steps))))],
             Scheduler.Beta => [.. indices.Select(i => Math.Round(BetaDistribution.Quantile(1 - ((double)i / steps)) * last)).Distinct().Select(schedule.Sigma)],

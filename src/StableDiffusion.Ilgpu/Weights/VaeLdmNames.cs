@@ -18,6 +18,9 @@ internal sealed class VaeLdmNames(int levels)
     private static readonly NamePairs Attention = new(
         ("norm", "group_norm"), ("q", "to_q"), ("k", "to_k"), ("v", "to_v"), ("proj_out", "to_out.0"));
 
+    /// <summary>diffusers' layer names, which its own converter leaves in the original's attention.</summary>
+    private static readonly NamePairs Converted = new(("to_q", "to_q"), ("to_k", "to_k"), ("to_v", "to_v"), ("to_out.0", "to_out.0"));
+
     private static readonly NamePairs Quantization = new(("quant_conv", "quant_conv"), ("post_quant_conv", "post_quant_conv"));
 
     /// <summary>For names in the original naming.</summary>
@@ -56,7 +59,8 @@ internal sealed class VaeLdmNames(int levels)
 
         static string? InMiddle(string rest) => Middle.ToDiffusers(rest) is not { } found ? null
             : found.Split('.', 4) is not [var block, var modules, var index, var layer] ? null
-            : Under($"{block}.{modules}.{index}", (modules == "resnets" ? ResBlock : Attention).ToDiffusers(layer));
+            : Under(
+                $"{block}.{modules}.{index}", modules == "resnets" ? ResBlock.ToDiffusers(layer) : Attention.ToDiffusers(layer) ?? Converted.ToDiffusers(layer));
     }
 
     /// <summary>Null for a name that is not the autoencoder's.</summary>

@@ -35,6 +35,21 @@ public sealed class CliAdditionTests : IDisposable
         Assert.StartsWith("a cat<lora:bold:0.5>\n", prompt.Text("parameters"), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_prompt_may_name_a_lora_as_its_trainer_did()
+    {
+        Directory.CreateDirectory(folder["loras"]);
+        var lora = WriteLora("loras/bold_v3.safetensors", trained: "bold");
+        var option = Draw("option.png", "-p", "a cat", "--lora", $"{lora}:0.5");
+        var prompt = Draw("prompt.png", "-p", "a cat<lora:bold:0.5>", "--lora-dir", folder["loras"]);
+        Assert.Equal(option.Pixels, prompt.Pixels);
+        Assert.Matches(@"Lora hashes: ""bold_v3: [0-9a-f]{12}""", prompt.Text("parameters"));
+
+        // Pictures of the web UI list the name that their prompt has.
+        using var model = LoadedModel.Open(new ModelOptions { Loras = [lora] });
+        Assert.Equal(["bold_v3", "bold"], model.Additions.Loras);
+    }
+
     /// <summary>The file changes the UNet alone.</summary>
     [Fact]
     public void A_prompt_scales_text_encoder_and_unet()
@@ -152,14 +167,15 @@ public sealed class CliAdditionTests : IDisposable
     public void Dispose() => folder.Dispose();
 
     /// <summary>A LoRA that adds a constant to the UNet's first convolution.</summary>
-    private string WriteLora(string name, string? unknown = null)
+    private string WriteLora(string name, string? unknown = null, string? trained = null)
     {
         using var model = LoadedModel.Open((string?)null);
         var (rows, channels) = (model.UNetConfig.Channels[0], model.UNetConfig.InChannels);
         var file = new TensorFiles()
             .Add("lora_unet_conv_in.lora_up.weight", [rows, 1, 1, 1], [.. Enumerable.Repeat(0.1f, rows)])
             .Add("lora_unet_conv_in.lora_down.weight", [1, channels, 3, 3], [.. Enumerable.Repeat(0.2f, channels * 9)]);
-        return (unknown is null ? file : file.Add(unknown, [1, 1], [1])).Write(folder[name]);
+        return (unknown is null ? file : file.Add(unknown, [1, 1], [1])).Write(
+            folder[name], trained is null ? null : new Dictionary<string, string> { ["ss_output_name"] = trained });
     }
 
     private PngFile Draw(string file, params string[] arguments)

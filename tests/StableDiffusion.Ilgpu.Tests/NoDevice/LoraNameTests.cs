@@ -209,6 +209,23 @@ public sealed class LoraNameTests : IDisposable
     }
 
     [Fact]
+    public void A_trainers_name_is_looked_for_where_no_file_is_called_so()
+    {
+        string Write(string name, string? trained) => new TensorFiles().Add("x.lora_up.weight", [1, 1], [1]).Write(
+            folder[name], trained is null ? null : new Dictionary<string, string> { ["ss_output_name"] = trained });
+        var (first, second) = (Write("first_v2.safetensors", "first"), Write("second.safetensors", "a name"));
+        Write("third.safetensors", "second");
+        Write("one.safetensors", "twice");
+        Write("two.safetensors", "twice");
+        Write("none.safetensors", null);
+        File.WriteAllText(folder["damaged.safetensors"], "");
+        string Found(string name) => Assert.Single(LoraFolder.Resolve(folder.Path, $"<lora:{name}>")).Path;
+        Assert.Equal([first, second, second], [Found("first"), Found("second"), Found("a name")]);
+        WeightsTestFiles.Refused(() => Found("twice"), "'twice'", "several", "one.safetensors", "two.safetensors");
+        WeightsTestFiles.Refused(() => Found("fourth"), "'fourth'", "first_v2");
+    }
+
+    [Fact]
     public void Folders_in_a_folder_are_looked_through_once()
     {
         foreach (var name in new[]

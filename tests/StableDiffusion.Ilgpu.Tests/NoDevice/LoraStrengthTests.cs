@@ -40,6 +40,19 @@ public sealed class LoraStrengthTests : IDisposable
     }
 
     [Theory]
+    [InlineData("LoRA 5x7 of rank 3")]
+    [InlineData("LoRA without alpha")]
+    [InlineData("LoKr of two whole matrices, whose alpha says nothing")]
+    public void A_scale_takes_the_place_of_alpha(string name)
+    {
+        var lora = LoraCase.All.Single(c => c.Name == name);
+        var stored = Base(lora.Shape);
+        double[] expected = [.. stored.Zip(lora.Delta(0.5 * 0.25 / lora.Factor), (a, b) => a + b)];
+        var path = File(lora).Add($"{LoraCase.Module}.scale", [], [0.25f]).Write(folder["a.safetensors"]);
+        ReferenceData.Report($"{name}, scale, relative L2", Error(Merge(lora.Shape, stored, new LoraReference(path, new(0.5))), expected), Limit);
+    }
+
+    [Theory]
     [InlineData(float.NaN)]
     [InlineData(float.PositiveInfinity)]
     public void Values_that_are_no_finite_numbers_are_refused(float value)

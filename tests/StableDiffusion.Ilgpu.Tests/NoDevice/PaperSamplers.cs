@@ -117,6 +117,7 @@ internal sealed class PaperSamplers(double[] alphas, Func<double[], double, doub
         IEnumerable<double> levels = scheduler switch
         {
             Scheduler.Exponential => Linspace(Math.Log(sigmas[last]), Math.Log(sigmas[0]), steps).Select(Math.Exp),
+            Scheduler.Normal => Linspace(last, 0, steps).Select(SigmaOf),
             Scheduler.SgmUniform => Linspace(last, 0, steps + 1).SkipLast(1).Select(SigmaOf),
             Scheduler.Simple => Enumerable.Range(0, steps).Select(i => sigmas[^(1 + (int)(i * ((double)sigmas.Length / steps)))]),
             Scheduler.Beta => Enumerable.Range(0, steps).Select(i => sigmas[(int)Math.Round(BetaQuantile(1 - ((double)i / steps)) * last)]).Distinct(),

@@ -13,7 +13,7 @@ public class PaperSamplersTests
     private const double Limit = 1e-9;
 
     private static readonly Scheduler[] Spacings =
-        [Scheduler.Exponential, Scheduler.SgmUniform, Scheduler.Simple, Scheduler.Beta, Scheduler.AlignYourSteps];
+        [Scheduler.Normal, Scheduler.Exponential, Scheduler.SgmUniform, Scheduler.Simple, Scheduler.Beta, Scheduler.AlignYourSteps];
 
     private static readonly int[] StepCounts = [1, 2, 5, 10, 20, 50];
 

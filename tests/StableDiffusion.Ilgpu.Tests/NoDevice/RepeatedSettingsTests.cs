@@ -9,18 +9,24 @@ namespace StableDiffusion.Ilgpu.Tests.NoDevice;
 public sealed class RepeatedSettingsTests
 {
     [Theory]
-    [InlineData("Euler a", null, "euler_a", null)]
+    [InlineData("Euler a", null, "euler_a", Scheduler.Normal)]
     [InlineData("DPM++ 2M", "Karras", "dpm++2m", Scheduler.Karras)]
     [InlineData("DPM++ 2M Karras", null, "dpm++2m", Scheduler.Karras)]
     [InlineData("euler_a karras", null, "euler_a", Scheduler.Karras)]
-    [InlineData("euler_ancestral", "normal", "euler_a", Scheduler.Discrete)]
+    [InlineData("euler_ancestral", "normal", "euler_a", Scheduler.Normal)]
     [InlineData("dpmpp_2m", "karras", "dpm++2m", Scheduler.Karras)]
+    [InlineData("dpmpp_2m_sde_gpu", "karras", "dpm++2m_sde", Scheduler.Karras)]
     [InlineData("DDIM", "Automatic", "ddim", Scheduler.Discrete)]
-    [InlineData("Euler a", "Automatic", "euler_a", Scheduler.Discrete)]
+    [InlineData("Euler a", "Automatic", "euler_a", Scheduler.Normal)]
     [InlineData("DPM++ 2M", "Automatic", "dpm++2m", Scheduler.Karras)]
     [InlineData("DPM++ 2M SDE", "Automatic", "dpm++2m_sde", Scheduler.Exponential)]
-    [InlineData("DPM++ 2M", "Normal", "dpm++2m", Scheduler.Discrete)]
-    [InlineData("DPM++ 2M", null, "dpm++2m", null)]
+    [InlineData("DPM++ 2M", "Normal", "dpm++2m", Scheduler.Normal)]
+    [InlineData("DPM++ 2M", "Uniform", "dpm++2m", Scheduler.Normal)]
+    [InlineData("DPM++ 2M", null, "dpm++2m", Scheduler.Normal)]
+    [InlineData("DDIM", "Karras", "ddim", Scheduler.Discrete)]
+    [InlineData("UniPC", "Automatic", "unipc", Scheduler.Discrete)]
+    [InlineData("LCM", null, "lcm", Scheduler.Discrete)]
+    [InlineData("ddpm", "normal", "ddpm", Scheduler.Discrete)]
     [InlineData("PLMS", "Uniform", "pndm", Scheduler.Discrete)]
     [InlineData(null, null, null, null)]
     public void Samplers_and_schedules_of_every_tool_are_found(string? sampler, string? schedule, string? expected, Scheduler? expectedSchedule)
@@ -36,10 +42,32 @@ public sealed class RepeatedSettingsTests
         {
             foreach (var schedule in sampler.Schedulers)
             {
-                var settings = Settings(("Sampler", sampler.DisplayName), ("Schedule type", SchedulerNames.DisplayNameOf(schedule)));
+                var settings = Settings(
+                    ("Sampler", sampler.DisplayName), ("Schedule type", SchedulerNames.DisplayNameOf(schedule)), ("Version", "sdilgpu 1.0.0"));
                 Assert.Equal((sampler, schedule), (settings.Sampler, settings.Scheduler));
             }
         }
+    }
+
+    [Theory]
+    [InlineData("a cat, embedding:EasyNegative", "a cat, EasyNegative")]
+    [InlineData("(embedding:style/bad-hands-5.pt:1.2),embedding:v1.5", "(bad-hands-5:1.2),v1.5")]
+    [InlineData("embedding:sub\\ugly.safetensors (embedding:x)", "ugly (x)")]
+    [InlineData("an embedding: of a myembedding:y", "an embedding: of a myembedding:y")]
+    public void Embeddings_in_prompts_of_ComfyUI_are_their_names(string theirs, string ours)
+    {
+        var comfy = new RepeatedSettings("x.png", new PictureSettings(theirs, theirs, [("Version", ComfyUiGraph.Name)]));
+        Assert.Equal((ours, ours), (comfy.Prompt, comfy.NegativePrompt));
+        Assert.Equal(theirs, new RepeatedSettings("x.png", new PictureSettings(theirs, "", [])).Prompt);
+    }
+
+    [Fact]
+    public void A_schedule_goes_by_the_sampler_that_will_run()
+    {
+        var settings = Settings(("Sampler", "Euler a"), ("Schedule type", "Uniform"));
+        Assert.Equal(Scheduler.Normal, settings.ScheduleFor(Samplers.Heun));
+        Assert.Equal(Scheduler.Discrete, settings.ScheduleFor(Samplers.Lcm));
+        Assert.Equal(Scheduler.Discrete, Settings(("Sampler", "Euler a"), ("Schedule type", "Karras")).ScheduleFor(Samplers.Ddim));
     }
 
     [Fact]
@@ -93,9 +121,9 @@ public sealed class RepeatedSettingsTests
         Assert.Equal(expected, Cpp(withJson ? "{}" : null, ("Sampler", sampler), ("Eta", eta)).Eta);
 
     [Theory]
-    [InlineData("euler_a discrete", "euler_a", Scheduler.Discrete)]
+    [InlineData("euler_a discrete", "euler_a", Scheduler.Normal)]
     [InlineData("dpm++2m karras", "dpm++2m", Scheduler.Karras)]
-    [InlineData("euler", "euler", null)]
+    [InlineData("euler", "euler", Scheduler.Normal)]
     [InlineData("lcm lcm", "lcm", Scheduler.Discrete)]
     [InlineData("tcd lcm", "tcd", Scheduler.Discrete)]
     [InlineData("ddim_trailing simple", "ddim_trailing", Scheduler.Discrete)]

@@ -32,7 +32,8 @@ public class SchedulersTests
 
     [Theory]
     [InlineData("discrete", Scheduler.Discrete)]
-    [InlineData("Normal", Scheduler.Discrete)]
+    [InlineData("Normal", Scheduler.Normal)]
+    [InlineData("Uniform", Scheduler.Discrete)]
     [InlineData("KARRAS", Scheduler.Karras)]
     [InlineData("SGM Uniform", Scheduler.SgmUniform)]
     [InlineData("Align Your Steps", Scheduler.AlignYourSteps)]

@@ -56,6 +56,30 @@ public sealed class SingleFileTests : IDisposable
         Compare(model, "with EMA, leftovers and linear attention", Options(model, sample.Write(files.PathOf("ema.safetensors"))));
     }
 
+    /// <summary>As convert_diffusers_to_original_stable_diffusion.py writes today's autoencoders.</summary>
+    [Theory]
+    [MemberData(nameof(Models))]
+    public void The_autoencoders_attention_may_have_diffusers_layer_names(string model)
+    {
+        var sample = new SingleFileSample(model);
+        var renamed = 0;
+        foreach (var tensor in sample.Tensors.Values.Where(t => t.Name.Contains(".mid.attn_1.", StringComparison.Ordinal)).ToList())
+        {
+            var (layer, kind) = tensor.Name.Split('.') is [.., var l, var k] ? (l, k) : default;
+            if (layer is "q" or "k" or "v" or "proj_out")
+            {
+                var stem = tensor.Name[..^(layer.Length + 1 + kind.Length)];
+                var other = $"{stem}{(layer == "proj_out" ? "to_out.0" : $"to_{layer}")}.{kind}";
+                sample.Rename(tensor.Name, other);
+                sample.Tensors[other] = sample.Tensors[other] with { Shape = tensor.Shape.Length == 4 ? tensor.Shape[..2] : tensor.Shape };
+                renamed++;
+            }
+        }
+
+        Assert.Equal(16, renamed);
+        Compare(model, "with the converter's attention", Options(model, sample.Write(files.PathOf("converted.safetensors"))));
+    }
+
     [Fact]
     public void Configurations_lie_beside_the_file_or_are_named()
     {

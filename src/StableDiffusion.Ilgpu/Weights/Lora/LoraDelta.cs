@@ -66,11 +66,13 @@ internal sealed class LoraDelta
             return null;
         }
 
-        // LyCORIS: a Kronecker product of two whole matrices has no rank, and its alpha says nothing.
+        // LyCORIS: a Kronecker product of two whole matrices has no rank, and its alpha says nothing. A scale is the web UI's and
+        // stable-diffusion.cpp's.
         var rank = first.Rank ?? second?.Rank;
+        var strength = Find(LoraRole.Scale) is { } given ? ReadAlpha(file, given) : rank is null ? 1 : Factor(rank.Value);
         var magnitude = Find(LoraRole.DoraScale) ?? Find(LoraRole.DoraMagnitude);
         var delta = new LoraDelta(
-            first, second, isKronecker, rank is null ? 1 : Factor(rank.Value), scale,
+            first, second, isKronecker, strength, scale,
             magnitude is null ? null : DoraMagnitude.Create(file, magnitude, roles.ContainsKey(LoraRole.DoraMagnitude), target), target);
         return delta.Fits(target) && (!isHadamard || (second!.Rows, second.Columns) == (first.Rows, first.Columns)) ? delta
             : throw delta.Misfit(file, module, target);

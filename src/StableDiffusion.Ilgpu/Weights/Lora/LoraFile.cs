@@ -5,6 +5,9 @@ internal enum LoraRole
 {
     Down, Up, Mid, HadaW1A, HadaW1B, HadaW2A, HadaW2B, HadaT1, HadaT2, KronW1, KronW1A, KronW1B, KronW2, KronW2A, KronW2B, KronT2, Alpha,
 
+    /// <summary>How strongly a product counts, in place of alpha / rank.</summary>
+    Scale,
+
     /// <summary>Of a weight-decomposed LoRA: LyCORIS' and kohya's form, PEFT's form.</summary>
     DoraScale, DoraMagnitude,
 
@@ -15,7 +18,7 @@ internal enum LoraRole
 /// <summary>A LoRA file: its tensors by module and role. Which model the modules belong to is not looked at here.</summary>
 internal sealed class LoraFile : IDisposable
 {
-    private const string HashMetadata = "sshs_model_hash";
+    private const string HashMetadata = "sshs_model_hash", NameMetadata = "ss_output_name";
 
     /// <summary>Endings of tensor names in kohya's, LyCORIS', PEFT's, diffusers' and ComfyUI's files; what stands before is the module.</summary>
     private static readonly (string Ending, LoraRole Role)[] Endings =
@@ -31,7 +34,7 @@ internal sealed class LoraFile : IDisposable
         (".hada_t1", LoraRole.HadaT1), (".hada_t2", LoraRole.HadaT2),
         (".lokr_w1", LoraRole.KronW1), (".lokr_w1_a", LoraRole.KronW1A), (".lokr_w1_b", LoraRole.KronW1B),
         (".lokr_w2", LoraRole.KronW2), (".lokr_w2_a", LoraRole.KronW2A), (".lokr_w2_b", LoraRole.KronW2B), (".lokr_t2", LoraRole.KronT2),
-        (".alpha", LoraRole.Alpha), ("_lora.alpha", LoraRole.Alpha),
+        (".alpha", LoraRole.Alpha), ("_lora.alpha", LoraRole.Alpha), (".scale", LoraRole.Scale),
         (".dora_scale", LoraRole.DoraScale),
         (".diff", LoraRole.Difference), (".w_norm", LoraRole.Difference),
         (".diff_b", LoraRole.BiasDifference), (".b_norm", LoraRole.BiasDifference),
@@ -56,6 +59,23 @@ internal sealed class LoraFile : IDisposable
 
     /// <summary>Tensors of no role that is known.</summary>
     public IReadOnlyList<string> Unknown => unknown;
+
+    /// <summary>What its trainer called it, which AUTOMATIC1111's web UI writes into prompts; null where the file does not tell.</summary>
+    public string? TrainersName => (Source as SafetensorsFile)?.FindMetadata(NameMetadata);
+
+    /// <summary>The <see cref="TrainersName"/> of a file; null also where it cannot be read.</summary>
+    public static string? TrainersNameOf(string path)
+    {
+        try
+        {
+            using var file = Open(path);
+            return file.TrainersName;
+        }
+        catch (StableDiffusionException)
+        {
+            return null;
+        }
+    }
 
     /// <exception cref="StableDiffusionException">The file cannot be read.</exception>
     public static LoraFile Open(string path)

@@ -5,7 +5,11 @@ namespace StableDiffusion.Ilgpu.Weights.Lora;
 /// <param name="Tensors">Tensors of the model that it changes.</param>
 /// <param name="Unmatched">Tensors of the file that mean nothing to this model, or nothing without others that the file lacks.</param>
 /// <param name="ShortHash">The digits that pictures' metadata name the file by; made when they are asked for.</param>
-internal sealed record LoraReport(LoraReference Reference, int Tensors, IReadOnlyList<string> Unmatched, Lazy<string> ShortHash);
+internal sealed record LoraReport(LoraReference Reference, int Tensors, IReadOnlyList<string> Unmatched, Lazy<string> ShortHash)
+{
+    /// <summary>What its trainer called it; null where the file does not tell.</summary>
+    public string? TrainersName { get; init; }
+}
 
 /// <summary>The LoRA files of a model, matched and checked; their values are read when the model's weights are.</summary>
 internal sealed class LoraSet : IDisposable
@@ -125,6 +129,6 @@ internal sealed class LoraSet : IDisposable
             throw file.Error($"changes no tensor of this model; {held}");
         }
 
-        reports.Add(new LoraReport(reference, matched.Count, unmatched, new(file.ShortHash)));
+        reports.Add(new LoraReport(reference, matched.Count, unmatched, new(file.ShortHash)) { TrainersName = file.TrainersName });
     }
 }
