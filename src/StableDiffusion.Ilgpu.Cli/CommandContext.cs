@@ -18,6 +18,9 @@ internal sealed record CommandContext(TextWriter Output, TextWriter Error, bool 
     /// <summary>The wait before the second try of a request over the network.</summary>
     public TimeSpan FirstRetryDelay { get; init; } = TimeSpan.FromSeconds(1);
 
+    /// <summary>Prints a result in one line, whatever it quotes.</summary>
+    public void WriteLine(string line) => Output.WriteLine(ShownText.OneLine(line));
+
     /// <summary>
     /// Prints a table with one line a row. Where a terminal is too narrow it breaks the lines itself; a table that were fitted to it would
     /// lose letters and columns.

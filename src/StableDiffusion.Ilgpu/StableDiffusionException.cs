@@ -22,23 +22,7 @@ public sealed class StableDiffusionException : Exception
     internal static StableDiffusionException CannotRead(string path, Exception e) =>
         new($"{path}: cannot be read: {(Directory.Exists(path) ? "it is a folder, not a file" : e.Message)}", e);
 
-    /// <summary>Messages quote foreign files: what comes from them must neither break the line, steer a terminal nor fill it.</summary>
-    private static string OneLine(string message)
-    {
-        if (message.Length <= LongestMessage && !message.Any(BreaksLine))
-        {
-            return message;
-        }
-
-        var cut = message.Length <= LongestMessage ? message : $"{message.AsSpan(0, LongestMessage)}…";
-        return string.Create(cut.Length, cut, static (line, text) =>
-        {
-            for (var i = 0; i < line.Length; i++)
-            {
-                line[i] = BreaksLine(text[i]) ? ' ' : text[i];
-            }
-        });
-    }
-
-    private static bool BreaksLine(char c) => char.IsControl(c) || c is '\u2028' or '\u2029';
+    /// <summary>A message must not fill the terminal either.</summary>
+    private static string OneLine(string message) =>
+        ShownText.OneLine(message.Length <= LongestMessage ? message : $"{message.AsSpan(0, LongestMessage)}…");
 }
