@@ -123,7 +123,7 @@ internal static class CommandLine
 
     private static int Tell(CommandContext context, string line, int exit)
     {
-        context.Error.WriteLine(ShownText.OneLine(line));
+        context.Error.WriteLine(CommandContext.Shown(line));
         return exit;
     }
 }

@@ -55,7 +55,7 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
 
         void WriteLine(string line)
         {
-            console.Write(new Spectre.Console.Text(ShownText.OneLine(line) + "\n"));
+            console.Write(new Spectre.Console.Text(CommandContext.Shown(line) + "\n"));
             output.ThrowIfFailed();
             (screen.Picture as KittyPicture)?.Move();
         }

@@ -43,7 +43,7 @@ internal sealed class PullDisplay
     public void Begin(string name, long bytes)
     {
         End();
-        task = progress?.AddTask(Markup.Escape(ShownText.OneLine(name)), maxValue: bytes);
+        task = progress?.AddTask(Markup.Escape(CommandContext.Shown(name)), maxValue: bytes);
     }
 
     /// <summary>Moves the bar; may be called from several threads.</summary>

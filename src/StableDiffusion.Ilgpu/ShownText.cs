@@ -10,7 +10,13 @@ internal static class ShownText
     public const string Turns = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069";
 
     /// <summary>The text in one line: a space for each character that is no letter of it.</summary>
-    public static string OneLine(string text) => text.Any(Steers) ? Replace(text, Steers) : text;
+    /// <param name="text">The text.</param>
+    /// <param name="most">Letters after which it is cut off, so that it does not fill the terminal.</param>
+    public static string OneLine(string text, int most = int.MaxValue)
+    {
+        var cut = text.Length <= most ? text : $"{text.AsSpan(0, most)}…";
+        return cut.Any(Steers) ? Replace(cut, Steers) : cut;
+    }
 
     /// <summary>The same of a text whose lines stay.</summary>
     public static string Lines(string text) => Replace(text, c => c != '\n' && Steers(c));

@@ -10,10 +10,10 @@ public sealed class StableDiffusionException : Exception
     private const int LongestMessage = 2000;
 
     /// <summary>Creates the error with its one-line message.</summary>
-    public StableDiffusionException(string message) : base(OneLine(message)) { }
+    public StableDiffusionException(string message) : base(ShownText.OneLine(message, LongestMessage)) { }
 
     /// <summary>Creates the error with its one-line message and what caused it.</summary>
-    public StableDiffusionException(string message, Exception inner) : base(OneLine(message), inner) { }
+    public StableDiffusionException(string message, Exception inner) : base(ShownText.OneLine(message, LongestMessage), inner) { }
 
     /// <summary>Whether a device had too little memory: a smaller picture, batch or tile may go well.</summary>
     public bool IsOutOfMemory { get; internal init; }
@@ -21,8 +21,4 @@ public sealed class StableDiffusionException : Exception
     /// <summary>The error for a file that the system does not let be read. What it says of a folder, that access is denied, helps nobody.</summary>
     internal static StableDiffusionException CannotRead(string path, Exception e) =>
         new($"{path}: cannot be read: {(Directory.Exists(path) ? "it is a folder, not a file" : e.Message)}", e);
-
-    /// <summary>A message must not fill the terminal either.</summary>
-    private static string OneLine(string message) =>
-        ShownText.OneLine(message.Length <= LongestMessage ? message : $"{message.AsSpan(0, LongestMessage)}…");
 }

@@ -258,6 +258,16 @@ public sealed class CliWatchTests : IDisposable
         CliRun.InProcess("metadata", file, "--metadata-format", "xml").AssertFailed(2, ["\"xml\"", "text, json"]);
     }
 
+    [Fact]
+    public void A_picture_of_many_settings_does_not_fill_the_terminal()
+    {
+        var keys = string.Join(", ", Enumerable.Range(0, 10_000).Select(i => $"Key {i}: 7"));
+        var run = CliRun.InProcess("txt2img", "--from", WithText($"a\nSteps: 1, Sampler: Euler, Seed: 1, Size: 64x64, {keys}"), "-o", folder["many.png"]);
+        Assert.Equal((0, ""), (run.Exit, run.Error));
+        Assert.StartsWith("not repeated: Key 0, Key 1, ", run.Lines[0], StringComparison.Ordinal);
+        Assert.InRange(run.Lines[0].Length, 1000, 20_000);
+    }
+
     /// <summary>Escape sequences, a carriage return over what stands there, an override of the direction, lines that look like the program's.</summary>
     [Fact]
     public void Metadata_of_a_foreign_picture_do_not_steer_the_terminal()
