@@ -12,11 +12,20 @@ internal sealed record CommandContext(TextWriter Output, TextWriter Error, bool 
     /// <summary>More than any table needs.</summary>
     private const int TableWidth = 400;
 
+    /// <summary>Longer than any path, and than a line that quotes no damaged file.</summary>
+    private const int LongestLine = 10_000;
+
     /// <summary>Variables of the environment.</summary>
     public Func<string, string?> Environment { get; init; } = System.Environment.GetEnvironmentVariable;
 
     /// <summary>The wait before the second try of a request over the network.</summary>
     public TimeSpan FirstRetryDelay { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>Prints a result in one line, whatever it quotes.</summary>
+    public void WriteLine(string line) => Output.WriteLine(Shown(line));
+
+    /// <summary>A line as it is printed.</summary>
+    public static string Shown(string line) => ShownText.OneLine(line, LongestLine);
 
     /// <summary>
     /// Prints a table with one line a row. Where a terminal is too narrow it breaks the lines itself; a table that were fitted to it would

@@ -62,7 +62,7 @@ internal static class CommandLine
             var exit = Fail(context, $"unexpected {e.GetType().Name}: {e.Message}");
             if (parsed.GetResult(SharedOptions.VerboseName) is { } && parsed.GetValue<bool>(SharedOptions.VerboseName))
             {
-                context.Error.WriteLine(e);
+                context.Error.WriteLine(ShownText.Lines(e.ToString()));
             }
 
             return exit;
@@ -119,11 +119,11 @@ internal static class CommandLine
         .FirstOrDefault(o => o.Option.Name is not ("--prompt" or "--negative-prompt") && o.Tokens.Any(t => t.Value.Length == 0))?.Option.Name;
 
     private static int Fail(CommandContext context, string message, int exit = Failure) =>
-        Tell(context, $"error: {message.ReplaceLineEndings(" ")}", exit);
+        Tell(context, $"error: {message}", exit);
 
     private static int Tell(CommandContext context, string line, int exit)
     {
-        context.Error.WriteLine(line);
+        context.Error.WriteLine(CommandContext.Shown(line));
         return exit;
     }
 }

@@ -88,7 +88,7 @@ internal static class CompareCommand
         }
 
         context.WriteTable(table);
-        context.Output.WriteLine($"compared with {rows[0].Device}; ratio: seconds over its seconds");
+        context.WriteLine($"compared with {rows[0].Device}; ratio: seconds over its seconds");
     }
 
     /// <summary>JSON has no infinite numbers and none that are none, as a device gives that computes wrongly: they are null.</summary>

@@ -35,8 +35,8 @@ internal static class ConvertCommand
             var loras = StableDiffusionPipeline.Convert(
                 additions.Read(parsed, models.Read(parsed), models.OpenCache(parsed)), path,
                 parsed.GetValue(type) is { } name ? FindType(name) : null, context.Cancellation);
-            ModelAdditionSet.Print(loras, context.Output.WriteLine, parsed.GetValue(verbose));
-            context.Output.WriteLine(path);
+            ModelAdditionSet.Print(loras, context.WriteLine, parsed.GetValue(verbose));
+            context.WriteLine(path);
         });
         return command;
     }

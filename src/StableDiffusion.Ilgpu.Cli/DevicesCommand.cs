@@ -16,7 +16,7 @@ internal static class DevicesCommand
             PrintTable(context);
             if (parsed.GetValue(verbose))
             {
-                PrintDetails(context.Output);
+                PrintDetails(context);
             }
         });
         return command;
@@ -35,26 +35,26 @@ internal static class DevicesCommand
         context.WriteTable(table);
     }
 
-    private static void PrintDetails(TextWriter output)
+    private static void PrintDetails(CommandContext context)
     {
-        output.WriteLine($"default: {ComputeDevice.Default}: {ComputeDevice.ReasonFor("auto")}");
+        context.WriteLine($"default: {ComputeDevice.Default}: {ComputeDevice.ReasonFor("auto")}");
         foreach (var device in ComputeDevice.All.Where(d => d.Details.Count > 0))
         {
-            output.WriteLine($"{device}:");
+            context.WriteLine($"{device}:");
             foreach (var (name, value) in device.Details)
             {
-                output.WriteLine($"  {name}: {value}");
+                context.WriteLine($"  {name}: {value}");
             }
 
             if (device.Kind == DeviceKind.Cuda)
             {
-                output.WriteLine($"  tensor cores: {(BackendProfile.LeafOf(device) == LeafKind.Tensor ? "tried when a model is loaded" : "none that kernels use")}");
+                context.WriteLine($"  tensor cores: {(BackendProfile.LeafOf(device) == LeafKind.Tensor ? "tried when a model is loaded" : "none that kernels use")}");
             }
         }
 
         foreach (var line in ComputeDevice.LeftOut)
         {
-            output.WriteLine(line);
+            context.WriteLine(line);
         }
     }
 

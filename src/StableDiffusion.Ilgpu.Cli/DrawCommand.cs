@@ -86,7 +86,7 @@ internal sealed class DrawCommand(CommandContext context, PictureOptionSet? pict
         // Below the bar's place: a line that the terminal has to break would leave parts of the bar behind.
         foreach (var line in times.Where(_ => parsed.GetValue(verbose)))
         {
-            context.Output.WriteLine(line);
+            context.WriteLine(line);
         }
     }
 

@@ -39,16 +39,16 @@ internal static class InspectCommand
 
     private static void PrintModel(CommandContext context, ModelInfo model, bool verbosely)
     {
-        context.Output.WriteLine($"{model.Name}: {model.Variant}");
-        context.Output.WriteLine($"layout: {model.Layout}");
-        context.Output.WriteLine(
+        context.WriteLine($"{model.Name}: {model.Variant}");
+        context.WriteLine($"layout: {model.Layout}");
+        context.WriteLine(
             model.Sha256 is { } hash ? $"SHA-256: {hash}, model hash: {model.ShortHash}" : "SHA-256: none (no single file holds the UNet)");
         if (model.Ignored.Count > 0)
         {
-            context.Output.WriteLine($"not used: {string.Join(", ", model.Ignored)}");
+            context.WriteLine($"not used: {string.Join(", ", model.Ignored)}");
         }
 
-        ModelAdditionSet.Print(model.Loras, context.Output.WriteLine, verbosely);
+        ModelAdditionSet.Print(model.Loras, context.WriteLine, verbosely);
         var components = model.Components;
         var table = Tables.Create("Component", "Class", "Sizes", ">Tensors", ">Parameters", "Stored as");
         foreach (var component in components)
@@ -67,7 +67,7 @@ internal static class InspectCommand
         foreach (var program in pipeline.Plan(width, height, timed: true, context.Cancellation).GroupBy(r => r.Program))
         {
             var total = program.Sum(r => r.Milliseconds ?? 0);
-            context.Output.WriteLine($"{program.Key} at {width}x{height} on {pipeline.Device}: {program.Count()} launches, {total:0.00} ms");
+            context.WriteLine($"{program.Key} at {width}x{height} on {pipeline.Device}: {program.Count()} launches, {total:0.00} ms");
             var table = Tables.Create("Path", "Op", "Shape", "Kernel", ">Offset", ">Bytes", ">ms");
             foreach (var row in program)
             {

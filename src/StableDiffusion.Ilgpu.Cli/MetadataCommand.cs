@@ -27,14 +27,15 @@ internal static class MetadataCommand
         return command;
     }
 
+    /// <summary>For people: prompts may have several lines.</summary>
     private static string ToText(PictureSettings settings) => string.Join(
         '\n',
         [
-            $"written by: {settings.Source}", $"prompt: {settings.Prompt}", $"negative prompt: {settings.NegativePrompt}",
-            .. settings.Settings.Select(s => $"{s.Key}: {s.Value}"),
+            $"written by: {settings.Source}", ShownText.Lines($"prompt: {settings.Prompt}"), ShownText.Lines($"negative prompt: {settings.NegativePrompt}"),
+            .. settings.Settings.Select(s => ShownText.OneLine($"{s.Key}: {s.Value}")),
         ]);
 
-    /// <summary>A key that a picture has twice is there twice, as JSON allows.</summary>
+    /// <summary>A key that a picture has twice is there twice, as JSON allows. Nothing is lost: what would steer a terminal is escaped.</summary>
     private static string ToJson(PictureSettings settings)
     {
         using var buffer = new MemoryStream();
@@ -54,7 +55,14 @@ internal static class MetadataCommand
             writer.WriteEndObject();
         }
 
-        return Encoding.UTF8.GetString(buffer.ToArray());
+        // Others the encoder escapes.
+        var json = new StringBuilder(Encoding.UTF8.GetString(buffer.ToArray()));
+        foreach (var c in ShownText.Turns)
+        {
+            json.Replace($"{c}", $"\\u{(int)c:X4}");
+        }
+
+        return json.ToString();
     }
 
     private static object FindFormat(string name) => name.ToLowerInvariant() switch

@@ -26,7 +26,7 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
     {
         if (!context.Interactive)
         {
-            work(new ProgressDisplay(null, new StepClock(), new Screen(_ => null), context.Output.WriteLine));
+            work(new ProgressDisplay(null, new StepClock(), new Screen(_ => null), context.WriteLine));
             return;
         }
 
@@ -55,7 +55,7 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
 
         void WriteLine(string line)
         {
-            console.Write(new Spectre.Console.Text(line + "\n"));
+            console.Write(new Spectre.Console.Text(CommandContext.Shown(line) + "\n"));
             output.ThrowIfFailed();
             (screen.Picture as KittyPicture)?.Move();
         }

@@ -16,7 +16,7 @@ internal sealed class PullDisplay
     {
         if (!context.Interactive)
         {
-            work(new PullDisplay(null, context.Output.WriteLine));
+            work(new PullDisplay(null, context.WriteLine));
             return;
         }
 
@@ -28,7 +28,7 @@ internal sealed class PullDisplay
         }
         finally
         {
-            lines.ForEach(context.Output.WriteLine);
+            lines.ForEach(context.WriteLine);
         }
     }
 
@@ -43,7 +43,7 @@ internal sealed class PullDisplay
     public void Begin(string name, long bytes)
     {
         End();
-        task = progress?.AddTask(Markup.Escape(name), maxValue: bytes);
+        task = progress?.AddTask(Markup.Escape(CommandContext.Shown(name)), maxValue: bytes);
     }
 
     /// <summary>Moves the bar; may be called from several threads.</summary>

@@ -22,8 +22,8 @@ internal static class Tables
         return table;
     }
 
-    /// <summary>Adds a row; brackets in a cell are no markup.</summary>
-    public static void AddTextRow(this Table table, params string[] cells) => table.AddRow(cells.Select(c => new Spectre.Console.Text(c)));
+    /// <summary>Adds a row of one line; brackets in a cell are no markup.</summary>
+    public static void AddTextRow(this Table table, params string[] cells) => table.AddRow(cells.Select(c => new Spectre.Console.Text(CommandContext.Shown(c))));
 
     /// <summary>Bytes in the unit that fits, for example <c>15.6 GiB</c>.</summary>
     public static string Bytes(long bytes) => bytes switch

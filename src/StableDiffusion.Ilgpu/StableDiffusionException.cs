@@ -10,10 +10,10 @@ public sealed class StableDiffusionException : Exception
     private const int LongestMessage = 2000;
 
     /// <summary>Creates the error with its one-line message.</summary>
-    public StableDiffusionException(string message) : base(OneLine(message)) { }
+    public StableDiffusionException(string message) : base(ShownText.OneLine(message, LongestMessage)) { }
 
     /// <summary>Creates the error with its one-line message and what caused it.</summary>
-    public StableDiffusionException(string message, Exception inner) : base(OneLine(message), inner) { }
+    public StableDiffusionException(string message, Exception inner) : base(ShownText.OneLine(message, LongestMessage), inner) { }
 
     /// <summary>Whether a device had too little memory: a smaller picture, batch or tile may go well.</summary>
     public bool IsOutOfMemory { get; internal init; }
@@ -21,24 +21,4 @@ public sealed class StableDiffusionException : Exception
     /// <summary>The error for a file that the system does not let be read. What it says of a folder, that access is denied, helps nobody.</summary>
     internal static StableDiffusionException CannotRead(string path, Exception e) =>
         new($"{path}: cannot be read: {(Directory.Exists(path) ? "it is a folder, not a file" : e.Message)}", e);
-
-    /// <summary>Messages quote foreign files: what comes from them must neither break the line, steer a terminal nor fill it.</summary>
-    private static string OneLine(string message)
-    {
-        if (message.Length <= LongestMessage && !message.Any(BreaksLine))
-        {
-            return message;
-        }
-
-        var cut = message.Length <= LongestMessage ? message : $"{message.AsSpan(0, LongestMessage)}…";
-        return string.Create(cut.Length, cut, static (line, text) =>
-        {
-            for (var i = 0; i < line.Length; i++)
-            {
-                line[i] = BreaksLine(text[i]) ? ' ' : text[i];
-            }
-        });
-    }
-
-    private static bool BreaksLine(char c) => char.IsControl(c) || c is '\u2028' or '\u2029';
 }

@@ -14,6 +14,10 @@ internal sealed record CachedFile(long Size, Digest? Digest);
 internal sealed class CacheRecord
 {
     public const string FileName = ".sdilgpu.json";
+
+    /// <summary>Of thousands of files. Any folder that is opened as a model may have such a file.</summary>
+    private const int MostBytes = 16 << 20;
+
     private static readonly JsonSerializerOptions Options = new(JsonSerializerDefaults.Web) { WriteIndented = true, RespectNullableAnnotations = true };
 
     public string Repository { get; set; } = "";
@@ -30,9 +34,9 @@ internal sealed class CacheRecord
     {
         try
         {
-            return JsonSerializer.Deserialize<CacheRecord>(File.ReadAllBytes(Path.Combine(folder, FileName)), Options) ?? new();
+            return JsonSerializer.Deserialize<CacheRecord>(BoundedFile.Read(Path.Combine(folder, FileName), MostBytes, "a cache's record"), Options) ?? new();
         }
-        catch (Exception e) when (e is IOException or JsonException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or JsonException or UnauthorizedAccessException or StableDiffusionException)
         {
             return new();
         }

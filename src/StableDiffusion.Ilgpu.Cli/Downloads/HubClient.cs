@@ -174,7 +174,11 @@ internal sealed class HubClient : IDisposable
                     throw FailureOf(response, toHub, what);
                 }
 
-                var next = new Uri(address, location);
+                if (!Uri.TryCreate(address, location, out var next))
+                {
+                    throw new StableDiffusionException($"{what}: the server redirects to '{location}', which is not an address");
+                }
+
                 if (!IsWeb(next) || (address.Scheme == Uri.UriSchemeHttps && next.Scheme != Uri.UriSchemeHttps))
                 {
                     throw new StableDiffusionException(

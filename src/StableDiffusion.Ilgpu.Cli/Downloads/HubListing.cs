@@ -4,7 +4,7 @@ namespace StableDiffusion.Ilgpu.Cli.Downloads;
 
 /// <summary>What a repository holds at a revision, as the hub's reply to the model-info request tells it.</summary>
 /// <param name="Commit">The commit that the revision stands for.</param>
-/// <param name="Files">Every file.</param>
+/// <param name="Files">Every file but those whose names some system cannot store: models have none, people's pictures beside them may.</param>
 internal sealed record HubListing(string Commit, IReadOnlyList<HubFile> Files)
 {
     /// <summary>
@@ -17,7 +17,7 @@ internal sealed record HubListing(string Commit, IReadOnlyList<HubFile> Files)
         {
             using var document = JsonDocument.Parse(json);
             var commit = document.RootElement.GetProperty("sha").GetString()!;
-            HubFile[] files = [.. document.RootElement.GetProperty("siblings").EnumerateArray().Select(e => ReadFile(e, repository))];
+            HubFile[] files = [.. document.RootElement.GetProperty("siblings").EnumerateArray().Select(e => ReadFile(e, repository)).OfType<HubFile>()];
             return HubReference.IsSafePath(commit) ? new HubListing(commit, files) : throw new FormatException("the commit is not usable");
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
@@ -26,12 +26,15 @@ internal sealed record HubListing(string Commit, IReadOnlyList<HubFile> Files)
         }
     }
 
-    private static HubFile ReadFile(JsonElement json, string repository)
+    /// <returns>Null for a file that cannot be stored everywhere.</returns>
+    private static HubFile? ReadFile(JsonElement json, string repository)
     {
         var path = json.GetProperty("rfilename").GetString() ?? "";
         if (!HubReference.IsSafePath(path))
         {
-            throw new StableDiffusionException($"{repository}: the hub lists a file '{path}', which cannot be stored under that name");
+            return HubReference.LeavesFolder(path)
+                ? throw new StableDiffusionException($"{repository}: the hub lists a file '{path}', which is not in the repository's folder")
+                : null;
         }
 
         // The id of a file in LFS belongs to its pointer, not to its content.

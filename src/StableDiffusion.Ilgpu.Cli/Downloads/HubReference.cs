@@ -38,6 +38,10 @@ internal sealed partial record HubReference(string Repository, string Revision =
         && !path.Any(char.IsControl)
         && path.Split('/').All(part => part.Length > 0 && part[^1] is not ('.' or ' ') && part[0] != ' ');
 
+    /// <summary>Whether a path names something outside of the folder that it is put into, on any system; no honest list has such paths.</summary>
+    public static bool LeavesFolder(string path) =>
+        path.Length == 0 || path[0] is '/' or '\\' || path.Split('/', '\\').Any(part => part is "." or "..") || (path.Length > 1 && path[1] == ':');
+
     public override string ToString() =>
         Prefix + Repository + (Revision == DefaultRevision ? "" : "@" + Revision) + (File is null ? "" : ":" + File);
 

@@ -1,6 +1,9 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
 
+// The inputs of a node by their names.
+using Node = System.Collections.Generic.Dictionary<string, System.Text.Json.JsonElement>;
+
 namespace StableDiffusion.Ilgpu.Imaging;
 
 /// <summary>
@@ -15,31 +18,32 @@ internal sealed partial class ComfyUiGraph
     /// <summary>Nodes that are followed from one to the next; a damaged graph may lead in circles.</summary>
     private const int MostHops = 100;
 
-    private readonly Dictionary<string, JsonElement> nodes;
+    /// <summary>Samplers that are looked at, each with all that leads to it; a graph may be made of them.</summary>
+    private const int MostSamplers = 100;
 
-    private ComfyUiGraph(JsonElement prompt) => nodes = prompt.EnumerateObject()
-        .Where(n => n.Value.ValueKind == JsonValueKind.Object && Inputs(n.Value).ValueKind == JsonValueKind.Object)
-        .GroupBy(n => n.Name).ToDictionary(g => g.Key, g => g.Last().Value);
+    /// <summary>By their ids. In a node of many inputs, to which many lead, none must be searched for.</summary>
+    private readonly Dictionary<string, Node> nodes = [];
 
-    /// <returns>Null where neither text holds a sampler's node.</returns>
-    public static PictureSettings? Read(string? prompt, string? workflow)
+    private ComfyUiGraph(JsonElement prompt)
     {
-        foreach (var graph in new[] { Parse(prompt), ComfyUiWorkflow.ToPrompt(Parse(workflow)) })
+        foreach (var node in prompt.EnumerateObject())
         {
-            if (graph is { ValueKind: JsonValueKind.Object } nodes && SettingsOf(nodes) is { } settings)
+            if (node.Value.ValueKind == JsonValueKind.Object && node.Value.TryGetProperty("inputs", out var inputs) && inputs.ValueKind == JsonValueKind.Object)
             {
-                return settings;
+                nodes[node.Name] = inputs.EnumerateObject().GroupBy(i => i.Name).ToDictionary(g => g.Key, g => g.Last().Value);
             }
         }
-
-        return null;
     }
 
-    private static PictureSettings? SettingsOf(JsonElement prompt)
+    /// <returns>Null where neither text holds a sampler's node.</returns>
+    public static PictureSettings? Read(string? prompt, string? workflow) =>
+        SettingsOf(() => Parse(prompt)) ?? SettingsOf(() => ComfyUiWorkflow.ToPrompt(Parse(workflow)));
+
+    private static PictureSettings? SettingsOf(Func<JsonElement?> graph)
     {
         try
         {
-            return new ComfyUiGraph(prompt).Settings();
+            return graph() is { ValueKind: JsonValueKind.Object } prompt ? new ComfyUiGraph(prompt).Settings() : null;
         }
         catch (InvalidOperationException)
         {
@@ -71,7 +75,7 @@ internal sealed partial class ComfyUiGraph
     private PictureSettings? Settings()
     {
         // Of several samplers the one that starts from an empty latent makes the picture; the others work on it.
-        var samplers = nodes.Values.Where(n => Value(n, "steps") is not null && Value(n, "sampler_name") is not null).ToList();
+        var samplers = nodes.Values.Where(n => Value(n, "steps") is not null && Value(n, "sampler_name") is not null).Take(MostSamplers).ToList();
         if (samplers.Count == 0)
         {
             return null;
@@ -102,23 +106,23 @@ internal sealed partial class ComfyUiGraph
         return new(prompt, negative, [.. settings.Where(v => v.Value is not null).Select(v => (v.Key, v.Value!))]);
     }
 
-    private bool IsFirst(JsonElement sampler) =>
+    private bool IsFirst(Node sampler) =>
         Follow(sampler, n => Value(n, "width") is not null, "latent_image") is not null
         && Follow(sampler, n => Value(n, "steps") is not null, "latent_image", "samples") is null;
 
     /// <summary>The first text that an input leads to, and its node.</summary>
-    private (string Text, JsonElement? Node) Text(JsonElement from, string input)
+    private (string Text, Node? Node) Text(Node from, string input)
     {
         var node = Follow(
             from, n => TextOf(n) is not null, input, "conditioning", "conditioning_1", "conditioning_to", "positive", "text", "string", "value");
         return (node is { } found ? TextOf(found)! : "", node);
     }
 
-    private static string? TextOf(JsonElement node)
+    private static string? TextOf(Node node)
     {
         foreach (var name in new[] { "text", "text_g", "string", "value", "prompt" })
         {
-            if (Inputs(node).TryGetProperty(name, out var text) && text.ValueKind == JsonValueKind.String)
+            if (node.TryGetValue(name, out var text) && text.ValueKind == JsonValueKind.String)
             {
                 return text.GetString();
             }
@@ -127,37 +131,35 @@ internal sealed partial class ComfyUiGraph
         return null;
     }
 
-    private static string? ModelName(JsonElement node) => Value(node, "ckpt_name") ?? Value(node, "unet_name");
+    private static string? ModelName(Node node) => Value(node, "ckpt_name") ?? Value(node, "unet_name");
 
     /// <summary>The next node along links of these names, the first that has one, that fits; null where the way ends.</summary>
-    private JsonElement? Follow(JsonElement from, Predicate<JsonElement> fits, params string[] links)
+    private Node? Follow(Node from, Predicate<Node> fits, params string[] links)
     {
         var node = from;
         for (var i = 0; i < MostHops; i++)
         {
             var next = links.Select(l => Linked(node, l)).FirstOrDefault(n => n is not null);
-            if (next is null || fits(next.Value))
+            if (next is null || fits(next))
             {
                 return next;
             }
 
-            node = next.Value;
+            node = next;
         }
 
         return null;
     }
 
-    private JsonElement? Linked(JsonElement node, string input) =>
-        Inputs(node).TryGetProperty(input, out var link) && link.ValueKind == JsonValueKind.Array && link.GetArrayLength() == 2
+    private Node? Linked(Node node, string input) =>
+        node.TryGetValue(input, out var link) && link.ValueKind == JsonValueKind.Array && link.GetArrayLength() == 2
         && nodes.TryGetValue(link[0].ToString(), out var found)
             ? found
             : null;
 
-    private static JsonElement Inputs(JsonElement node) => node.TryGetProperty("inputs", out var inputs) ? inputs : default;
-
     /// <summary>A number or text that stands in the node itself.</summary>
-    private static string? Value(JsonElement node, string input) =>
-        !Inputs(node).TryGetProperty(input, out var value) ? null
+    private static string? Value(Node node, string input) =>
+        !node.TryGetValue(input, out var value) ? null
         : value.ValueKind == JsonValueKind.String ? value.GetString()
         : value.ValueKind != JsonValueKind.Number ? null
         : value.TryGetInt64(out var whole) ? NumberText.Of(whole)
@@ -165,6 +167,7 @@ internal sealed partial class ComfyUiGraph
             ? NumberText.Of((long)number)
             : value.GetRawText();
 
-    [GeneratedRegex("\"(?:\\\\.|[^\"\\\\])*\"|-?Infinity|NaN", RegexOptions.Singleline)]
+    // A string that nothing closes goes on to the end: to look for its end anew from every mark in it would take squared time.
+    [GeneratedRegex("\"(?>(?:\\\\.|[^\"\\\\])*)\"?|-?Infinity|NaN", RegexOptions.Singleline)]
     private static partial Regex StringOrNonNumber();
 }

@@ -21,7 +21,7 @@ internal static class ExifText
     public static ReadOnlySpan<byte> Prefix => "Exif\0\0"u8;
 
     /// <param name="block">With or without <see cref="Prefix"/>.</param>
-    /// <exception cref="InvalidDataException">A directory or a text lies outside of the block.</exception>
+    /// <exception cref="InvalidDataException">A directory or a text lies outside of the block, or texts lie upon one another.</exception>
     public static List<PictureText> Read(ReadOnlySpan<byte> block)
     {
         var tiff = block.StartsWith(Prefix) ? block[Prefix.Length..] : block;
@@ -32,16 +32,18 @@ internal static class ExifText
             throw Damaged();
         }
 
-        if (ReadDirectory(tiff, isBig, Int32(tiff, 4, isBig), texts) is { } next)
+        // Thousands of entries may name the same bytes: a small file must not decide how much is allocated.
+        long budget = tiff.Length;
+        if (ReadDirectory(tiff, isBig, Int32(tiff, 4, isBig), texts, ref budget) is { } next)
         {
-            ReadDirectory(tiff, isBig, next, texts);
+            ReadDirectory(tiff, isBig, next, texts, ref budget);
         }
 
         return texts;
     }
 
     /// <returns>Where the directory of EXIF's own fields begins, if this one points to it.</returns>
-    private static uint? ReadDirectory(ReadOnlySpan<byte> tiff, bool isBig, uint place, List<PictureText> texts)
+    private static uint? ReadDirectory(ReadOnlySpan<byte> tiff, bool isBig, uint place, List<PictureText> texts, ref long budget)
     {
         uint? next = null;
         var count = Int16(tiff, place, isBig);
@@ -57,6 +59,7 @@ internal static class ExifText
             {
                 // Up to four bytes stand in the entry itself. Both types of text have one byte an element.
                 var length = Int32(tiff, entry + 4, isBig);
+                budget = length <= budget ? budget - length : throw Damaged();
                 var bytes = Part(tiff, length <= 4 ? entry + 8 : Int32(tiff, entry + 8, isBig), length);
                 texts.Add(new(name, name == "UserComment" ? UserComment(bytes, isBig) : PngText.Decode(bytes.TrimEnd((byte)0))));
             }

@@ -64,18 +64,25 @@ internal static class PictureReader
         ResourceLimits.Memory = Math.Min(ResourceLimits.Memory, MostMemory);
         ResourceLimits.Disk = 0;
         var settings = new MagickReadSettings { Format = format, FrameIndex = 0, FrameCount = 1 };
-        using var image = new MagickImage();
-        image.Ping(bytes, settings);
-        if (image.Width > LargestSide || image.Height > LargestSide || (long)image.Width * image.Height > MostPixels)
+        if (format == MagickFormat.Png && PictureParts.SizeOfPng(bytes) is var (width, height))
         {
-            throw CannotRead(
-                name, $"it has {image.Width}x{image.Height} pixels; valid: up to {LargestSide} a side and {MostPixels} in all");
+            CheckSize(name, width, height);
         }
+
+        var parts = format switch
+        {
+            MagickFormat.Png => PictureParts.OfPng(bytes),
+            MagickFormat.WebP => PictureParts.OfWebP(bytes),
+            _ => bytes,
+        };
+        using var image = new MagickImage();
+        image.Ping(parts, settings);
+        CheckSize(name, image.Width, image.Height);
 
         // A JPEG that ends too early is a warning only, and grey from there on. Other warnings are about things that do not show.
         string? cut = null;
         image.Warning += (_, warning) => cut ??= IsCut(warning.Message) ? warning.Message : null;
-        image.Read(bytes, settings);
+        image.Read(parts, settings);
         if (cut is not null)
         {
             throw CannotRead(name, "it is damaged or cut short");
@@ -88,6 +95,14 @@ internal static class PictureReader
         using var pixels = image.GetPixelsUnsafe();
         var rgb = pixels.ToByteArray(PixelMapping.RGB) ?? throw CannotRead(name, "it has no pixels");
         return new InputImage((int)image.Width, (int)image.Height, rgb);
+    }
+
+    private static void CheckSize(string name, long width, long height)
+    {
+        if (width > LargestSide || height > LargestSide || width * height > MostPixels)
+        {
+            throw CannotRead(name, $"it has {width}x{height} pixels; valid: up to {LargestSide} a side and {MostPixels} in all");
+        }
     }
 
     private static void ToSrgb(MagickImage image)

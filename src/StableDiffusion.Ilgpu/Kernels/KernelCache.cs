@@ -18,7 +18,7 @@ namespace StableDiffusion.Ilgpu.Kernels;
 /// <summary>
 /// What ILGPU made of kernels for a device, kept in files, one a kernel: a process that finds them need not compile. A file is found by everything
 /// that its text depends on: this library's and ILGPU's builds, the device and what it can do, the kernel, how it is specialised. Whatever goes
-/// wrong, the kernel is compiled as without a cache.
+/// wrong, the kernel is compiled as without a cache. A kernel is a program: those that another user may have put there are not taken.
 /// </summary>
 /// <param name="folder">Made when the first kernel is kept.</param>
 internal sealed class KernelCache(string folder)
@@ -38,9 +38,11 @@ internal sealed class KernelCache(string folder)
 
     private static readonly PropertyInfo? EntryPointOf = typeof(CompiledKernel).GetProperty("EntryPoint", BindingFlags.Instance | BindingFlags.NonPublic);
 
-    /// <summary>The folder of this build's kernels. The processor, which compiles none, never asks for it.</summary>
-    private string Build => field ??= Path.Combine(
-        folder, Hash($"{typeof(KernelCache).Module.ModuleVersionId} {typeof(Context).Module.ModuleVersionId}"));
+    private const UnixFileMode OnlyMine = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+
+    /// <summary>The folder of this build's kernels for this user. The processor, which compiles none, never asks for it.</summary>
+    internal string Build => field ??= Path.Combine(
+        folder, Hash($"{typeof(KernelCache).Module.ModuleVersionId} {typeof(Context).Module.ModuleVersionId} {Environment.UserName}"));
 
     /// <summary>Whether this version of ILGPU lets kernels be put together again.</summary>
     public static bool IsAvailable => MakePtx is not null && Types is not null && EntryPointOf is not null;
@@ -74,6 +76,31 @@ internal sealed class KernelCache(string folder)
         }
     }
 
+    /// <summary>Closes a folder to other users, which the system lets nobody do but its owner (and root): whether kernels in it are this user's.</summary>
+    internal static bool IsMine(string folder)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            return true;
+        }
+
+        try
+        {
+            // A link could stand for any folder of this user's.
+            if (new DirectoryInfo(folder).LinkTarget is not null)
+            {
+                return false;
+            }
+
+            File.SetUnixFileMode(folder, OnlyMine);
+            return true;
+        }
+        catch (Exception e) when (IsExpected(e))
+        {
+            return false;
+        }
+    }
+
     private static string Hash(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..HashLength];
 
     private static string DeviceKey(Accelerator accelerator) => accelerator switch
@@ -98,7 +125,7 @@ internal sealed class KernelCache(string folder)
     {
         try
         {
-            if (!File.Exists(file))
+            if (!File.Exists(file) || !IsMine(Path.GetDirectoryName(file)!))
             {
                 return null;
             }
@@ -131,6 +158,11 @@ internal sealed class KernelCache(string folder)
         {
             var isFirst = !Directory.Exists(Build);
             Directory.CreateDirectory(Build);
+            if (!IsMine(Build))
+            {
+                return;
+            }
+
             using (var packed = new BrotliStream(File.Create(part), CompressionLevel.Fastest))
             {
                 packed.Write(SHA256.HashData(content));
@@ -159,14 +191,21 @@ internal sealed class KernelCache(string folder)
         var builds = new DirectoryInfo(folder).GetDirectories().Where(d => IsHash(d.Name));
         foreach (var old in builds.OrderByDescending(d => d.LastWriteTimeUtc).Skip(MostBuilds))
         {
-            foreach (var file in old.GetFiles().Where(f => f.Name.Split('.').All(IsHash)))
+            try
             {
-                file.Delete();
-            }
+                foreach (var file in old.GetFiles().Where(f => f.Name.Split('.').All(IsHash)))
+                {
+                    file.Delete();
+                }
 
-            if (!old.EnumerateFileSystemInfos().Any())
+                if (!old.EnumerateFileSystemInfos().Any())
+                {
+                    old.Delete();
+                }
+            }
+            catch (UnauthorizedAccessException)
             {
-                old.Delete();
+                // Another user's.
             }
         }
     }

@@ -69,6 +69,12 @@ internal static class LoraFolder
         var (waiting, seen) = (new Stack<string>([folder]), new HashSet<string>());
         while (waiting.TryPop(out var next))
         {
+            // Links that lead to one another lead to no folder, and to follow them would never end.
+            if (!Directory.Exists(next))
+            {
+                throw new DirectoryNotFoundException($"there is no folder '{next}'");
+            }
+
             if (!seen.Add(WithoutLinks(next)))
             {
                 continue;

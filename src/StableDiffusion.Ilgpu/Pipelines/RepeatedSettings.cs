@@ -25,6 +25,9 @@ internal sealed partial class RepeatedSettings(string source, PictureSettings se
 
     private static readonly string[] HiresKeys = ["Hires upscale", "Hires steps", "Hires upscaler"];
 
+    /// <summary>Longer than any sampler's name with its schedule's.</summary>
+    private const int LongestName = 100;
+
     private const string DenoisingKey = "Denoising strength", BlurKey = "Mask blur", ModeKey = "Mask mode", ResizeKey = "Resize mode",
         LatentKey = "Latent";
 
@@ -237,7 +240,7 @@ internal sealed partial class RepeatedSettings(string source, PictureSettings se
     /// <summary>"DPM++ 2M Karras", as the web UI once wrote, and "dpm++2m karras", as stable-diffusion.cpp does.</summary>
     private static (string Sampler, Scheduler Schedule)? SplitSchedule(string name)
     {
-        for (var space = name.IndexOf(' ', StringComparison.Ordinal); space > 0; space = name.IndexOf(' ', space + 1))
+        for (var space = name.Length <= LongestName ? name.IndexOf(' ', StringComparison.Ordinal) : -1; space > 0; space = name.IndexOf(' ', space + 1))
         {
             if (FindSampler(name[..space]) is not null && FindSchedule(name[(space + 1)..]) is { } schedule)
             {

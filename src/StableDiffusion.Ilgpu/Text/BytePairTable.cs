@@ -8,6 +8,9 @@ namespace StableDiffusion.Ilgpu.Text;
 /// <param name="find">The id of a token's text; null where there is none.</param>
 internal sealed class BytePairTable(int count, MergeIndex merges, Func<string, int?> find)
 {
+    /// <summary>More letters than words have.</summary>
+    private const int LongPiece = 256;
+
     public const string StartOfTextToken = "<|startoftext|>", EndOfTextToken = "<|endoftext|>", EndOfWord = "</w>";
 
     public int Count => count;
@@ -59,12 +62,19 @@ internal sealed class BytePairTable(int count, MergeIndex merges, Func<string, i
             }
 
             ids.Add(LastLetters[utf8[^1]]);
-            MergeAll(ids, start);
+            if (ids.Count - start <= LongPiece)
+            {
+                MergeAll(ids, start);
+            }
+            else
+            {
+                MergeLong(ids, start);
+            }
         }
     }
 
-    // All occurrences of the pair of the lowest rank are merged, from the left, until no pair is left that merges.
-    private void MergeAll(List<int> ids, int start)
+    /// <summary>All occurrences of the pair of the lowest rank are merged, from the left, until no pair is left that merges.</summary>
+    internal void MergeAll(List<int> ids, int start)
     {
         while (true)
         {
@@ -98,6 +108,66 @@ internal sealed class BytePairTable(int count, MergeIndex merges, Func<string, i
             }
 
             ids.RemoveRange(end, ids.Count - end);
+        }
+    }
+
+    /// <summary>
+    /// The same where looking at all pairs in each pass would take squared time: pairs wait in the order in which passes come to them, and those that a pass
+    /// makes join them after it.
+    /// </summary>
+    internal void MergeLong(List<int> ids, int start)
+    {
+        // Tokens stay at the place of their first letter. The next one's place is the count behind the last one, and -1 for what has become part of another.
+        var (tokens, count) = (ids[start..], ids.Count - start);
+        var (before, after) = (new int[count], new int[count]);
+        for (int i = 0; i < count; i++)
+        {
+            (before[i], after[i]) = (i - 1, i + 1);
+        }
+
+        var waiting = new PriorityQueue<int, (int Rank, int Left, int Right)>();
+        var changed = Enumerable.Range(0, count).ToList();
+        do
+        {
+            foreach (int left in changed)
+            {
+                if (after[left] >= 0 && after[left] < count && merges.RankOf(tokens[left], tokens[after[left]]) is var rank and not MergeIndex.None)
+                {
+                    waiting.Enqueue(left, (rank, left, after[left]));
+                }
+            }
+
+            changed.Clear();
+            int pass = MergeIndex.None;
+            while (waiting.TryPeek(out int left, out var pair) && (pass == MergeIndex.None || pair.Rank == pass))
+            {
+                (pass, int right) = (pair.Rank, pair.Right);
+                waiting.Dequeue();
+                if (after[left] != right || merges.RankOf(tokens[left], tokens[right]) != pass)
+                {
+                    continue;
+                }
+
+                tokens[left] = merges.MergedBy(pass);
+                (after[left], after[right]) = (after[right], -1);
+                if (after[left] < count)
+                {
+                    before[after[left]] = left;
+                }
+
+                changed.Add(left);
+                if (before[left] >= 0)
+                {
+                    changed.Add(before[left]);
+                }
+            }
+        }
+        while (waiting.Count > 0 || changed.Count > 0);
+
+        ids.RemoveRange(start, count);
+        for (int i = 0; i < count; i = after[i])
+        {
+            ids.Add(tokens[i]);
         }
     }
 }

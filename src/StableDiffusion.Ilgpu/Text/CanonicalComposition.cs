@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace StableDiffusion.Ilgpu.Text;
 
 /// <summary>
@@ -63,18 +65,22 @@ internal static class CanonicalComposition
         }
     }
 
-    // Runs of combining characters (class above 0) in the order of their classes; a stable sort by insertion.
+    // Runs of combining characters (class above 0) in the order of their classes, those of one class as they stood.
     private static void Reorder(List<int> codes, NormalizationTable table)
     {
-        for (int i = 1; i < codes.Count; i++)
+        for (int i = 0; i < codes.Count; i++)
         {
-            int code = codes[i], combining = table.CombiningClass(code), to = i;
-            for (; combining > 0 && to > 0 && table.CombiningClass(codes[to - 1]) > combining; to--)
+            int start = i;
+            while (i < codes.Count && table.CombiningClass(codes[i]) > 0)
             {
-                codes[to] = codes[to - 1];
+                i++;
             }
 
-            codes[to] = code;
+            if (i > start + 1)
+            {
+                int[] run = [.. codes.GetRange(start, i - start).OrderBy(table.CombiningClass)];
+                run.CopyTo(CollectionsMarshal.AsSpan(codes)[start..]);
+            }
         }
     }
 

@@ -101,6 +101,32 @@ public sealed class KernelCacheTests
         Assert.Equal(["file"], folder.Entries);
     }
 
+    /// <summary>A kernel is a program, and the cache may lie where other users write.</summary>
+    [Fact]
+    public void Kernels_are_closed_to_other_users()
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Assert.Skip("no modes there");
+            return;
+        }
+
+        using var folder = new TemporaryFolder();
+        var build = new KernelCache(folder.Path).Build;
+        Directory.CreateDirectory(build);
+        File.SetUnixFileMode(build, (UnixFileMode)0x1ff);
+        Assert.True(KernelCache.IsMine(build));
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, File.GetUnixFileMode(build));
+
+        // One that is not there, and one that another user made stand for a folder of this one's.
+        Assert.False(KernelCache.IsMine(folder["none"]));
+        Directory.CreateDirectory(folder["mine"]);
+        File.SetUnixFileMode(folder["mine"], (UnixFileMode)0x1ff);
+        Directory.CreateSymbolicLink(folder["link"], folder["mine"]);
+        Assert.False(KernelCache.IsMine(folder["link"]));
+        Assert.Equal((UnixFileMode)0x1ff, File.GetUnixFileMode(folder["mine"]));
+    }
+
     /// <summary>What others have put into the folder stays, whatever it is.</summary>
     [Theory]
     [MemberData(nameof(Backends))]

@@ -258,6 +258,37 @@ public sealed class CliWatchTests : IDisposable
         CliRun.InProcess("metadata", file, "--metadata-format", "xml").AssertFailed(2, ["\"xml\"", "text, json"]);
     }
 
+    [Fact]
+    public void A_picture_of_many_settings_does_not_fill_the_terminal()
+    {
+        var keys = string.Join(", ", Enumerable.Range(0, 10_000).Select(i => $"Key {i}: 7"));
+        var run = CliRun.InProcess("txt2img", "--from", WithText($"a\nSteps: 1, Sampler: Euler, Seed: 1, Size: 64x64, {keys}"), "-o", folder["many.png"]);
+        Assert.Equal((0, ""), (run.Exit, run.Error));
+        Assert.StartsWith("not repeated: Key 0, Key 1, ", run.Lines[0], StringComparison.Ordinal);
+        Assert.InRange(run.Lines[0].Length, 1000, 20_000);
+    }
+
+    /// <summary>Escape sequences, a carriage return over what stands there, an override of the direction, lines that look like the program's.</summary>
+    [Fact]
+    public void Metadata_of_a_foreign_picture_do_not_steer_the_terminal()
+    {
+        var file = WithText(
+            "a \e[2Jcat\u009b31m\u202e gnp\nin a hat\nNegative prompt: da\rrk\nSteps: 2, Sampler: \"x\\u001b[2J\\nerror: y\", Seed: 1, CFG\e scale: 7");
+        Assert.Equal(
+            "written by: AUTOMATIC1111\nprompt: a  [2Jcat 31m  gnp\nin a hat\nnegative prompt: da rk\nSteps: 2\nSampler: x [2J error: y\nSeed: 1\nscale: 7\n",
+            Metadata(file).Output.ReplaceLineEndings("\n"));
+
+        // JSON is exact, by escapes.
+        var output = Metadata(file, "--json").Output;
+        Assert.DoesNotContain(output.ReplaceLineEndings("\n"), c => c != '\n' && (char.IsControl(c) || c == '\u202e'));
+        var json = JsonSerializer.Deserialize<JsonElement>(output);
+        Assert.Equal("a \e[2Jcat\u009b31m\u202e gnp\nin a hat", json.GetProperty("prompt").GetString());
+        Assert.Equal("x\e[2J\nerror: y", json.GetProperty("settings").GetProperty("Sampler").GetString());
+
+        var error = CliRun.InProcess("txt2img", "--from", WithText("a\nSteps: 2, Sampler: \u202e\e[2J, Seed: 1"), "-o", folder["x.png"]);
+        error.AssertFailed(1, ["unknown sampler \"  [2J\""]);
+    }
+
     public void Dispose() => folder.Dispose();
 
     private static CliRun Metadata(params string[] arguments)

@@ -212,13 +212,32 @@ public sealed class PullFailureTests
             reply with { Status = 429, Body = [], Headers = new() { ["Retry-After"] = seconds } };
     }
 
-    [Fact]
-    public void A_path_out_of_the_folder_is_refused()
+    [Theory]
+    [InlineData("../../evil.safetensors")]
+    [InlineData("/evil.safetensors")]
+    [InlineData(@"..\evil.safetensors")]
+    [InlineData(@"C:\evil.safetensors")]
+    [InlineData("unet/./evil.safetensors")]
+    public void A_path_out_of_the_folder_is_refused(string path)
     {
-        using var server = new PullServer("a/b", ("../../evil.safetensors", PullRun.Content(100)));
+        using var server = new PullServer("a/b", (path, PullRun.Content(100)), (Weights, PullRun.Content(100)));
         using var run = new PullRun(server);
-        run.Pull("hf:a/b").AssertFailed(1, ["../../evil.safetensors"]);
+        run.Pull("hf:a/b").AssertFailed(1, [path]);
         Assert.Empty(run.Files);
+    }
+
+    /// <summary>Pictures beside a model are called by anything, which need not keep anybody from the model.</summary>
+    [Theory]
+    [InlineData("samples/at 10:12.png")]
+    [InlineData("what?.png")]
+    [InlineData("evil?.safetensors")]
+    public void A_name_that_some_system_cannot_store_is_left_out(string path)
+    {
+        using var server = new PullServer("a/b", (path, PullRun.Content(100)), (Weights, PullRun.Content(100)));
+        using var run = new PullRun(server);
+        var pull = run.Pull("hf:a/b");
+        Assert.Equal((0, ""), (pull.Exit, pull.Error));
+        Assert.Equal([Weights], run.Files);
     }
 
     [Fact]

@@ -183,6 +183,15 @@ public sealed class PullResumeTests
         run.Pull("hf:a/b").AssertFailed(1, ["redirects"]);
     }
 
+    [Fact]
+    public void A_redirect_to_no_address_is_told()
+    {
+        using var hub = new PullServer("a/b", (Weights, [1]));
+        hub.Misbehave = (_, _) => Redirect("//", null);
+        using var run = new PullRun(hub);
+        run.Pull("hf:a/b").AssertFailed(1, ["redirects to '//', which is not an address"]);
+    }
+
     private static PullReply Redirect(string to, string? linkedTag)
     {
         var reply = new PullReply(302, []) { Headers = { ["Location"] = to } };

@@ -42,6 +42,17 @@ public sealed class PullTests
     }
 
     [Fact]
+    public void Names_from_the_hub_do_not_turn_the_terminals_lines_round()
+    {
+        using var server = new PullServer("a/b", [.. Pipeline.Append("tokenizer/a\u202eb.json").Select(f => (f, PullRun.Content(10)))]);
+        using var run = new PullRun(server);
+        var pull = run.Pull("hf:a/b");
+        Assert.Equal((0, ""), (pull.Exit, pull.Error));
+        Assert.Contains(pull.Lines, line => line.StartsWith("tokenizer/a b.json  10 B  ", StringComparison.Ordinal));
+        Assert.Contains("tokenizer/a\u202eb.json", run.Files);
+    }
+
+    [Fact]
     public void A_server_without_ranges_is_read_in_one_go()
     {
         var content = PullRun.Content(LargeBytes);

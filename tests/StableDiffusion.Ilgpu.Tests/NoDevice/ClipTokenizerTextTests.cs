@@ -51,6 +51,39 @@ public sealed class ClipTokenizerTextTests
     [InlineData("\u2160\u03a3", "\u2170\u03c2")]               // a Roman numeral is cased
     public void Lowers(string word, string expected) => Assert.Equal(expected, Text(LowerCase.Of(Codes(word))));
 
+    /// <summary>A prompt of a foreign picture; in squared time none of these would end.</summary>
+    [Fact]
+    public void A_letter_may_have_a_million_marks()
+    {
+        // An acute above, class 230, and a dot below, class 220.
+        const int count = 1_000_000;
+        var composed = CanonicalComposition.Compose([.. Enumerable.Range(0, count).SelectMany(_ => new[] { 0x301, 0x323 })]);
+        Assert.Equal([.. Enumerable.Repeat(0x323, count), .. Enumerable.Repeat(0x301, count)], composed);
+    }
+
+    /// <summary>Words that nobody writes go another way to the same tokens.</summary>
+    [Theory]
+    [InlineData("a", 1000)]
+    [InlineData("ab", 1000)]
+    [InlineData("!?", 1000)]
+    [InlineData("aehilnorst", 20)]
+    [InlineData("aehilnorst", 5000)]
+    [InlineData("abcdefghijklmnopqrstuvwxyz", 3000)]
+    public void Long_words_are_merged_as_short_ones(string alphabet, int length)
+    {
+        var table = BuiltInTable.Read();
+        var random = new Random(length);
+        for (var i = 0; i < 5; i++)
+        {
+            int[] letters = [.. Enumerable.Range(0, length).Select(_ => table.Letters[alphabet[random.Next(alphabet.Length)]]), table.LastLetters[alphabet[0]]];
+            List<int> expected = [1, 2, .. letters], actual = [1, 2, .. letters];
+            table.MergeAll(expected, 2);
+            table.MergeLong(actual, 2);
+            Assert.NotEqual(letters.Length + 2, expected.Count);
+            Assert.Equal(expected, actual);
+        }
+    }
+
     private static List<int> Codes(string text) => [.. text.EnumerateRunes().Select(rune => rune.Value)];
 
     private static string Text(IEnumerable<int> codes) => string.Concat(codes.Select(code => new Rune(code).ToString()));

@@ -78,6 +78,30 @@ public sealed class ComfyUiGraphTests
     }
 
     [Fact]
+    public void Half_a_surrogate_pair_leaves_no_settings()
+    {
+        Assert.Null(PictureSettings.Find([new("workflow", """{"nodes": [{"id": "\ud800", "type": "KSampler"}]}""")]));
+
+        // The other text may be sound.
+        Assert.Equal("20", PictureSettings.Find([new("prompt", """{"\ud800": {"inputs": {}}}"""), new("workflow", Workflow)])!["Steps"]);
+    }
+
+    /// <summary>In squared time neither would end.</summary>
+    [Fact]
+    public void Graphs_that_are_made_to_take_long_do_not()
+    {
+        // No mark closes the string: each of them is escaped.
+        Assert.Null(PictureSettings.Find([new("prompt", $"{{\"a\": \"{new System.Text.StringBuilder().Insert(0, "\\\"", 10_000_000)}")]));
+
+        // Many samplers lead to one node of many inputs.
+        var inputs = string.Join(',', Enumerable.Range(0, 200_000).Select(i => $"\"i{i}\":0"));
+        var samplers = string.Join(',', Enumerable.Range(0, 200_000).Select(i => $$"""
+            "s{{i}}": {"inputs": {"steps": {{i}}, "sampler_name": "x", "latent_image": ["n", 0]} }
+            """));
+        Assert.Equal("0", PictureSettings.Find([new("prompt", $$"""{"n": {"inputs": { {{inputs}}, "samples": ["n", 0]} }, {{samplers}} }""")])!["Steps"]);
+    }
+
+    [Fact]
     public void Damaged_graphs_are_read_or_left_and_never_fail()
     {
         var random = new Random(14);

@@ -59,6 +59,16 @@ public sealed class EmbeddingTests : IDisposable
         AssertRefused(new TensorFiles().Add("emb_params", [Width], [1, 2, float.NaN, 4]), "emb_params", "not finite");
         WeightsTestFiles.Refused(() => EmbeddingFile.Open("/no/such.pt", Width, 75), "/no/such.pt");
 
+        // Prompts would call it nothing.
+        var nameless = new TensorFiles().Add("emb_params", [Width], new float[Width]).Write(folder[".safetensors"]);
+        WeightsTestFiles.Refused(() => EmbeddingFile.Open(nameless, Width, 75), nameless, "no name");
+
+        // The number of vectors is looked at before any is read: these would take 16 MiB.
+        var large = new TensorFiles().Add("emb_params", TensorType.F8_E4M3, [1 << 20, Width], new byte[Width << 20]).Write(folder["large.safetensors"]);
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        WeightsTestFiles.Refused(() => EmbeddingFile.Open(large, Width, 75), large, "1048576 vectors");
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 2 << 20);
+
         void AssertRefused(TensorFiles file, params string[] parts)
         {
             var path = file.Write(folder["bad.safetensors"]);

@@ -1,4 +1,5 @@
 using ImageMagick;
+using StableDiffusion.Ilgpu.Imaging;
 using StableDiffusion.Ilgpu.Tests.Samples;
 using Xunit;
 
@@ -219,8 +220,49 @@ public sealed class InputImageTests : IDisposable
         var png = RawPng.Write(8, 8, 8, 2, (_, _, _) => 77);
         File.WriteAllBytes(folder["huge.png"], RawPng.WithSize(png, width, height));
         var before = GC.GetAllocatedBytesForCurrentThread();
-        AssertRefused("huge.png", width < 100_000 ? $"{width}x{height}" : "");
+        AssertRefused("huge.png", $"it has {width}x{height} pixels");
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 10_000_000);
+    }
+
+    /// <summary>The image library would allocate a row of it first.</summary>
+    [Fact]
+    public void The_size_in_a_header_is_looked_at_before_the_image_library_sees_it()
+    {
+        var png = RawPng.WithSize(RawPng.Write(8, 8, 8, 2, (_, _, _) => 77), int.MaxValue, int.MaxValue)[..24];
+        Assert.Contains(
+            $"it has {int.MaxValue}x{int.MaxValue} pixels", Assert.Throws<StableDiffusionException>(() => InputImage.Decode(png)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>A small animation can have pictures that take gigabytes.</summary>
+    [Fact]
+    public void Later_pictures_of_an_animation_are_not_looked_at()
+    {
+        using var frames = new MagickImageCollection
+        {
+            new MagickImage(MagickColors.Red, 16, 16), new MagickImage(MagickColors.Blue, 16, 16), new MagickImage(MagickColors.Green, 16, 16),
+        };
+        var file = frames.ToByteArray(MagickFormat.WebP);
+        var second = file.AsSpan().IndexOf("ANMF"u8) + 4;
+        second += file.AsSpan(second).IndexOf("ANMF"u8);
+        Assert.True(second > 4);
+
+        // All of the second picture but the lengths of its chunks.
+        file.AsSpan(second + 8 + 16 + 8, 16).Fill(0xff);
+        Near([255, 0, 0], Pixel(InputImage.Decode(file), 8, 8), 8, "first frame");
+    }
+
+    [Fact]
+    public void Texts_that_may_unpack_into_gigabytes_are_not_unpacked()
+    {
+        var png = RawPng.Write(8, 8, 8, 2, (x, y, c) => (byte)((x * y) + c));
+        byte[] Text(char name, int bytes) => PngChunks.Make("zTXt", [(byte)name, 0, 0, .. Enumerable.Range(0, bytes).Select(i => (byte)(i * i * 7))]);
+        byte[] With(params byte[][] texts) => [.. png[..33], .. texts.SelectMany(t => t), .. png[33..]];
+        const int half = PictureParts.MostPackedTexts / 2;
+        byte[] first = Text('a', half - 100), second = Text('b', half - 100), plain = PngText.Chunk("c", new string('c', 2 * half));
+        Assert.Equal(With(first, second, plain), PictureParts.OfPng(With(first, second, plain)).ToArray());
+        Assert.Equal(With(first, plain, second), PictureParts.OfPng(With(first, plain, second, Text('d', half), Text('e', 1000))).ToArray());
+        Assert.Equal(png, PictureParts.OfPng(With(Text('a', 3 * half))).ToArray());
+        Assert.Equal(InputImage.Decode(png).Pixels.ToArray(), InputImage.Decode(With(Text('a', 3 * half))).Pixels.ToArray());
     }
 
     [Theory]

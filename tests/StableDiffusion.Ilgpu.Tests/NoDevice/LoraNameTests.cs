@@ -250,6 +250,15 @@ public sealed class LoraNameTests : IDisposable
         WeightsTestFiles.Refused(() => Found("d"), "'d'", "a, b, c, twice");
     }
 
+    [Fact]
+    public void Links_that_lead_to_one_another_are_no_folder()
+    {
+        Link(folder["probe"], folder.Path);
+        Directory.CreateSymbolicLink(folder["one"], folder["two"]);
+        Directory.CreateSymbolicLink(folder["two"], folder["one"]);
+        WeightsTestFiles.Refused(() => LoraFolder.Resolve(folder["one"], "<lora:c>"), folder["one"], "no folder");
+    }
+
     private static void Link(string path, string target)
     {
         try

@@ -218,6 +218,14 @@ public sealed class LoraStrengthTests : IDisposable
             () => LoraSet.Open([new LoraReference(path, new(1))], Declared([5, 7])), [folder["adapter_config.json"], .. parts]);
     }
 
+    /// <summary>Each would be looked for in all, and each of the model's modules too.</summary>
+    [Fact]
+    public void More_patterns_than_modules_are_refused()
+    {
+        var patterns = string.Join(',', Enumerable.Range(0, 10_001).Select(i => $"\"p{i}\":1"));
+        Settings_that_cannot_be_read_are_refused($$"""{"lora_alpha": 1, "alpha_pattern": { {{patterns}} } }""", "alpha_pattern", "10001 patterns", "10000");
+    }
+
     [Fact]
     public void A_file_is_known_by_its_tensors_or_by_what_its_trainer_wrote()
     {

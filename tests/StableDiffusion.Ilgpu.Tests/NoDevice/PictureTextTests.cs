@@ -68,6 +68,27 @@ public sealed class PictureTextTests : IDisposable
         Assert.Equal(new PictureText("UserComment", text), Assert.Single(ExifText.Read(block)));
     }
 
+    /// <summary>Thousands of entries that name the same bytes would be gigabytes of text.</summary>
+    [Fact]
+    public void Texts_of_exif_blocks_that_lie_upon_one_another_are_refused()
+    {
+        Assert.Equal(2, ExifText.Read(Block(entries: 2, bytes: 40, apart: 40)).Count);
+        Assert.Throws<InvalidDataException>(() => ExifText.Read(Block(entries: 3, bytes: 40, apart: 0)));
+
+        // One directory of descriptions, and their letters behind it.
+        static byte[] Block(int entries, int bytes, int apart)
+        {
+            var start = 8 + 2 + (12 * entries);
+            byte[] Long(int value) => [(byte)value, (byte)(value >> 8), 0, 0];
+            return
+            [
+                .. "II*\0"u8, .. Long(8), (byte)entries, 0,
+                .. Enumerable.Range(0, entries).SelectMany(i => (byte[])[0x0e, 0x01, 2, 0, .. Long(bytes), .. Long(start + (i * apart))]),
+                .. Enumerable.Repeat((byte)'a', bytes + ((entries - 1) * apart)),
+            ];
+        }
+    }
+
     [Fact]
     public void A_text_that_unpacks_without_end_is_refused()
     {

@@ -134,6 +134,12 @@ public sealed class RepeatedSettingsTests
         Assert.Equal((expected, schedule), (settings.Sampler?.Name, settings.Scheduler));
     }
 
+    /// <summary>Looked for in front of each space it would take squared time.</summary>
+    [Fact]
+    public void A_sampler_of_a_million_words_is_unknown() => Assert.Contains(
+        "unknown sampler \"a a a", Assert.Throws<StableDiffusionException>(() => Settings(
+            ("Sampler", new System.Text.StringBuilder().Insert(0, "a ", 1_000_000).ToString())).Sampler).Message, StringComparison.Ordinal);
+
     [Fact]
     public void A_schedule_of_stable_diffusion_cpp_that_is_unknown_is_not_called_a_sampler()
     {

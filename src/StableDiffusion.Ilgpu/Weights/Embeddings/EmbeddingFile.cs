@@ -41,10 +41,16 @@ internal sealed record EmbeddingFile(string Path, string Sha256, IReadOnlyList<L
                 + "the embedding was made for another model");
         }
 
+        // Looked at before they are read, so that a file cannot ask for much.
+        var vectors = tensors.Sum(t => t.Count / width);
+        if (vectors < 1 || vectors > mostVectors)
+        {
+            throw new StableDiffusionException($"{path}: has {vectors} vectors; a prompt has room for 1 to {mostVectors}");
+        }
+
         var file = new EmbeddingFile(path, source.Sha256(), [.. tensors.Select(t => new LearnedToken(TokenOf(t.Name), Read(source, t, width)))]);
-        var vectors = file.Tokens.Sum(t => t.Vectors.Length);
-        return vectors > 0 && vectors <= mostVectors ? file
-            : throw new StableDiffusionException($"{path}: has {vectors} vectors; a prompt has room for 1 to {mostVectors}");
+        return file.Name.Length > 0 ? file
+            : throw new StableDiffusionException($"{path}: has no name in front of its extension; prompts would call it by that");
     }
 
     /// <summary>A star stands for the file's own name.</summary>
@@ -53,7 +59,6 @@ internal sealed record EmbeddingFile(string Path, string Sha256, IReadOnlyList<L
 
     private static float[][] Read(IWeightSource source, TensorInfo tensor, int width)
     {
-        // As wide as a row of the token table, so that a file cannot ask for much.
         var values = new float[tensor.Count];
         source.Read(tensor.Name, values);
         return values.All(float.IsFinite) ? [.. values.Chunk(width)]

@@ -11,6 +11,9 @@ internal sealed class PeftAlphas
     /// <summary>diffusers' key in the metadata.</summary>
     public const string MetadataKey = "lora_adapter_metadata";
 
+    /// <summary>Many more than a model has modules.</summary>
+    private const int MostPatterns = 10_000;
+
     private const string ConfigName = "adapter_config.json", ModelName = "adapter_model";
 
     /// <summary>The settings of modules whose names begin so.</summary>
@@ -69,6 +72,11 @@ internal sealed class PeftAlphas
                 if (json.GetProperty(key) is not { ValueKind: JsonValueKind.Object } alphas)
                 {
                     throw reader.Error(key, "is not an object");
+                }
+
+                if (alphas.GetPropertyCount() is > MostPatterns and var count)
+                {
+                    throw reader.Error(key, $"has {count} patterns; valid: up to {MostPatterns}");
                 }
 
                 foreach (var pattern in alphas.EnumerateObject())
