@@ -210,7 +210,7 @@ public sealed class ModelWriterTests : IDisposable
     {
         const string Device = "a device's name cannot be given to a file";
         (string Output, string Reason)[] refused = OperatingSystem.IsWindows()
-            ? [("nul", Device), (files.PathOf("con"), Device), (files.PathOf("a<b"), "no file's name can have a '<' here"), (files.PathOf("a:b.safetensors"), "no file's name can have a ':' here")]
+            ? [("nul", Device), (files.PathOf("con"), Device), (files.PathOf("a<b"), "no file's name can have a '<' here"), (files.PathOf("model:b.safetensors"), "no file's name can have a ':' here")]
             : [("/dev/model", Device), ("/dev/model.safetensors", Device)];
         foreach (var (output, reason) in refused)
         {
