@@ -55,7 +55,7 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
 
         void WriteLine(string line)
         {
-            console.Write(new Spectre.Console.Text(CommandContext.Shown(line) + "\n"));
+            console.Write(new Line(CommandContext.Shown(line)));
             output.ThrowIfFailed();
             (screen.Picture as KittyPicture)?.Move();
         }
@@ -137,6 +137,16 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
             picture = null;
             return shown;
         }
+    }
+
+    /// <summary>
+    /// A line as it is, in the bar's place: a terminal that is too narrow breaks it by itself, and what is copied from there has no breaks of ours. What is
+    /// left of the bar behind it goes.
+    /// </summary>
+    private sealed class Line(string text) : Renderable
+    {
+        protected override IEnumerable<Segment> Render(RenderOptions options, int maxWidth) =>
+            options.Ansi ? [new Segment(text), Segment.Control("\e[K"), Segment.LineBreak] : [new Segment(text), Segment.LineBreak];
     }
 
     /// <summary>The part behind the bar.</summary>

@@ -21,7 +21,7 @@ internal sealed class ConfigReader(JsonElement json, string description)
 
     /// <summary>The value, where it lies in a range.</summary>
     public int InRange(string key, int value, int least, int most) =>
-        value >= least && value <= most ? value : throw Error(key, $"is {value}; valid: {least} to {most}");
+        value >= least && value <= most ? value : throw Error(key, $"is {NumberText.Of(value)}; valid: {NumberText.Of(least)} to {most}");
 
     /// <summary>A number above 0.</summary>
     public double Positive(string key, double fallback) =>

@@ -12,6 +12,9 @@ internal static class FinishedFile
     // Letters of a name that every file system takes.
     private const int SurelyTaken = 32;
 
+    // Letters of a name at most, on any file system; where they count bytes, some of fewer letters are too long as well.
+    private const int LongestName = 255;
+
     private static readonly TimeSpan Wait = TimeSpan.FromMilliseconds(50);
 
     /// <summary>
@@ -29,6 +32,30 @@ internal static class FinishedFile
         Path.Combine(FolderOf(path), $"{(isLarge ? "" : ".")}sdilgpu-{Guid.NewGuid():N}.tmp");
 
     public static string FolderOf(string path) => Path.GetDirectoryName(Path.GetFullPath(path)) ?? path;
+
+    /// <summary>
+    /// Refuses what cannot be a file's or folder's name on this system. Some systems say so only when what is finished is to get its name, or, where a colon
+    /// is in it, put it somewhere else.
+    /// </summary>
+    /// <exception cref="IOException">It cannot.</exception>
+    public static void CheckName(string path)
+    {
+        if (IsDevice(Path.GetFullPath(path)))
+        {
+            throw new IOException("a device's name cannot be given to a file");
+        }
+
+        var name = Path.GetFileName(path);
+        if (name.IndexOfAny(Path.GetInvalidFileNameChars()) is >= 0 and var at)
+        {
+            throw new IOException($"no file's name can have {(char.IsControl(name[at]) ? "control characters" : $"a '{name[at]}'")} here");
+        }
+
+        if (name.Length > LongestName)
+        {
+            throw new PathTooLongException();
+        }
+    }
 
     /// <summary>Finds out, without changing anything, whether a file can get this name, and be put in the place of one that has it.</summary>
     /// <exception cref="IOException">It cannot.</exception>
@@ -101,6 +128,11 @@ internal static class FinishedFile
             }
         }
     }
+
+    /// <summary>Linux has devices in a folder, beside one for files in memory; Windows has some in every folder (<c>NUL</c>), and gives those this path.</summary>
+    private static bool IsDevice(string full) => OperatingSystem.IsWindows()
+        ? full.StartsWith(@"\\.\", StringComparison.Ordinal)
+        : full.StartsWith("/dev/", StringComparison.Ordinal) && !full.StartsWith("/dev/shm/", StringComparison.Ordinal);
 
     private static bool IsReadOnly(string path) => File.Exists(path) && File.GetAttributes(path).HasFlag(FileAttributes.ReadOnly);
 }

@@ -33,7 +33,7 @@ public sealed record HiresOptions
         GenerationRequest.CheckDefined("hires upscaler", Upscaler);
         if (Steps < 1)
         {
-            throw new StableDiffusionException($"hires steps {Steps} cannot be used; valid: 1 or more");
+            throw new StableDiffusionException($"hires steps {NumberText.Of(Steps)} cannot be used; valid: 1 or more");
         }
     }
 }

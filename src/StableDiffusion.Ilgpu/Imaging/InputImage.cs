@@ -14,7 +14,7 @@ public sealed class InputImage
     {
         if (width < 1 || height < 1)
         {
-            throw new StableDiffusionException($"a picture of {width}x{height} pixels has nothing in it; valid: 1x1 and more");
+            throw new StableDiffusionException($"a picture of {NumberText.Of(width)}x{NumberText.Of(height)} pixels has nothing in it; valid: 1x1 and more");
         }
 
         var expected = (Int128)3 * width * height;

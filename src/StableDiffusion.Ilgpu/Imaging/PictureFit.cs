@@ -26,7 +26,7 @@ internal static class PictureFit
         ResizeMode.Crop => Scale(CutToAspect(image, width, height), width, height, filter),
         ResizeMode.Pad => ScaleAndPad(image, width, height, filter),
         _ => throw new StableDiffusionException(
-            $"unknown resize mode {(int)mode}; valid: {string.Join(", ", Enum.GetNames<ResizeMode>())}".ToLowerInvariant()),
+            $"unknown resize mode {NumberText.Of((int)mode)}; valid: {string.Join(", ", Enum.GetNames<ResizeMode>())}".ToLowerInvariant()),
     };
 
     /// <summary>A side that only lost what it has beyond a multiple of 8: pixels are cut off and the others stay what they are.</summary>

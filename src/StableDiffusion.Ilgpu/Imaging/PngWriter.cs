@@ -116,29 +116,12 @@ internal static class PngWriter
             throw new IOException(path.Length == 0 ? "the name is empty" : "it is a folder");
         }
 
-        var full = Path.GetFullPath(path);
-        if (IsDevice(full))
-        {
-            throw new IOException("a device's name cannot be given to a file");
-        }
-
-        // A system that minds them says so when the finished picture is to get its name, or, where a colon is in it, puts it somewhere else.
-        var name = Path.GetFileName(path);
-        if (name.IndexOfAny(Path.GetInvalidFileNameChars()) is >= 0 and var at)
-        {
-            throw new IOException($"no file's name can have {(char.IsControl(name[at]) ? "control characters" : $"a '{name[at]}'")} here");
-        }
-
+        FinishedFile.CheckName(path);
         if (!Directory.Exists(FinishedFile.FolderOf(path)))
         {
             throw new IOException($"there is no folder '{FinishedFile.FolderOf(path)}'");
         }
     }
-
-    /// <summary>Linux has devices in a folder, beside one for files in memory; Windows has some in every folder (<c>NUL</c>), and gives those this path.</summary>
-    private static bool IsDevice(string full) => OperatingSystem.IsWindows()
-        ? full.StartsWith(@"\\.\", StringComparison.Ordinal)
-        : full.StartsWith("/dev/", StringComparison.Ordinal) && !full.StartsWith("/dev/shm/", StringComparison.Ordinal);
 
     private static bool IsFileError(Exception e) =>
         e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException;

@@ -13,7 +13,7 @@ internal static class ModelLimits
     {
         if (value < 1 || whole % value != 0)
         {
-            throw c.Error(key, $"is {value}, which does not divide {of} {whole}");
+            throw c.Error(key, $"is {NumberText.Of(value)}, which does not divide {of} {whole}");
         }
     }
 }

@@ -194,12 +194,12 @@ public sealed record GenerationRequest
         if (!Enum.IsDefined(ResizeMode))
         {
             throw new StableDiffusionException(
-                $"unknown resize mode {(int)ResizeMode}; valid: {string.Join(", ", Enum.GetNames<ResizeMode>())}".ToLowerInvariant());
+                $"unknown resize mode {NumberText.Of((int)ResizeMode)}; valid: {string.Join(", ", Enum.GetNames<ResizeMode>())}".ToLowerInvariant());
         }
 
         if (MaskBlur is < 0 or > MostMaskBlur)
         {
-            throw new StableDiffusionException($"mask blur {MaskBlur} cannot be used; valid: 0 to {MostMaskBlur}");
+            throw new StableDiffusionException($"mask blur {NumberText.Of(MaskBlur)} cannot be used; valid: 0 to {MostMaskBlur}");
         }
 
         if (InitImage is not null && InitSize() is var (width, height) && Math.Max(width, height) > MostPixels)
@@ -233,7 +233,7 @@ public sealed record GenerationRequest
     {
         if (pixels is { } size && (size < 8 || size % 8 != 0 || size > MostPixels))
         {
-            throw new StableDiffusionException($"{name} {pixels} cannot be used; valid: multiples of 8, from 8 to {MostPixels}");
+            throw new StableDiffusionException($"{name} {NumberText.Of(pixels)} cannot be used; valid: multiples of 8, from 8 to {MostPixels}");
         }
     }
 
@@ -242,7 +242,8 @@ public sealed record GenerationRequest
     {
         if (!Enum.IsDefined(value))
         {
-            throw new StableDiffusionException($"unknown {name} {value}; valid: {string.Join(", ", Enum.GetNames<T>())}");
+            var number = NumberText.Of(Convert.ToInt64(value, CultureInfo.InvariantCulture));
+            throw new StableDiffusionException($"unknown {name} {number}; valid: {string.Join(", ", Enum.GetNames<T>())}");
         }
     }
 
@@ -250,7 +251,7 @@ public sealed record GenerationRequest
     {
         if (value < 0)
         {
-            throw new StableDiffusionException($"{name} {value} cannot be used; valid: 0 or more");
+            throw new StableDiffusionException($"{name} {NumberText.Of(value)} cannot be used; valid: 0 or more");
         }
     }
 
@@ -258,7 +259,7 @@ public sealed record GenerationRequest
     {
         if (value < 1)
         {
-            throw new StableDiffusionException($"{name} {value} cannot be used; valid: 1 or more");
+            throw new StableDiffusionException($"{name} {NumberText.Of(value)} cannot be used; valid: 1 or more");
         }
     }
 }

@@ -22,7 +22,7 @@ internal static class StoredTokens
             if (id < tokenizer.VocabularySize || id >= config.Vocabulary)
             {
                 throw new StableDiffusionException(
-                    $"{added.Path}: the token '{text}' has the id {id}; the vocabulary has {tokenizer.VocabularySize} tokens with the ids "
+                    $"{added.Path}: the token '{text}' has the id {NumberText.Of(id)}; the vocabulary has {tokenizer.VocabularySize} tokens with the ids "
                     + $"from 0, and the text encoder's table {config.Vocabulary} rows");
             }
 

@@ -167,7 +167,7 @@ internal sealed class NoiseSchedule
         return timesteps[0] < TrainSteps
             ? timesteps
             : throw new StableDiffusionException(
-                $"{description}: {steps} steps with steps_offset {StepsOffset} begin at timestep {timesteps[0]}; the last one is {TrainSteps - 1}");
+                $"{description}: {steps} steps with steps_offset {StepsOffset} begin at timestep {NumberText.Of(timesteps[0])}; the last one is {TrainSteps - 1}");
     }
 
     /// <summary>The same, rounded to whole training steps.</summary>

@@ -47,7 +47,7 @@ public abstract class Sampler
         var most = schedule.TrainSteps - 1;
         if (steps < 1 || steps > most)
         {
-            throw new StableDiffusionException($"steps {steps}: choose 1 to {most}");
+            throw new StableDiffusionException($"steps {NumberText.Of(steps)}: choose 1 to {most}");
         }
 
         ArgumentOutOfRangeException.ThrowIfNegative(firstStep);

@@ -57,7 +57,7 @@ internal static class VocabularyFiles
             if (id < 0 || id >= entries.Length)
             {
                 throw new StableDiffusionException(
-                    $"{path}: the token {Name(entry)} has the id {id}; the ids of {entries.Length} tokens are 0 to {entries.Length - 1}");
+                    $"{path}: the token {Name(entry)} has the id {NumberText.Of(id)}; the ids of {entries.Length} tokens are 0 to {entries.Length - 1}");
             }
 
             if (entries[id] != 0)

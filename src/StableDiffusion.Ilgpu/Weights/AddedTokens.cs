@@ -42,12 +42,12 @@ internal sealed record AddedTokens(string Path, IReadOnlyDictionary<string, int>
         {
             if (text.Length is 0 or > LongestText)
             {
-                throw new StableDiffusionException($"{path}: the token with the id {id} has {text.Length} letters; valid: 1 to {LongestText}");
+                throw new StableDiffusionException($"{path}: the token with the id {NumberText.Of(id)} has {text.Length} letters; valid: 1 to {LongestText}");
             }
 
             if (!ids.TryAdd(text, id))
             {
-                throw new StableDiffusionException($"{path}: the token '{text}' has the ids {ids[text]} and {id}");
+                throw new StableDiffusionException($"{path}: the token '{text}' has the ids {NumberText.Of(ids[text])} and {NumberText.Of(id)}");
             }
         }
 

@@ -22,6 +22,7 @@ internal static class ModelWriter
                     + "a file's name ends in .safetensors, any other name is a folder's");
             }
 
+            FinishedFile.CheckName(target);
             var parent = FinishedFile.FolderOf(target);
             if (!Directory.Exists(parent))
             {

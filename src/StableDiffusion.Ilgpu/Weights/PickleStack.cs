@@ -140,7 +140,7 @@ internal sealed class PickleStack(AllocationBudget budget)
     }
 
     public void Recall(long index) =>
-        Push(memo.TryGetValue(index, out var value) ? value : throw new InvalidDataException($"the memo has no entry {index}"));
+        Push(memo.TryGetValue(index, out var value) ? value : throw new InvalidDataException($"the memo has no entry {NumberText.Of(index)}"));
 
     /// <summary>Requires so many objects on the stack above the last mark.</summary>
     private void Require(int count)

@@ -29,7 +29,7 @@ internal sealed class TorchObjects(Func<string, (long Offset, long Length)?> loc
             if (count < 0 || count != storage.Count || length % SafetensorsHeader.BytesOf(type) != 0)
             {
                 throw new InvalidDataException(
-                    $"the storage {key} is said to be a {global.Name} of {count} elements; it has {length} bytes");
+                    $"the storage {key} is said to be a {global.Name} of {NumberText.Of(count)} elements; it has {length} bytes");
             }
 
             storages.Add(key, storage);
@@ -37,7 +37,7 @@ internal sealed class TorchObjects(Func<string, (long Offset, long Length)?> loc
 
         return storage.Type == type && storage.Count == count ? storage
             : throw new InvalidDataException(
-                $"the storage {key} is a {global.Name} of {count} elements here, but {storage.Type} with {storage.Count} elsewhere");
+                $"the storage {key} is a {global.Name} of {NumberText.Of(count)} elements here, but {storage.Type} with {storage.Count} elsewhere");
     }
 
     /// <summary>What a call with these arguments makes.</summary>

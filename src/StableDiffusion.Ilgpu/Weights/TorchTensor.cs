@@ -87,5 +87,5 @@ internal sealed class TorchTensor
     }
 
     private InvalidDataException Error(string problem) =>
-        new($"a tensor has shape [{string.Join(", ", Shape)}] with strides [{string.Join(", ", Strides)}] from {Start}{problem}");
+        new($"a tensor has shape [{NumberText.Of(Shape)}] with strides [{NumberText.Of(Strides)}] from {NumberText.Of(Start)}{problem}");
 }

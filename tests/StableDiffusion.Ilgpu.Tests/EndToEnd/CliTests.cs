@@ -354,6 +354,17 @@ public sealed class CliTests
             row => Assert.Contains(lines, line => line.Contains(row, StringComparison.Ordinal)));
     }
 
+    [Fact]
+    public void A_narrow_terminal_breaks_no_file_name()
+    {
+        using var folder = new TemporaryFolder();
+        using var output = new StringWriter();
+        var context = new CommandContext(output, TextWriter.Null, Interactive: true, TestContext.Current.CancellationToken);
+        var picture = folder[$"{new string('a', 50)} {new string('b', 50)}.png"];
+        Assert.Equal(0, CommandLine.Run(["txt2img", "-p", "x", "--steps", "1", "-o", picture], context));
+        Assert.Contains($"{picture}  seed 42  ", output.ToString(), StringComparison.Ordinal);
+    }
+
     /// <summary>Takes what its maker's thread writes, and nothing else.</summary>
     private sealed class OwnThreadsWriter : TextWriter
     {

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 using StableDiffusion.Ilgpu.Imaging;
 using Xunit;
@@ -137,16 +136,9 @@ public sealed class CliWatchTests : IDisposable
     {
         string[] arguments = ["-p", "a (cat:1.25)", "--steps", "2", "--cfg-scale", "5.5", "--eta", "0.5", "--hires", "--hires-scale", "1.25", "-o"];
         Draw([.. arguments, folder["a.png"]]);
-        var (before, comma) = (CultureInfo.CurrentCulture, (CultureInfo)CultureInfo.InvariantCulture.Clone());
-        (comma.NumberFormat.NumberDecimalSeparator, comma.NumberFormat.NegativeSign) = (",", "\u2212");
-        try
+        using (new OtherCulture())
         {
-            CultureInfo.CurrentCulture = comma;
             Draw([.. arguments, folder["b.png"]]);
-        }
-        finally
-        {
-            CultureInfo.CurrentCulture = before;
         }
 
         Assert.Equal(File.ReadAllBytes(folder["a.png"]), File.ReadAllBytes(folder["b.png"]));

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Xunit;
 
 namespace StableDiffusion.Ilgpu.Tests.NoDevice;
@@ -25,31 +24,31 @@ public sealed class GenerationRequestTests
 
     /// <summary>Programs have cultures, and messages are English.</summary>
     [Fact]
-    public void Messages_have_a_decimal_point_in_any_culture()
+    public void Messages_have_a_point_and_a_hyphen_in_any_culture()
     {
-        var before = CultureInfo.CurrentCulture;
-        var culture = (CultureInfo)CultureInfo.InvariantCulture.Clone();
-        culture.NumberFormat.NumberDecimalSeparator = ",";
+        using var culture = new OtherCulture();
         var request = new GenerationRequest { Prompt = "" };
-        try
+        foreach (var (wrong, message) in new[]
         {
-            CultureInfo.CurrentCulture = culture;
-            foreach (var (wrong, message) in new[]
-            {
-                (request with { VaeTileOverlap = 0.75 }, "VAE tile overlap 0.75 cannot be used; valid: 0 to 0.5"),
-                (request with { Strength = 1.5 }, "strength 1.5 cannot be used; valid: 0 to 1"),
-                (request with { Eta = 1.5 }, "eta 1.5: choose 0 to 1"),
-                (request with { Hires = new() { Scale = 0.5 } }, "hires scale 0.5 cannot be used; valid: 1 to 16"),
-                (request with { Hires = new() { DenoisingStrength = 1.5 } }, "hires denoising strength 1.5 cannot be used; valid: above 0, up to 1"),
-            })
-            {
-                Assert.Equal(message, Assert.Throws<StableDiffusionException>(wrong.Validate).Message);
-            }
-        }
-        finally
+            (request with { VaeTileOverlap = 0.75 }, "VAE tile overlap 0.75 cannot be used; valid: 0 to 0.5"),
+            (request with { Strength = 1.5 }, "strength 1.5 cannot be used; valid: 0 to 1"),
+            (request with { Eta = 1.5 }, "eta 1.5: choose 0 to 1"),
+            (request with { Hires = new() { Scale = 0.5 } }, "hires scale 0.5 cannot be used; valid: 1 to 16"),
+            (request with { Hires = new() { DenoisingStrength = 1.5 } }, "hires denoising strength 1.5 cannot be used; valid: above 0, up to 1"),
+            (request with { Hires = new() { Steps = -1 } }, "hires steps -1 cannot be used; valid: 1 or more"),
+            (request with { Width = -8 }, "width -8 cannot be used; valid: multiples of 8, from 8 to "),
+            (request with { Steps = -2 }, "steps -2 cannot be used; valid: 1 or more"),
+            (request with { BatchCount = -3 }, "batch count -3 cannot be used; valid: 1 or more"),
+            (request with { PreviewInterval = -4 }, "preview interval -4 cannot be used; valid: "),
+            (request with { Scheduler = (Scheduler)(-5) }, "unknown scheduler -5; valid: "),
+            (request with { ResizeMode = (ResizeMode)(-6) }, "unknown resize mode -6; valid: "),
+            (request with { MaskBlur = -7 }, "mask blur -7 cannot be used; valid: "),
+        })
         {
-            CultureInfo.CurrentCulture = before;
+            Assert.StartsWith(message, Assert.Throws<StableDiffusionException>(wrong.Validate).Message, StringComparison.Ordinal);
         }
+
+        Assert.StartsWith("a picture of -1x-2 pixels", Assert.Throws<StableDiffusionException>(() => new InputImage(-1, -2, [])).Message, StringComparison.Ordinal);
     }
 
     [Fact]

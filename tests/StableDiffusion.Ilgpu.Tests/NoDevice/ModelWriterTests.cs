@@ -204,6 +204,20 @@ public sealed class ModelWriterTests : IDisposable
         }
     }
 
+    /// <summary>Which names are none is the system's to say, but not when gigabytes are written.</summary>
+    [Fact]
+    public void What_no_file_can_be_called_is_told_before_anything_is_read()
+    {
+        const string Device = "a device's name cannot be given to a file";
+        (string Output, string Reason)[] refused = OperatingSystem.IsWindows()
+            ? [("nul", Device), (files.PathOf("con"), Device), (files.PathOf("a<b"), "no file's name can have a '<' here"), (files.PathOf("model:b.safetensors"), "no file's name can have a ':' here")]
+            : [("/dev/model", Device), ("/dev/model.safetensors", Device)];
+        foreach (var (output, reason) in refused)
+        {
+            WeightsTestFiles.Refused(() => ModelWriter.CheckOutput(output), $"cannot be written: {reason}");
+        }
+    }
+
     [Theory]
     [InlineData("out")]
     [InlineData("out.safetensors")]

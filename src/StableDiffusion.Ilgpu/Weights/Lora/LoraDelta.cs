@@ -191,6 +191,6 @@ internal sealed class LoraDelta
         // One element always lies where it can be located.
         Span<float> alpha = [0];
         file.Source.Locate(tensor.Name)!.Read(alpha);
-        return float.IsFinite(alpha[0]) ? alpha[0] : throw file.Error($"tensor {tensor.Name} is {alpha[0]}, not a finite number");
+        return float.IsFinite(alpha[0]) ? alpha[0] : throw file.Error($"tensor {tensor.Name} is {NumberText.Of(alpha[0])}, not a finite number");
     }
 }
