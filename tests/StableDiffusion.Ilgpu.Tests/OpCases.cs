@@ -10,7 +10,7 @@ internal static class OpCases
 {
     public static IReadOnlyList<OpCase> All { get; } =
         [.. Linear(), .. Convolutions(), .. CircularConvolutions(),
-            .. Fusions(), .. Pitches(), .. Attentions(), .. Norms(), .. Pointwise(), .. LargeValues()];
+            .. Fusions(), .. Pitches(), .. OpOffsets.All, .. Attentions(), .. Norms(), .. Pointwise(), .. LargeValues()];
 
     private static IEnumerable<OpCase> Linear()
     {
@@ -59,6 +59,13 @@ internal static class OpCases
             yield return Conv($"{n}x{h}x{w}x{from} to {to}", n, h, w, from, to, Window.Same(3));
         }
 
+        // Paddings that leave the size as it is, and are not Winograd's.
+        yield return Conv("17x16x16 padded 2, 0, 1, 1", 1, 17, 16, 16, 8, new Window(3, 1, 2, 0, 1, 1));
+        yield return Conv("16x18x16 padded 1, 1, 0, 2", 1, 16, 18, 16, 8, new Window(3, 1, 1, 1, 0, 2));
+
+        // And such as change it: a line less, and as many pixels in a picture that is two lines less high and broader instead.
+        yield return Conv("18x16x16 padded 1, 1, 1, 0", 1, 18, 16, 16, 8, new Window(3, 1, 1, 1, 1, 0));
+        yield return Conv("16x30x16 padded 1, 3, 1, 0", 1, 16, 30, 16, 8, new Window(3, 1, 1, 3, 1, 0));
         yield return Case("resize 9x10x32 to 18x20 into conv", g => (Root(g) / "c").Conv(X(g, 2, 9, 10, 32).Resize(18, 20), 20));
         yield return Case("conv 17x16x32 with item bias, silu and residual", g =>
         {
@@ -82,7 +89,7 @@ internal static class OpCases
         foreach (var (n, h, w, from, to) in new[]
         {
             (1, 1, 1, 3, 4), (1, 1, 70, 3, 33), (2, 9, 1, 17, 4), (2, 3, 5, 64, 70), (1, 17, 19, 8, 8), (3, 6, 8, 300, 16),
-            (1, 2, 150, 5, 8),
+            (1, 2, 150, 5, 8), (1, 2, 16, 16, 8),
         })
         {
             yield return Conv($"{n}x{h}x{w}x{from} to {to}", n, h, w, from, to, Window.Same(3));
@@ -111,9 +118,12 @@ internal static class OpCases
         foreach (var (n, h, w, c, th, tw) in new[]
         {
             (2, 3, 4, 8, 6, 8), (1, 3, 2, 5, 5, 3), (1, 1, 2, 40, 1, 3), (2, 2, 3, 33, 4, 5), (1, 4, 4, 16, 7, 8), (1, 5, 35, 3, 10, 70),
+            (2, 7, 9, 16, 4, 5),
         })
         {
             yield return Case($"resize {h}x{w}x{c} to {th}x{tw} into conv", g => (Root(g) / "c").Conv(X(g, n, h, w, c).Resize(th, tw), 20));
+            yield return Case(
+                $"resize {h}x{w}x{c} to {th}x{tw} into conv stride 2", g => (Root(g) / "c").Conv(X(g, n, h, w, c).Resize(th, tw), 20, Window.Same(3, stride: 2)));
         }
 
         foreach (var activation in Enum.GetValues<Activation>().Skip(1))
@@ -260,7 +270,7 @@ internal static class OpCases
             (2, 16, 33, 48, 4),
             (1, 50, 41, 20, 4), (2, 64, 64, 8, 4), (1, 46, 56, 96, 32), (1, 1, 2577, 3, 1), (2, 5, 27, 160, 2), (1, 9, 8, 80, 80),
             (2, 5, 7, 160, 8), (1, 15, 17, 240, 8), (2, 13, 11, 72, 8), (1, 1, 1, 80, 2), (1, 45, 29, 80, 2),
-            (1, 32, 32, 80, 4), (1, 513, 514, 1, 1),
+            (1, 32, 32, 80, 4), (1, 513, 514, 1, 1), (1, 40, 45, 80, 2), (1, 160, 160, 8, 1),
         })
         {
             yield return Case($"group norm {n}x{h}x{w}x{c}, {groups} groups, Silu",

@@ -25,7 +25,6 @@ internal static class FusionRules
         Run(options.FuseResidual, FuseResidual.Apply);
         Run(options.FuseActivation, FuseSumActivation.Apply);
         Run(options.FuseNormSilu, FuseNormSilu.Apply);
-        graph.RemoveUnused();
 
         // What a rule has fused away must not count as a use for the next one.
         void Run(bool enabled, Action<Graph> rule)

@@ -90,8 +90,7 @@ internal sealed class Placement
         operand.Op is not (Input or Slice)
         && !places.ContainsKey(operand)
         && !graph.IsOutput(operand)
-        && operand.Rate == concat.Rate
-        && operand.Type == concat.Type;
+        && operand.Rate == concat.Rate;
 
     private void PlaceOthers(bool inPlace)
     {
@@ -113,10 +112,7 @@ internal sealed class Placement
         bool CanOverwrite(Value value) =>
             MayOverwrite(value.Op)
             && !graph.IsOutput(value)
-            && value.Inputs[0] is var source
-            && source.Rate == value.Rate
-            && source.Type == value.Type
-            && places.Where(p => p.Value.Root == places[source].Root).All(p =>
+            && places.Where(p => p.Value.Root == places[value.Inputs[0]].Root).All(p =>
                 p.Key.Op is not Input && !graph.IsOutput(p.Key) && users[p.Key].All(u => u.Rate == value.Rate && positions[u] <= positions[value]));
     }
 
@@ -138,11 +134,7 @@ internal sealed class Placement
         var ends = new Dictionary<Rate, int>();
         foreach (var value in graph.Values.OrderBy(v => v.Rate))
         {
-            if (value.Op is not Slice)
-            {
-                places[value].Root.WriteAt(position);
-            }
-
+            places[value].Root.WriteAt(position);
             foreach (var input in value.Inputs)
             {
                 places[input].Root.ReadAt(position, value.Rate);

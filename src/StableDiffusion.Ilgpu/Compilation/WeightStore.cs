@@ -113,7 +113,6 @@ internal sealed class WeightStore<T>(DeviceSession device, IWeightSource source)
         var filled = 0;
         foreach (var (column, firstRow, count) in WeightPacker.RowsOf(op, panel))
         {
-            columns[filled..(column * rows.Width)].Clear();
             filled = (column + count) * rows.Width;
             rows.Read(firstRow, columns[(column * rows.Width)..filled]);
         }

@@ -1,3 +1,4 @@
+using System.IO.Compression;
 using ILGPU;
 using ILGPU.Backends;
 using ILGPU.Backends.EntryPoints;
@@ -43,14 +44,15 @@ public sealed class KernelCacheTests
         Assert.Equal(files, FilesIn(folder));
         Assert.All(files, file => Assert.Equal(LongAgo, File.GetLastWriteTimeUtc(file)));
 
-        // Shorter, empty, and of another content: all are written anew.
+        // Shorter, empty, of another content, and with a text that is not what was kept: all are written anew.
         for (var i = 0; i < files.Length; i++)
         {
             var bytes = File.ReadAllBytes(files[i]);
-            File.WriteAllBytes(files[i], (i % 3) switch
+            File.WriteAllBytes(files[i], (i % 4) switch
             {
                 0 => bytes[..(bytes.Length / 2)],
                 1 => [],
+                2 => WithOneLineMore(bytes),
                 _ => File.ReadAllBytes(typeof(KernelCacheTests).Assembly.Location)[..1000],
             });
             File.SetLastWriteTimeUtc(files[i], LongAgo);
@@ -59,6 +61,23 @@ public sealed class KernelCacheTests
         Assert.Equal(plain, Draw(backend, folder.Path));
         Assert.Equal(files, FilesIn(folder));
         Assert.All(files, file => Assert.NotEqual(LongAgo, File.GetLastWriteTimeUtc(file)));
+    }
+
+    private static byte[] WithOneLineMore(byte[] packed)
+    {
+        using MemoryStream text = new(), target = new();
+        using (var source = new BrotliStream(new MemoryStream(packed), CompressionMode.Decompress))
+        {
+            source.CopyTo(text);
+        }
+
+        text.WriteByte((byte)'\n');
+        using (var stream = new BrotliStream(target, CompressionLevel.Fastest))
+        {
+            stream.Write(text.ToArray());
+        }
+
+        return target.ToArray();
     }
 
     /// <summary>A text that is sound as a file, and that the driver's compiler rejects.</summary>

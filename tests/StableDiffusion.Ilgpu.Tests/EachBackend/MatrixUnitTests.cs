@@ -50,7 +50,8 @@ public sealed class MatrixUnitTests
         var (large, small) = (unit.Kernels(loader, Few), unit.Kernels(loader, Many));
         var comparisons = new Comparisons();
         var onUnits = 0;
-        foreach (var op in ContractionCases.All.Concat(OpCases.All.Where(c => c.Name.Contains("logit", StringComparison.Ordinal))))
+        foreach (var op in ContractionCases.All.Concat(OpCases.All.Where(c => c.Name.Contains("logit", StringComparison.Ordinal) || c.Name.StartsWith("attention by it", StringComparison.Ordinal)
+            || c.Name.StartsWith("linear, ", StringComparison.Ordinal))))
         {
             float[] expected = [.. Reference.Evaluate(op.Record(), OpRun.StoredData(op, half: true))["out"].Select(v => (float)v)];
             var (values, kernels) = Run(device, op, large);

@@ -21,6 +21,7 @@ internal sealed class ArenaSimulation
         (this.placement, this.plan, this.activationBytes) = (placement, plan, activationBytes);
         ids = placement.Graph.Values.Select((v, i) => (v, i)).ToDictionary(p => p.v, p => p.i + 1);
         owners = new int[plan.Bytes];
+        Assert.All(placement.Roots, root => Assert.Equal(0, plan.OffsetOf(root) % MemoryPlanner.Alignment));
         foreach (var input in placement.Graph.Inputs)
         {
             Write(input, placement[input]);

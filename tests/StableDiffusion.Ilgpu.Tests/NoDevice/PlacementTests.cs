@@ -125,6 +125,27 @@ public sealed class PlacementTests(ITestOutputHelper output)
         Assert.All([forStep, early], v => Assert.InRange(plan.OffsetOf(placement[v].Root), 0, plan.Snapshot.Length - 1));
     }
 
+    /// <summary>Programs run one after the other, in whatever order their values were recorded.</summary>
+    [Fact]
+    public void Values_of_different_programs_share_memory()
+    {
+        Assert.Equal(Arena(alternating: false), Arena(alternating: true));
+
+        long Arena(bool alternating)
+        {
+            var graph = new Graph("two programs");
+            var s = new Scope(graph);
+            var prompt = graph.Input("prompt", new Shape(1, 1, 8, 32), ElementType.Activation, Rate.Prompt);
+            var step = graph.Input("step", new Shape(1, 1, 8, 32), ElementType.Activation, Rate.Step);
+            (prompt, step) = ((s / "a").Linear(prompt, 64), alternating ? (s / "b").Linear(step, 64) : step);
+            prompt = (s / "c").Linear(prompt, 32);
+            step = (s / "d").Linear(alternating ? step : (s / "b").Linear(step, 64), 32);
+            graph.Output("prompt", prompt);
+            graph.Output("step", step);
+            return ArenaPlan.Create(Placement.Create(graph, FusionOptions.None), 2).Bytes;
+        }
+    }
+
     [Theory]
     [InlineData(2)]
     [InlineData(4)]

@@ -73,6 +73,7 @@ public sealed class RulesTests
     {
         var a = (s / "a").Linear(x, 32);
         graph.Output("a", a);
+        graph.Output("strided", (s / "e").Conv(x, 32, kernel: 1, stride: 2).Silu());
         graph.Output("out", (s / "b").Conv(x, 32) + (s / "c").Conv(x, 64, kernel: 1, stride: 1).Geglu() + (s / "d").Linear(a, 32));
         AssertUnchanged(MergeSiblings.Apply);
     }

@@ -104,6 +104,7 @@ public sealed class SimdLeafTests
         var widened = new float[halves.Length];
         Each(width, halves.Length, new Widening(halves, widened));
         Assert.Equal(halves.Select(bits => BitConverter.SingleToInt32Bits((float)BitConverter.UInt16BitsToHalf(bits))), widened.Select(BitConverter.SingleToInt32Bits));
+        Assert.Equal(widened, halves.Select(bits => SimdHalfFormat.LoadOne(ref bits, 0)));
     }
 
     /// <summary>All halves, what lies in the middle between neighbours, and what lies beside both: rounding is to nearest even, and beyond the range to infinity.</summary>
@@ -120,6 +121,15 @@ public sealed class SimdLeafTests
         var halves = new ushort[values.Length];
         Each(width, values.Length, new Narrowing(values, halves));
         Assert.Equal(values.Select(value => BitConverter.HalfToUInt16Bits((Half)value)), halves);
+
+        // What is left over after the last full register.
+        var single = new ushort[values.Length];
+        for (var i = 0; i < values.Length; i++)
+        {
+            SimdHalfFormat.StoreOne(values[i], ref single[i], 0);
+        }
+
+        Assert.Equal(halves, single);
     }
 
     private static void Each<TWork>(int width, int count, TWork work) where TWork : IWork

@@ -9,7 +9,7 @@ namespace StableDiffusion.Ilgpu.Compilation.Rules;
 /// temb ──┼─ Silu ── Linear b    ⇒  temb ─ Silu ┼─ Linear b
 ///        └─ Silu ── Linear c                   └─ Linear c
 /// </code>
-/// Not: graph inputs and outputs, which stay values of their own.
+/// An output that is one of them stays a value of its own.
 /// </summary>
 internal static class DropDuplicates
 {
@@ -24,7 +24,7 @@ internal static class DropDuplicates
                 value.Rewrite(value.Op, value.Path, [.. value.Inputs.Select(i => replacements.GetValueOrDefault(i, i))]);
             }
 
-            if (value.Op is not Input && !first.TryAdd((value.Op, [.. value.Inputs]), value) && !graph.IsOutput(value))
+            if (!first.TryAdd((value.Op, [.. value.Inputs]), value))
             {
                 replacements.Add(value, first[(value.Op, [.. value.Inputs])]);
             }
