@@ -198,7 +198,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
         using var conditions = run.Conditions is not { } beside ? null : new LatentConditions<T>(
             device, kernels, workspace, Layout.ToChannelsLast(beside, beside.Length / (pixels * run.Pictures), pixels), channels);
         using var blend = run.Blend is { } masked ? new LatentBlend<T>(device, kernels, workspace, Last(masked.Known), noise, masked.Mask) : null;
-        var (done, evaluation) = (0, 0);
+        var done = 0;
         using var queue = new StepQueue(device);
         var (last, areShort) = (Stopwatch.GetTimestamp(), false);
         for (var i = 0; i < plan.Steps.Count; i++)
@@ -215,8 +215,7 @@ internal sealed class DiffusionEngine<T> : IDisposable where T : unmanaged
                 context = null;
             }
 
-            evaluation = i > 0 && plan.Steps[i - 1].Index == step.Index ? evaluation + 1 : 0;
-            if (run.Context.At(step.Index - plan.Steps[0].Index, evaluation) is var wanted && wanted != context)
+            if (run.Context.At(step.Index - plan.Steps[0].Index) is var wanted && wanted != context)
             {
                 // The prompt's program may use any memory that does not outlive a step: what a step needs comes after it.
                 context = wanted;

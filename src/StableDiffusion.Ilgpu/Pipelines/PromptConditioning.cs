@@ -43,48 +43,29 @@ internal sealed class PromptConditioning(LoadedModel model, Func<int[], int, flo
     /// <exception cref="StableDiffusionException">A prompt names a LoRA that the model was not loaded with, or the clip skip is too high.</exception>
     public StepContexts Encode(GenerationRequest request, bool guided, int? secondPassSteps = null)
     {
-        // The web UI's count of steps is one of evaluations.
-        var each = request.Sampler.EvaluationsPerStep;
-        var (evaluations, before) = secondPassSteps is { } taken ? (taken * each, request.Steps * each) : (request.Steps * each, 0);
+        var (steps, stepsBefore) = secondPassSteps is { } taken ? (taken, request.Steps) : (request.Steps, 0);
         string[] prompts = guided ? [request.NegativePrompt, request.Prompt] : [request.Prompt];
-        var schedules = prompts.Select(p => Schedule(model.WithoutLoras(p), request.PromptWeighting, evaluations, before)).ToArray();
+        var schedules = prompts.Select(p => Schedule(model.WithoutLoras(p), request.PromptWeighting, steps, stepsBefore)).ToArray();
         var length = CommonLength(schedules[0][0].Chunks.Count, schedules[^1][0].Chunks.Count);
-        EncodeChunks(schedules.SelectMany(s => s.SelectMany(t => Lengthen(t.Chunks, length, model.Chunks.Empty))), request.ClipSkip ?? 1);
-        var scales = schedules.Select(s => Scales(s, request.PromptWeighting)).ToArray();
 
         // One context for each pair of texts that occurs.
-        var (distinct, ofEvaluation, indices) = (new List<float[]>(), new List<int>(), new Dictionary<(string, string), int>());
-        for (var evaluation = 0; evaluation < evaluations; evaluation++)
+        var (distinct, ofStep, indices) = (new List<List<PromptChunk>>(), new List<int>(), new Dictionary<(string, string), int>());
+        for (var step = 1; step <= steps; step++)
         {
-            // As in the web UI, which numbers evaluations from 0 and lasts from 1: the first text has one more than its number says.
-            ScheduledChunks[] texts = [.. schedules.Select(s => s.Find(e => evaluation <= e.LastStep)!)];
+            ScheduledChunks[] texts = [.. schedules.Select(s => s.Find(e => step <= e.LastStep)!)];
             var key = (texts[0].Text, texts[^1].Text);
             if (!indices.TryGetValue(key, out var index))
             {
                 indices[key] = index = distinct.Count;
-                distinct.Add([.. texts.Zip(scales).SelectMany(
-                    t => Lengthen(t.First.Chunks, length, model.Chunks.Empty).Zip(Lengthen(t.Second, length, 1))
-                        .SelectMany(c => c.First.Weigh(encoded[Key(c.First)], c.Second)))]);
+                distinct.Add([.. texts.SelectMany(t => Lengthen(t.Chunks, length))]);
             }
 
-            ofEvaluation.Add(index);
+            ofStep.Add(index);
         }
 
-        return new StepContexts(distinct, ofEvaluation, each);
-    }
-
-    /// <summary>
-    /// What the vectors of each chunk are multiplied with: the web UI encodes the texts that a prompt takes on together, and keeps the mean of
-    /// all their first chunks, all their second ones, …
-    /// </summary>
-    private double[] Scales(List<ScheduledChunks> texts, PromptWeighting weighting)
-    {
-        var counts = texts.GroupBy(t => t.Text).Select(g => (g.First().Chunks, Count: g.Count())).ToList();
-        return
-        [
-            .. Enumerable.Range(0, texts[0].Chunks.Count).Select(i => weighting != PromptWeighting.A1111 ? 1
-                : PromptChunk.KeepMean([.. counts.Select(t => (t.Chunks[i], encoded[Key(t.Chunks[i])], t.Count))])),
-        ];
+        EncodeChunks(distinct.SelectMany(c => c), request.ClipSkip ?? 1);
+        return new StepContexts([.. distinct.Select(chunks => chunks.SelectMany(
+            c => c.Weigh(encoded[Key(c)], request.PromptWeighting == PromptWeighting.A1111)).ToArray())], ofStep);
     }
 
     /// <summary>The chunks of each text that a prompt takes on, as many for each text: short ones get empty chunks.</summary>
@@ -134,9 +115,9 @@ internal sealed class PromptConditioning(LoadedModel model, Func<int[], int, flo
         return common <= MostChunks ? (int)common : Math.Max(a, b);
     }
 
-    private static IEnumerable<T> Lengthen<T>(IReadOnlyList<T> chunks, int length, T empty) => length % chunks.Count == 0
+    private IEnumerable<PromptChunk> Lengthen(List<PromptChunk> chunks, int length) => length % chunks.Count == 0
         ? Enumerable.Repeat(chunks, length / chunks.Count).SelectMany(c => c)
-        : chunks.Concat(Enumerable.Repeat(empty, length - chunks.Count));
+        : chunks.Concat(Enumerable.Repeat(model.Chunks.Empty, length - chunks.Count));
 
     private sealed record ScheduledChunks(int LastStep, string Text, List<PromptChunk> Chunks);
 

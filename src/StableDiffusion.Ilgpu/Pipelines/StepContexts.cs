@@ -5,12 +5,8 @@ namespace StableDiffusion.Ilgpu;
 /// (tokens, width). All have one length.
 /// </summary>
 /// <param name="Distinct">The different ones.</param>
-/// <param name="OfEvaluation">
-/// For each evaluation of the model, <paramref name="EvaluationsPerStep"/> for each step that the run takes, from its first one on, which one
-/// it takes; later steps take the last one.
-/// </param>
-/// <param name="EvaluationsPerStep">See <see cref="Sampler.EvaluationsPerStep"/>.</param>
-internal sealed record StepContexts(IReadOnlyList<float[]> Distinct, IReadOnlyList<int> OfEvaluation, int EvaluationsPerStep = 1)
+/// <param name="OfStep">For each step that the run takes, from its first one on, which one it takes; later steps take the last one.</param>
+internal sealed record StepContexts(IReadOnlyList<float[]> Distinct, IReadOnlyList<int> OfStep)
 {
     /// <summary>The same at every step.</summary>
     public StepContexts(float[] context) : this([context], [0])
@@ -23,7 +19,5 @@ internal sealed record StepContexts(IReadOnlyList<float[]> Distinct, IReadOnlyLi
     public int Tokens(int halves, int width) => Distinct[0].Length / halves / width;
 
     /// <param name="step">Counting from 0.</param>
-    /// <param name="evaluation">Of the step, counting from 0; further ones than a step usually has are like its last one.</param>
-    public float[] At(int step, int evaluation = 0) => Distinct[OfEvaluation[Math.Min(
-        (step * EvaluationsPerStep) + Math.Min(evaluation, EvaluationsPerStep - 1), OfEvaluation.Count - 1)]];
+    public float[] At(int step) => Distinct[OfStep[Math.Min(step, OfStep.Count - 1)]];
 }

@@ -9,8 +9,6 @@ internal sealed class Dpm2(string name, string displayName, bool ancestral, para
 {
     public override double? DefaultEta => ancestral ? 1 : null;
 
-    internal override int EvaluationsPerStep => 2;
-
     private protected override SamplingPlan PlanSteps(PlanRequest run)
     {
         var levels = NoiseLevels.ForKDiffusion(run);

@@ -8,8 +8,6 @@ internal sealed class DpmPlusPlus2SAncestral() : Sampler("dpm++2s_a", "DPM++ 2S 
 {
     public override double? DefaultEta => 1;
 
-    internal override int EvaluationsPerStep => 2;
-
     private protected override SamplingPlan PlanSteps(PlanRequest run)
     {
         var levels = NoiseLevels.ForKDiffusion(run);

@@ -8,8 +8,6 @@ internal sealed class DpmPlusPlusSde() : Sampler("dpm++sde", "DPM++ SDE", "dpmpp
 {
     public override double? DefaultEta => 1;
 
-    internal override int EvaluationsPerStep => 2;
-
     private protected override SamplingPlan PlanSteps(PlanRequest run)
     {
         var levels = NoiseLevels.ForKDiffusion(run);

@@ -6,8 +6,6 @@ namespace StableDiffusion.Ilgpu.Sampling;
 /// </summary>
 internal sealed class Heun() : Sampler("heun", "Heun")
 {
-    internal override int EvaluationsPerStep => 2;
-
     private protected override SamplingPlan PlanSteps(PlanRequest run)
     {
         var levels = NoiseLevels.ForKDiffusion(run);

@@ -29,9 +29,6 @@ public abstract class Sampler
     /// <summary>What pictures' metadata call it.</summary>
     internal virtual string EtaKey => "Eta";
 
-    /// <summary>How often a step usually evaluates the model, which the numbers of edited prompts count.</summary>
-    internal virtual int EvaluationsPerStep => 1;
-
     /// <summary>All coefficients of a run.</summary>
     /// <param name="schedule">The model's noise levels.</param>
     /// <param name="steps">Number of steps from noise to picture.</param>

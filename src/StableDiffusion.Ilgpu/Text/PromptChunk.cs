@@ -3,32 +3,21 @@ namespace StableDiffusion.Ilgpu.Text;
 /// <summary>What a text encoder takes at once: start, up to 75 tokens, end and padding, with a weight for each place.</summary>
 internal sealed record PromptChunk(int[] Ids, double[] TokenWeights)
 {
-    private bool IsPlain => TokenWeights.All(w => w == 1);
-
     /// <summary>Multiplies the chunk's encoded vectors by their weights.</summary>
     /// <param name="vectors">(places, width).</param>
-    /// <param name="scale">What all of them are multiplied with besides.</param>
-    public float[] Weigh(float[] vectors, double scale) =>
-        IsPlain && scale == 1 ? vectors : [.. Weighted(vectors).Select(v => (float)(v * scale))];
-
-    /// <summary>
-    /// The scale that gives the weighted vectors of some chunks together, each counted so many times, the mean that they had before; 1 where
-    /// all are plain text.
-    /// </summary>
-    public static double KeepMean(IReadOnlyList<(PromptChunk Chunk, float[] Vectors, int Count)> chunks)
+    /// <param name="keepMean">Rescale them all so that the mean over all elements is what it was.</param>
+    public float[] Weigh(float[] vectors, bool keepMean)
     {
-        if (chunks.All(c => c.Chunk.IsPlain))
+        // Plain text is not touched, not even by a rescaling by 1.
+        if (TokenWeights.All(w => w == 1))
         {
-            return 1;
+            return vectors;
         }
 
-        var scale = chunks.Sum(c => c.Count * c.Vectors.Sum(v => (double)v)) / chunks.Sum(c => c.Count * c.Chunk.Weighted(c.Vectors).Sum());
-        return double.IsFinite(scale) ? scale : 1;
-    }
-
-    private IEnumerable<double> Weighted(float[] vectors)
-    {
         var width = vectors.Length / TokenWeights.Length;
-        return vectors.Select((v, i) => v * TokenWeights[i / width]);
+        var weighted = vectors.Select((v, i) => v * TokenWeights[i / width]).ToArray();
+        var scale = keepMean ? vectors.Sum(v => (double)v) / weighted.Sum() : 1;
+        scale = double.IsFinite(scale) ? scale : 1;
+        return [.. weighted.Select(v => (float)(v * scale))];
     }
 }

@@ -155,32 +155,15 @@ public sealed class PromptTests
     {
         float[] vectors = [1, 2, 3, 4, 5, 6];
         var chunk = new PromptChunk([0, 1, 2], [1, 2, 0.5]);
-        Assert.Equal([1, 2, 6, 8, 2.5f, 3], chunk.Weigh(vectors, 1));
+        Assert.Equal([1, 2, 6, 8, 2.5f, 3], chunk.Weigh(vectors, keepMean: false));
 
         // Sums 21 and 22.5.
         double[] expected = [.. new[] { 1, 2, 6, 8, 2.5, 3 }.Select(v => v * 21 / 22.5)];
-        Assert.Equal(expected, chunk.Weigh(vectors, PromptChunk.KeepMean([(chunk, vectors, 1)])).Select(v => (double)v), (a, b) => Math.Abs(a - b) < 1e-6);
-        var plain = new PromptChunk([0, 1, 2], [1, 1, 1]);
-        Assert.Equal(1, PromptChunk.KeepMean([(plain, vectors, 1)]));
-        Assert.Same(vectors, plain.Weigh(vectors, 1));
+        Assert.Equal(expected, chunk.Weigh(vectors, keepMean: true).Select(v => (double)v), (a, b) => Math.Abs(a - b) < 1e-6);
+        Assert.Same(vectors, new PromptChunk([0, 1, 2], [1, 1, 1]).Weigh(vectors, keepMean: true));
 
         // A mean of 0 cannot be restored; nothing is divided by it.
-        var balanced = new PromptChunk([0, 1], [2, 2]);
-        Assert.Equal([2, -2], balanced.Weigh([1, -1], PromptChunk.KeepMean([(balanced, [1, -1], 1)])));
-    }
-
-    [Fact]
-    public void Chunks_at_one_place_of_several_texts_keep_their_common_mean()
-    {
-        float[] vectors = [1, 2, 3, 4, 5, 6], others = [6, 5, 4, 3, 2, 0];
-        var (chunk, plain) = (new PromptChunk([0, 1, 2], [1, 2, 0.5]), new PromptChunk([0, 3, 2], [1, 1, 1]));
-
-        // Sums 21 and 22.5, twice, and 20.
-        var scale = PromptChunk.KeepMean([(chunk, vectors, 2), (plain, others, 1)]);
-        Assert.Equal(62 / 65.0, scale, 1e-12);
-
-        // Plain text among weighted ones is rescaled too.
-        Assert.Equal([.. others.Select(v => (float)(v * scale))], plain.Weigh(others, scale));
+        Assert.Equal([2, -2], new PromptChunk([0, 1], [2, 2]).Weigh([1, -1], keepMean: true));
     }
 
     private static void EndsSoon(string prompt)
