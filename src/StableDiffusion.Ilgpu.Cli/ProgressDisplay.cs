@@ -140,13 +140,13 @@ internal sealed class ProgressDisplay : IProgress<GenerationProgress>
     }
 
     /// <summary>
-    /// A line as it is, in the bar's place: a terminal that is too narrow breaks it by itself, and what is copied from there has no breaks of ours. What is
-    /// left of the bar behind it goes.
+    /// A line as it is, in the bar's place: a terminal that is too narrow breaks it by itself, and what is copied from there has no breaks of ours. The
+    /// bar goes first: erased from a line's end on, a line as wide as the terminal would lose its last letter.
     /// </summary>
     private sealed class Line(string text) : Renderable
     {
         protected override IEnumerable<Segment> Render(RenderOptions options, int maxWidth) =>
-            options.Ansi ? [new Segment(text), Segment.Control("\e[K"), Segment.LineBreak] : [new Segment(text), Segment.LineBreak];
+            options.Ansi ? [Segment.Control("\e[K"), new Segment(text), Segment.LineBreak] : [new Segment(text), Segment.LineBreak];
     }
 
     /// <summary>The part behind the bar.</summary>

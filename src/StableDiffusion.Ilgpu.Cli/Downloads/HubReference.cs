@@ -40,7 +40,7 @@ internal sealed partial record HubReference(string Repository, string Revision =
 
     /// <summary>Whether a path names something outside of the folder that it is put into, on any system; no honest list has such paths.</summary>
     public static bool LeavesFolder(string path) =>
-        path.Length == 0 || path[0] is '/' or '\\' || path.Split('/', '\\').Any(part => part is "." or "..") || (path.Length > 1 && path[1] == ':');
+        path.Length == 0 || path[0] is '/' or '\\' || path.Split('/', '\\').Any(part => part is "." or "..") || path is [_, ':', '/' or '\\', ..];
 
     public override string ToString() =>
         Prefix + Repository + (Revision == DefaultRevision ? "" : "@" + Revision) + (File is null ? "" : ":" + File);

@@ -21,7 +21,7 @@ internal static class ExifText
     public static ReadOnlySpan<byte> Prefix => "Exif\0\0"u8;
 
     /// <param name="block">With or without <see cref="Prefix"/>.</param>
-    /// <exception cref="InvalidDataException">A directory or a text lies outside of the block, or texts lie upon one another.</exception>
+    /// <exception cref="InvalidDataException">A directory or a text lies outside of the block, or the texts are many times as large as it.</exception>
     public static List<PictureText> Read(ReadOnlySpan<byte> block)
     {
         var tiff = block.StartsWith(Prefix) ? block[Prefix.Length..] : block;
@@ -32,8 +32,8 @@ internal static class ExifText
             throw Damaged();
         }
 
-        // Thousands of entries may name the same bytes: a small file must not decide how much is allocated.
-        long budget = tiff.Length;
+        // Entries may name the same bytes, and honest ones do; thousands of them would make gigabytes of a small file.
+        var budget = (long)Fields.Count * tiff.Length;
         if (ReadDirectory(tiff, isBig, Int32(tiff, 4, isBig), texts, ref budget) is { } next)
         {
             ReadDirectory(tiff, isBig, next, texts, ref budget);

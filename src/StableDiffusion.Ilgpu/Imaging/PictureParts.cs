@@ -22,7 +22,7 @@ internal static class PictureParts
     public static ReadOnlySpan<byte> OfPng(ReadOnlySpan<byte> file)
     {
         var surplus = new List<(int Start, int End)>();
-        var packed = 0L;
+        var kept = 0L;
         for (var place = PngChunks.Signature.Length; file.Length - place >= PngOverhead;)
         {
             var length = BinaryPrimitives.ReadUInt32BigEndian(file[place..]);
@@ -32,12 +32,15 @@ internal static class PictureParts
             }
 
             var end = place + PngOverhead + (int)length;
-            if (file.Slice(place + 4, 4) is var type && (type.SequenceEqual("zTXt"u8) || type.SequenceEqual("iTXt"u8)))
+            if (IsPackedText(file.Slice(place + 4, 4), file.Slice(place + 8, (int)length)))
             {
-                packed += length;
-                if (packed > MostPackedTexts)
+                if (kept + length > MostPackedTexts)
                 {
                     surplus.Add((place, end));
+                }
+                else
+                {
+                    kept += length;
                 }
             }
 
@@ -47,22 +50,30 @@ internal static class PictureParts
         return surplus.Count == 0 ? file : Without(file, surplus);
     }
 
+    /// <summary>An <c>iTXt</c> chunk says behind its keyword whether it is packed.</summary>
+    private static bool IsPackedText(ReadOnlySpan<byte> type, ReadOnlySpan<byte> data) => type.SequenceEqual("zTXt"u8)
+        || (type.SequenceEqual("iTXt"u8) && data.IndexOf((byte)0) is >= 0 and var end && end + 1 < data.Length && data[end + 1] != 0);
+
     /// <summary>A WebP without the pictures after an animation's first one.</summary>
     public static ReadOnlySpan<byte> OfWebP(ReadOnlySpan<byte> file)
     {
         var surplus = new List<(int Start, int End)>();
         var hasFrame = false;
-        for (var place = WebPHeaderBytes; file.Length - place >= WebPChunkHeaderBytes;)
+
+        // What stands behind the container is none of its chunks.
+        var size = file.Length < WebPHeaderBytes ? 0 : BinaryPrimitives.ReadUInt32LittleEndian(file[4..]);
+        var container = file[..(int)Math.Min(file.Length, WebPChunkHeaderBytes + (long)size)];
+        for (var place = WebPHeaderBytes; container.Length - place >= WebPChunkHeaderBytes;)
         {
             // Chunks of odd length are followed by a byte of padding.
-            var end = place + WebPChunkHeaderBytes + (long)BinaryPrimitives.ReadUInt32LittleEndian(file[(place + 4)..]);
+            var end = place + WebPChunkHeaderBytes + (long)BinaryPrimitives.ReadUInt32LittleEndian(container[(place + 4)..]);
             end += end & 1;
-            if (end > file.Length)
+            if (end > container.Length)
             {
                 break;
             }
 
-            if (file.Slice(place, 4).SequenceEqual("ANMF"u8))
+            if (container.Slice(place, 4).SequenceEqual("ANMF"u8))
             {
                 if (hasFrame)
                 {
@@ -81,7 +92,7 @@ internal static class PictureParts
         }
 
         var first = Without(file, surplus);
-        BinaryPrimitives.WriteInt32LittleEndian(first[4..], first.Length - WebPChunkHeaderBytes);
+        BinaryPrimitives.WriteUInt32LittleEndian(first[4..], (uint)(size - (file.Length - first.Length)));
         return first;
     }
 

@@ -18,7 +18,8 @@ namespace StableDiffusion.Ilgpu.Kernels;
 /// <summary>
 /// What ILGPU made of kernels for a device, kept in files, one a kernel: a process that finds them need not compile. A file is found by everything
 /// that its text depends on: this library's and ILGPU's builds, the device and what it can do, the kernel, how it is specialised. Whatever goes
-/// wrong, the kernel is compiled as without a cache. A kernel is a program: those that another user may have put there are not taken.
+/// wrong, the kernel is compiled as without a cache. A kernel is a program: those that another user
+/// may have put there are not taken, but by root, who may read all.
 /// </summary>
 /// <param name="folder">Made when the first kernel is kept.</param>
 internal sealed class KernelCache(string folder)
@@ -76,7 +77,10 @@ internal sealed class KernelCache(string folder)
         }
     }
 
-    /// <summary>Closes a folder to other users, which the system lets nobody do but its owner (and root): whether kernels in it are this user's.</summary>
+    /// <summary>
+    /// Whether kernels in a folder are this user's: it is closed to others, or can be closed, which the system lets nobody do but its owner (and root). What
+    /// is closed already may lie on a file system that cannot be written.
+    /// </summary>
     internal static bool IsMine(string folder)
     {
         if (OperatingSystem.IsWindows())
@@ -92,7 +96,11 @@ internal sealed class KernelCache(string folder)
                 return false;
             }
 
-            File.SetUnixFileMode(folder, OnlyMine);
+            if (File.GetUnixFileMode(folder) != OnlyMine)
+            {
+                File.SetUnixFileMode(folder, OnlyMine);
+            }
+
             return true;
         }
         catch (Exception e) when (IsExpected(e))
@@ -157,7 +165,16 @@ internal sealed class KernelCache(string folder)
         try
         {
             var isFirst = !Directory.Exists(Build);
-            Directory.CreateDirectory(Build);
+            Directory.CreateDirectory(folder);
+            if (OperatingSystem.IsWindows())
+            {
+                Directory.CreateDirectory(Build);
+            }
+            else
+            {
+                Directory.CreateDirectory(Build, OnlyMine);
+            }
+
             if (!IsMine(Build))
             {
                 return;

@@ -99,6 +99,18 @@ public sealed class KernelCacheTests
         OpenClSource.FindSource(typeof(CLCompiledKernel))!.SetValue(compiled, "no OpenCL C");
         cache.Keep(accelerator, entry, default, compiled);
         Assert.Equal("no OpenCL C", ((CLCompiledKernel)cache.Find(accelerator, entry, default)!).Source);
+        if (!OperatingSystem.IsWindows())
+        {
+            // Closed to others; and a link in its place could be theirs.
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, File.GetUnixFileMode(cache.Build));
+            Directory.Move(cache.Build, folder["moved"]);
+            Directory.CreateSymbolicLink(cache.Build, folder["moved"]);
+            Assert.Null(cache.Find(accelerator, entry, default));
+            cache.Keep(accelerator, entry, default, compiled);
+            Assert.Single(Directory.GetFiles(folder["moved"]));
+            Directory.Delete(cache.Build);
+            Directory.Move(folder["moved"], cache.Build);
+        }
 
         var kernel = KernelLoading.Load<Action<AcceleratorStream, KernelConfig, ArrayView<float>>>(accelerator, "double", Double, cache: cache);
         using var values = session.Upload<float>([1, 2, 3]);

@@ -362,7 +362,7 @@ public sealed class CliTests
         var context = new CommandContext(output, TextWriter.Null, Interactive: true, TestContext.Current.CancellationToken);
         var picture = folder[$"{new string('a', 50)} {new string('b', 50)}.png"];
         Assert.Equal(0, CommandLine.Run(["txt2img", "-p", "x", "--steps", "1", "-o", picture], context));
-        Assert.Contains($"{picture}  seed 42  ", output.ToString(), StringComparison.Ordinal);
+        Assert.Contains($"\e[K{picture}  seed 42  ", output.ToString(), StringComparison.Ordinal);
     }
 
     /// <summary>Takes what its maker's thread writes, and nothing else.</summary>

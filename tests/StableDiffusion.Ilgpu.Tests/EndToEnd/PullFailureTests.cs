@@ -229,6 +229,7 @@ public sealed class PullFailureTests
     /// <summary>Pictures beside a model are called by anything, which need not keep anybody from the model.</summary>
     [Theory]
     [InlineData("samples/at 10:12.png")]
+    [InlineData("4:3.png")]
     [InlineData("what?.png")]
     [InlineData("evil?.safetensors")]
     public void A_name_that_some_system_cannot_store_is_left_out(string path)

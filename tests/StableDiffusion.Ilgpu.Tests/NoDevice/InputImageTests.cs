@@ -249,6 +249,9 @@ public sealed class InputImageTests : IDisposable
         // All of the second picture but the lengths of its chunks.
         file.AsSpan(second + 8 + 16 + 8, 16).Fill(0xff);
         Near([255, 0, 0], Pixel(InputImage.Decode(file), 8, 8), 8, "first frame");
+
+        // Bytes behind the container do not count.
+        Near([255, 0, 0], Pixel(InputImage.Decode([.. file, .. new byte[20]]), 8, 8), 8, "first frame, and more behind");
     }
 
     [Fact]
@@ -258,9 +261,9 @@ public sealed class InputImageTests : IDisposable
         byte[] Text(char name, int bytes) => PngChunks.Make("zTXt", [(byte)name, 0, 0, .. Enumerable.Range(0, bytes).Select(i => (byte)(i * i * 7))]);
         byte[] With(params byte[][] texts) => [.. png[..33], .. texts.SelectMany(t => t), .. png[33..]];
         const int half = PictureParts.MostPackedTexts / 2;
-        byte[] first = Text('a', half - 100), second = Text('b', half - 100), plain = PngText.Chunk("c", new string('c', 2 * half));
+        byte[] first = Text('a', half - 100), second = Text('b', half - 100), last = Text('e', 100), plain = PngText.Chunk("c", new string('ł', 2 * half));
         Assert.Equal(With(first, second, plain), PictureParts.OfPng(With(first, second, plain)).ToArray());
-        Assert.Equal(With(first, plain, second), PictureParts.OfPng(With(first, plain, second, Text('d', half), Text('e', 1000))).ToArray());
+        Assert.Equal(With(first, plain, second, last), PictureParts.OfPng(With(first, plain, second, Text('d', half), last)).ToArray());
         Assert.Equal(png, PictureParts.OfPng(With(Text('a', 3 * half))).ToArray());
         Assert.Equal(InputImage.Decode(png).Pixels.ToArray(), InputImage.Decode(With(Text('a', 3 * half))).Pixels.ToArray());
     }
