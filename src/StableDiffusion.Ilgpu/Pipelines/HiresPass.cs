@@ -21,7 +21,7 @@ internal sealed class HiresPass
     {
         (this.request, this.options) = (request, options);
         (channels, scale) = (model.VaeConfig.LatentChannels, model.VaeConfig.PixelsPerLatent);
-        (Rows, Columns) = (Enlarged(rows), Enlarged(columns));
+        (Rows, Columns) = ((int)Math.Round(rows * options.Scale), (int)Math.Round(columns * options.Scale));
         GenerationRequest.CheckSize("width of the second pass", Columns * scale);
         GenerationRequest.CheckSize("height of the second pass", Rows * scale);
         if (options.Upscaler is HiresUpscaler.Lanczos or HiresUpscaler.Nearest)
@@ -32,9 +32,6 @@ internal sealed class HiresPass
 
         Steps = options.Steps ?? request.Steps;
         Plan = MakePlan(model.Schedule);
-
-        // Whole pixels, then whole multiples of a latent's, both rounded down: the web UI's size.
-        int Enlarged(int side) => (int)(side * scale * options.Scale) / scale;
     }
 
     /// <summary>Of the enlarged latent.</summary>

@@ -28,6 +28,9 @@ internal sealed partial class RepeatedSettings(string source, PictureSettings se
     /// <summary>Longer than any sampler's name with its schedule's.</summary>
     private const int LongestName = 100;
 
+    /// <summary>Sides are multiples of them: of a latent's pixel in 1.x and 2.x, and in stable-diffusion.cpp of what its deepest level sees.</summary>
+    private const int Pixels = 8, CppPixels = 64;
+
     private const string DenoisingKey = "Denoising strength", BlurKey = "Mask blur", ModeKey = "Mask mode", ResizeKey = "Resize mode",
         LatentKey = "Latent";
 
@@ -57,10 +60,6 @@ internal sealed partial class RepeatedSettings(string source, PictureSettings se
     /// <exception cref="StableDiffusionException">There is no such sampler here; the message lists those that there are.</exception>
     public Sampler? Sampler => settings["Sampler"] is not { } name ? null : KnownSampler ?? throw Unknown("sampler", name, Samplers.All.Select(s => s.Name));
 
-    /// <summary>The schedule for the picture's own sampler; see <see cref="ScheduleFor"/>.</summary>
-    /// <exception cref="StableDiffusionException">There is no such schedule here; the message lists those that there are.</exception>
-    public Scheduler? Scheduler => ScheduleFor(KnownSampler);
-
     /// <summary>
     /// The schedule in the terms of a sampler. What other tools call uniform or discrete, and take where nothing is chosen, does not depend on
     /// the model's configuration; their DDIM, PLMS and UniPC have timesteps of their own whatever is chosen.
@@ -75,7 +74,7 @@ internal sealed partial class RepeatedSettings(string source, PictureSettings se
         }
 
         var stated = StatedSchedule;
-        if (sampler is null || settings["Sampler"] is null || settings.Source == PictureSettings.Own
+        if (sampler is null || settings["Sampler"] is null || settings.Source == PictureSettings.Own || settings["Backend"] is "Diffusers"
             || stated is not (null or Ilgpu.Scheduler.Discrete or Ilgpu.Scheduler.Normal))
         {
             return stated;
@@ -130,7 +129,7 @@ internal sealed partial class RepeatedSettings(string source, PictureSettings se
             var upscaler = settings[nameKey] is { } name ? upscalers.FirstOrDefault(u => Same(name, HiresPass.NameOf(u!.Value))) : null;
             return upscaler is null || cpp is { HasHiresSize: true } || Number<double>(scaleKey) is not { } scale ? null : new HiresOptions
             {
-                Scale = scale,
+                Scale = ScaleHere(scale),
                 Upscaler = upscaler.Value,
 
                 // 0 is "as the first pass" in other tools.
@@ -193,6 +192,26 @@ internal sealed partial class RepeatedSettings(string source, PictureSettings se
             : theirName is not null && !Same(theirName, name);
         string Title(string? n, string? h) => h is null ? $"'{n}'" : $"'{n}' ({h})";
         return isOther ? $"{source} was made with the model {Title(theirName, theirHash)}; this is {Title(name, hash)}" : null;
+    }
+
+    /// <summary>
+    /// The factor that gives the size of a second pass that the picture's tool made by its own: the web UI rounds sides down to multiples of 8 pixels,
+    /// stable-diffusion.cpp up to multiples of 64. Where no factor gives both sides, the tool's own.
+    /// </summary>
+    private double ScaleHere(double scale)
+    {
+        if (settings.Source == PictureSettings.Own || Size is not { Width: >= Pixels, Height: >= Pixels } size)
+        {
+            return scale;
+        }
+
+        // Sides of latents are rounded to the nearest here.
+        var sides = new[] { size.Width, size.Height };
+        var (low, high) = (sides.Max(s => (Theirs(s) - 0.5) / (s / Pixels)), sides.Min(s => (Theirs(s) + 0.5) / (s / Pixels)));
+        return low >= high || (low < scale && scale < high) ? scale : (low + high) / 2;
+
+        double Theirs(int side) =>
+            cpp is null ? Math.Floor(Math.Floor(side * scale) / Pixels) : Math.Ceiling(Math.Round(side * scale) / CppPixels) * (CppPixels / Pixels);
     }
 
     private (int Width, int Height)? Size

@@ -75,20 +75,21 @@ public sealed class AnySettingsTests(DeviceFixture fixture)
     }
 
     /// <summary>
-    /// With fp32 storage, all backends draw the same pictures as the processor without fused operators. What they round otherwise, 1e-6 of a value, cannot move a level
-    /// of 255 further than to the next one, however much guidance and few steps amplify it. (With fp16 storage such requests lie up to half of the levels apart.) Not so
-    /// where weighting as in AUTOMATIC1111's web UI divides by the mean of what the text encoder gave, which may be next to nothing: prompts are weighted plainly here.
-    /// The portable leaf, a hundred times slower, is left to smaller tests.
+    /// With fp32 storage, backends draw the same pictures as the processor without fused operators. What they round otherwise, 1e-6 of a value, has moved no value of 255
+    /// further than to the next one, in hundreds of requests, however much guidance and few steps amplify it. (With fp16 storage such requests lie up to half of the
+    /// values apart.) Not so where weighting as in AUTOMATIC1111's web UI divides by the mean of what the text encoder gave, which may be next to nothing: prompts are
+    /// weighted plainly here. The portable leaf, a hundred times slower, is left to smaller tests.
     /// </summary>
     [Fact]
-    public void Fp32_pictures_are_the_same_on_all_backends()
+    public void Fp32_pictures_are_the_same_on_each_backend()
     {
-        using var model = LoadedModel.Open((string?)null);
         Backend[] backends =
         [
             .. Backend.Names.Select(Backend.Find).Where(b => !b.Half && b.Leaf != LeafKind.Portable
                 && !(b.Device.Kind == DeviceKind.Cuda && InterpretedDriver.Installed is not null)),
         ];
+        Assert.SkipWhen(backends.Length == 0, $"{Backend.WantedVariable} leaves no backend with fp32 storage that is fast enough");
+        using var model = LoadedModel.Open((string?)null);
         var first = Backend.All.First(b => !b.Half);
         using var unfused = Engine(first, FusionOptions.None);
         (Backend Backend, DiffusionEngine<float> Engine)[] fused = [.. backends.Select(b => (b, Engine(b, FusionOptions.All)))];
@@ -165,7 +166,7 @@ public sealed class AnySettingsTests(DeviceFixture fixture)
             Width = settings.Width,
             Height = settings.Height,
             Sampler = settings.Sampler!,
-            Scheduler = settings.Scheduler!.Value,
+            Scheduler = settings.ScheduleFor(settings.Sampler)!.Value,
             Eta = settings.Eta,
             NoiseGenerator = settings.NoiseGenerator ?? NoiseGenerator.Cuda,
             ClipSkip = settings.ClipSkip,

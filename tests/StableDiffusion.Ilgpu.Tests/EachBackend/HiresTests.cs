@@ -50,19 +50,6 @@ public sealed class HiresTests(DeviceFixture fixture)
         comparisons.Verify();
     }
 
-    /// <summary>870.4 x 965.6 pixels, of which 870 x 965 and then 864 x 960 are left; 456 x 583.68, which in double precision are 455 x 583.</summary>
-    [Fact]
-    public void Sides_are_rounded_down_as_the_web_UI_rounds_them()
-    {
-        using var model = LoadedModel.Open(model: null);
-        Assert.Equal(8, model.VaeConfig.PixelsPerLatent);
-        var hires = HiresPass.Create(Request with { Hires = new HiresOptions { Scale = 1.7 } }, model, rows: 64, columns: 71)!;
-        Assert.Equal((108, 120), (hires.Rows, hires.Columns));
-
-        var other = HiresPass.Create(Request with { Hires = new HiresOptions { Scale = 1.14 } }, model, rows: 50, columns: 64)!;
-        Assert.Equal((56, 72), (other.Rows, other.Columns));
-    }
-
     /// <summary>
     /// A picture enlarged twice by repeating its pixels, made a latent, and made a picture again must be near to what was enlarged. No
     /// published value says how near; the picture moved by one pixel of the first pass must be further off by this many decibels.

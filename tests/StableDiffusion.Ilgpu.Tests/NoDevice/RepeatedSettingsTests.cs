@@ -32,7 +32,7 @@ public sealed class RepeatedSettingsTests
     public void Samplers_and_schedules_of_every_tool_are_found(string? sampler, string? schedule, string? expected, Scheduler? expectedSchedule)
     {
         var settings = Settings(("Sampler", sampler), ("Schedule type", schedule));
-        Assert.Equal((expected, expectedSchedule), (settings.Sampler?.Name, settings.Scheduler));
+        Assert.Equal((expected, expectedSchedule), (settings.Sampler?.Name, settings.ScheduleFor(settings.Sampler)));
     }
 
     [Fact]
@@ -44,7 +44,7 @@ public sealed class RepeatedSettingsTests
             {
                 var settings = Settings(
                     ("Sampler", sampler.DisplayName), ("Schedule type", SchedulerNames.DisplayNameOf(schedule)), ("Version", "sdilgpu 1.0.0"));
-                Assert.Equal((sampler, schedule), (settings.Sampler, settings.Scheduler));
+                Assert.Equal((sampler, schedule), (settings.Sampler, settings.ScheduleFor(settings.Sampler)));
             }
         }
     }
@@ -68,6 +68,9 @@ public sealed class RepeatedSettingsTests
         Assert.Equal(Scheduler.Normal, settings.ScheduleFor(Samplers.Heun));
         Assert.Equal(Scheduler.Discrete, settings.ScheduleFor(Samplers.Lcm));
         Assert.Equal(Scheduler.Discrete, Settings(("Sampler", "Euler a"), ("Schedule type", "Karras")).ScheduleFor(Samplers.Ddim));
+
+        // A tool whose samplers are diffusers'.
+        Assert.Equal(Scheduler.Discrete, Settings(("Sampler", "Euler a"), ("Schedule type", "Uniform"), ("Backend", "Diffusers")).ScheduleFor(Samplers.EulerAncestral));
     }
 
     [Fact]
@@ -131,7 +134,7 @@ public sealed class RepeatedSettingsTests
     public void The_schedule_of_stable_diffusion_cpp_is_found(string sampler, string expected, Scheduler? schedule)
     {
         var settings = Cpp("{}", ("Sampler", sampler));
-        Assert.Equal((expected, schedule), (settings.Sampler?.Name, settings.Scheduler));
+        Assert.Equal((expected, schedule), (settings.Sampler?.Name, settings.ScheduleFor(settings.Sampler)));
     }
 
     /// <summary>Looked for in front of each space it would take squared time.</summary>
@@ -145,7 +148,26 @@ public sealed class RepeatedSettingsTests
     {
         var settings = Cpp("{}", ("Sampler", "euler_a gits"));
         Assert.Equal("euler_a", settings.Sampler!.Name);
-        Assert.Contains("unknown schedule \"gits\"", Assert.Throws<StableDiffusionException>(() => settings.Scheduler).Message, StringComparison.Ordinal);
+        Assert.Contains("unknown schedule \"gits\"", Assert.Throws<StableDiffusionException>(() => settings.ScheduleFor(settings.Sampler)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>
+    /// By hand: 512 x 1.7 is 870.4, of which the web UI makes 864, stable-diffusion.cpp 896 and this tool 872, so that its factor has to be another one; 640 x 1.7 is
+    /// 1088, which cpp makes 1088 of too, a multiple of 64. No factor makes 896 of 512 and 1088 of 640.
+    /// </summary>
+    [Theory]
+    [InlineData("v1.10", 512, 512, 1.7, 864, 864)]
+    [InlineData("v1.10", 512, 640, 1.7, 864, 1088)]
+    [InlineData("v1.10", 512, 768, 1.5, 768, 1152)]
+    [InlineData("sdilgpu 0.1.0", 512, 512, 1.7, 872, 872)]
+    [InlineData("stable-diffusion.cpp", 512, 512, 1.7, 896, 896)]
+    [InlineData("stable-diffusion.cpp", 512, 640, 1.7, 872, 1088)]
+    [InlineData("stable-diffusion.cpp", 512, 768, 2.0, 1024, 1536)]
+    public void A_second_pass_has_the_size_that_it_had(string version, int width, int height, double scale, int largerWidth, int largerHeight)
+    {
+        var (upscaler, factor) = version == "stable-diffusion.cpp" ? ("Hires upscale", "Hires scale") : ("Hires upscaler", "Hires upscale");
+        var here = Settings(("Size", $"{width}x{height}"), (upscaler, "Latent"), (factor, NumberText.Of(scale)), ("Version", version)).Hires!.Scale;
+        Assert.Equal((largerWidth, largerHeight), (8 * (int)Math.Round(width / 8 * here), 8 * (int)Math.Round(height / 8 * here)));
     }
 
     [Fact]
@@ -206,7 +228,7 @@ public sealed class RepeatedSettingsTests
             (() => settings.GuidanceScale, ["CFG scale '7,5'"]),
             (() => settings.Height, ["Size '512'"]),
             (() => settings.Sampler, ["sampler \"Dice\"", .. Samplers.All.Select(s => s.Name)]),
-            (() => settings.Scheduler, ["schedule \"Dance\"", "discrete", "karras"]),
+            (() => settings.ScheduleFor(null), ["schedule \"Dance\"", "discrete", "karras"]),
             (() => settings.NoiseGenerator, ["rng \"std_default\"", "cpu", "cuda"]),
         ];
         foreach (var (ask, parts) in asked)
