@@ -23,6 +23,12 @@ internal sealed record AttentionRun(int Items, int Heads, int HeadSize, int Quer
     public bool LargeLogits { get; init; }
 
     /// <summary>
+    /// Whole numbers as above, each times 1024, and an item's keys are all the same. The last bit of a logit's product with the scale stands for up to 64, so that weights
+    /// leave fp16's range unless logits were subtracted before.
+    /// </summary>
+    public bool HugeLogits { get; init; }
+
+    /// <summary>
     /// Each key is larger than the one before, the 130th 17 times as large as the first: some queries' logits outgrow those of the first keys by far.
     /// </summary>
     public bool RisingLogits { get; init; }
@@ -30,7 +36,7 @@ internal sealed record AttentionRun(int Items, int Heads, int HeadSize, int Quer
     private int Channels => Heads * HeadSize;
 
     public override string ToString() =>
-        $"{(Causal ? "causal " : "")}{(LargeLogits ? "large logits " : "")}{(RisingLogits ? "rising logits " : "")}{Items} x {Heads} heads of {HeadSize}, {Queries} on {Keys}";
+        $"{(Causal ? "causal " : "")}{(LargeLogits ? "large logits " : "")}{(HugeLogits ? "huge logits " : "")}{(RisingLogits ? "rising logits " : "")}{Items} x {Heads} heads of {HeadSize}, {Queries} on {Keys}";
 
     /// <returns>The outputs [item, query, channel].</returns>
     public ushort[] Run(Accelerator accelerator, KernelSet<ushort> kernels)
@@ -143,12 +149,13 @@ internal sealed record AttentionRun(int Items, int Heads, int HeadSize, int Quer
         .. Enumerable.Range(0, Items).SelectMany(item =>
         {
             var random = new Random((item * 16) + tensor);
-            return Enumerable.Range(0, rows * Channels).Select(i =>
+            var values = Enumerable.Range(0, rows * Channels).Select(i =>
             {
                 var value = (random.NextDouble() + random.NextDouble() + random.NextDouble() - 1.5) * 2;
                 value *= RisingLogits && tensor == 2 ? 1 + (i / Channels / 8.0) : 1;
-                return (Half)(LargeLogits && tensor < 3 ? Math.Round(value * 16) : value);
+                return (Half)((LargeLogits || HugeLogits) && tensor < 3 ? Math.Round(value * 16) * (HugeLogits ? 1024 : 1) : value);
             }).ToArray();
+            return HugeLogits && tensor == 2 ? values.Select((_, i) => values[i % Channels]) : values;
         }),
     ];
 }

@@ -10,6 +10,7 @@ internal sealed class BarrierOrder
     private readonly int[] intervals;
     private readonly int[][] known;
     private readonly Dictionary<int, Generation> open = [];
+    private readonly Dictionary<int, Generation> closed = [];
     private int last;
 
     public BarrierOrder(int warps)
@@ -26,6 +27,7 @@ internal sealed class BarrierOrder
     /// <summary>Before a block's first instruction: nothing of what ran before counts any more.</summary>
     public void Reset()
     {
+        closed.Clear();
         Array.Fill(intervals, ++last);
         foreach (var row in known)
         {
@@ -54,6 +56,7 @@ internal sealed class BarrierOrder
     /// <summary>A warp arrives at a barrier, whether it waits there or not.</summary>
     public void Arrive(int warp, int number, int threads)
     {
+        RequireArrivals(warp, number);
         if (!open.TryGetValue(number, out var generation))
         {
             open.Add(number, generation = new Generation(threads, known.Length));
@@ -75,7 +78,19 @@ internal sealed class BarrierOrder
             generation.Known[other] = Math.Max(generation.Known[other], known[warp][other]);
         }
 
-        (generation.Known[warp], intervals[warp]) = (next, next);
+        (generation.Known[warp], generation.Arrivals[warp], intervals[warp]) = (next, next, next);
+    }
+
+    /// <summary>A device counts threads, not which ones they are: who comes back must know that nobody is still to come whom the barrier waited for the last time.</summary>
+    private void RequireArrivals(int warp, int number)
+    {
+        for (var other = 0; closed.TryGetValue(number, out var before) && other < known.Length; other++)
+        {
+            if (other != warp && known[warp][other] < before.Arrivals[other])
+            {
+                throw new PtxException($"warp {warp} comes to barrier {number} again without a barrier after warp {other} came there");
+            }
+        }
     }
 
     /// <summary>The barriers at which as many threads have arrived as they wait for: those who wait at them go on.</summary>
@@ -100,7 +115,11 @@ internal sealed class BarrierOrder
     }
 
     /// <summary>All who waited at a full barrier have gone on.</summary>
-    public void Close(int number) => open.Remove(number);
+    public void Close(int number)
+    {
+        closed[number] = open[number];
+        open.Remove(number);
+    }
 
     /// <summary>A barrier, until all have arrived.</summary>
     private sealed class Generation(int threads, int warps)
@@ -110,6 +129,9 @@ internal sealed class BarrierOrder
         public int Arrived { get; set; }
 
         public int[] Known { get; } = new int[warps];
+
+        /// <summary>The interval behind it of each warp that arrived, 0 of others.</summary>
+        public int[] Arrivals { get; } = new int[warps];
 
         /// <summary>The interval behind it, by warpgroup.</summary>
         public Dictionary<int, int> Next { get; } = [];

@@ -21,6 +21,9 @@ public sealed class BarrierTests
     [InlineData("bar.arrive number,256;", "mov.b32 number,1; bar.sync number,256;")]
     [InlineData("bar.sync 1,256;", "bar.sync 1,256;")]
     [InlineData("bar.sync 0;", "bar.sync 0;")]
+    [InlineData(
+        "bar.arrive 1,256; bar.sync 2,256; bar.arrive 3,256; bar.sync 4,256; bar.arrive 1,256;",
+        "bar.arrive 2,256; bar.sync 1,256; bar.arrive 4,256; bar.sync 3,256; bar.sync 1,256;")]
     public void Who_waits_sees_what_was_done_by_those_who_arrived(string arrive, string wait)
     {
         var words = new uint[256];
@@ -43,6 +46,7 @@ public sealed class BarrierTests
     [InlineData("bar.arrive 1,256;", "bar.sync 2,128;", "warps have arrived at barrier 1, and nobody waits there")]
     [InlineData("bar.arrive 1,128; bar.arrive 1,128;", "bar.sync 1,128;", "threads arrive at barrier 1, which waits for 128")]
     [InlineData("bar.arrive 1,256;", "bar.sync 1,128;", "barrier 1 waits for 256 and for 128 threads")]
+    [InlineData("bar.arrive 1,256; bar.sync 2,256; bar.arrive 1,256;", "bar.arrive 2,256; bar.sync 1,256; bar.sync 1,256;", "comes to barrier 1 again without a barrier after warp 4")]
     [InlineData("mov.b32 number,16; bar.sync number,128;", "bar.sync 1,128;", "there is no barrier 16")]
     [InlineData("and.b32 number,tid,1; bar.sync number,128;", "bar.sync 1,128;", "the lanes' barriers differ")]
     public void Barriers_that_do_not_meet_are_errors(string ofFirst, string ofSecond, string message) =>
