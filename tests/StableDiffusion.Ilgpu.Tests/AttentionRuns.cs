@@ -17,7 +17,7 @@ internal static class AttentionRuns
         new(1, 1, size, 65, 210) { RisingLogits = true }, new(1, 1, size, 70, 70) { RisingLogits = true, Causal = true },
         new(1, 1, size, 33, 130) { RisingLogits = true, LargeLogits = true },
 
-        // Half of the rows have logits far below 0; eight of a tile's rows have large ones, and the other eight do not exist.
-        new(1, 1, size, 33, 1) { HugeLogits = true }, new(1, 1, size, 8, 80) { HugeLogits = true },
+        // Half of the rows have logits far below 0; eight of a tile's rows have large ones, and the other eight do not exist; a row alone.
+        new(1, 1, size, 33, 1) { HugeLogits = true }, new(1, 1, size, 8, 80) { HugeLogits = true }, new(1, 1, size, 1, 80) { HugeLogits = true },
     ];
 }

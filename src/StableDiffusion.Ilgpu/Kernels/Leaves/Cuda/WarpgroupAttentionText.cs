@@ -84,9 +84,7 @@ internal sealed class WarpgroupAttentionText
         BeginNextTile();
         ptx.Line("wgmma.wait_group.sync.aligned 0;");
         ptx.Line("mov.b32 firstKey, nextKey; setp.lt.s32 p, firstKey, at_keys; @p bra TILE;");
-
-        // No copy is on its way any more: every tile that was asked for has been weighed.
-        ptx.Line("bar.sync 0;");
+        ptx.Line("cp.async.wait_all; bar.sync 0;");
         softmax.Store();
         ptx.Line("bra DONE;");
         WriteSeldom();
