@@ -136,6 +136,7 @@ internal sealed class RequestOptionSet(string size)
     {
         var givenSeed = Pick(seed, r => r.Seed)!.Value;
         var chosenSampler = Setting(sampler, r => r.Sampler) ?? Samplers.Find(parsed.GetValue(sampler)!);
+        var namedScheduler = SchedulerNames.Find(parsed.GetValue(scheduler)!);
         return tiling.Apply(parsed, new GenerationRequest
         {
             Prompt = Pick(prompt, r => r.Prompt) ?? "",
@@ -152,7 +153,8 @@ internal sealed class RequestOptionSet(string size)
             Circular = Setting(circular, r => (bool?)r.IsCircular) ?? parsed.GetValue(circular),
             Hires = hires.Read(parsed, repeated?.Hires),
             Sampler = chosenSampler,
-            Scheduler = Setting(scheduler, r => r.ScheduleFor(chosenSampler)) ?? SchedulerNames.Find(parsed.GetValue(scheduler)!),
+            Scheduler = Setting(scheduler, r => r.ScheduleFor(chosenSampler))
+                ?? (namedScheduler == Scheduler.Normal ? chosenSampler.NormalScheduler : namedScheduler),
 
             // It belongs to the sampler.
             Eta = parsed.GetValue(eta) ?? Setting(sampler, r => r.Eta),

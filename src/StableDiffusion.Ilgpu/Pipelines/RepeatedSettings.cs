@@ -80,7 +80,7 @@ internal sealed partial class RepeatedSettings(string source, PictureSettings se
             return stated;
         }
 
-        return sampler.Schedulers.Contains(Ilgpu.Scheduler.Normal) ? Ilgpu.Scheduler.Normal : Ilgpu.Scheduler.Discrete;
+        return sampler.NormalScheduler;
     }
 
     private Scheduler? StatedSchedule => settings["Schedule type"] switch

@@ -23,6 +23,9 @@ public abstract class Sampler
     /// <summary>The schedules this sampler is defined for.</summary>
     public virtual IReadOnlyList<Scheduler> Schedulers => SchedulerNames.All;
 
+    /// <summary>What users of other tools call normal: for a sampler that is defined on training steps its only schedule.</summary>
+    internal Scheduler NormalScheduler => Schedulers.Contains(Scheduler.Normal) ? Scheduler.Normal : Scheduler.Discrete;
+
     /// <summary>The share of fresh noise, 0 to 1, where none is asked for; null for a sampler that has no such choice.</summary>
     public virtual double? DefaultEta => null;
 

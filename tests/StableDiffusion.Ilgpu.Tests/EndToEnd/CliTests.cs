@@ -239,6 +239,8 @@ public sealed class CliTests
 
     [Theory]
     [InlineData("ddim", "0.5", "discrete", "Steps: 1, Sampler: DDIM, Schedule type: Uniform, CFG scale: 7, ", ", Eta DDIM: 0.5, Version: ")]
+    [InlineData("ddim", "0.5", "normal", "Steps: 1, Sampler: DDIM, Schedule type: Uniform, CFG scale: 7, ", ", Eta DDIM: 0.5, Version: ")]
+    [InlineData("euler_a", "0.5", "normal", "Steps: 1, Sampler: Euler a, Schedule type: Normal, CFG scale: 7, ", ", Eta: 0.5, Version: ")]
     [InlineData("dpmpp_2m_sde", "0", "ays", "Steps: 1, Sampler: DPM++ 2M SDE, Schedule type: Align Your Steps, CFG scale: 7, ", ", Eta: 0, Version: ")]
     [InlineData("euler_a", "1", "sgm_uniform", "Steps: 1, Sampler: Euler a, Schedule type: SGM Uniform, CFG scale: 7, ", "Model: demo, Version: ")]
     public void Metadata_name_sampler_schedule_and_share_of_noise(string sampler, string eta, string scheduler, string start, string end)
