@@ -26,11 +26,16 @@ internal sealed class CppSettings(PictureSettings settings)
 
     private const string HiresSizeKey = "Hires resize";
 
+    private const int SidesOf = 64;
+
     /// <summary>Of a second pass, beside the web UI's.</summary>
     public static readonly string[] HiresKeys = [HiresScaleKey, HiresSizeKey];
 
     /// <summary>Whether a second pass had a size of its own in place of the factor.</summary>
     public bool HasHiresSize => settings[HiresSizeKey] is not (null or "0x0");
+
+    /// <summary>A side of a second pass in pixels: rounded up to multiples of what the UNet's deepest level sees as one.</summary>
+    public static double Enlarge(int side, double scale) => Math.Ceiling(Math.Round(side * scale) / SidesOf) * SidesOf;
 
     /// <summary>Null for pictures of other tools.</summary>
     public static CppSettings? Of(PictureSettings settings) => settings.Source == "stable-diffusion.cpp" ? new CppSettings(settings) : null;

@@ -71,7 +71,7 @@ internal sealed class LoadedModel : IDisposable
     /// <summary>What there is beside the model's own files.</summary>
     public ModelAdditions Additions => new()
     {
-        Loras = [.. Loras.SelectMany(l => new[] { l.Reference.Name, l.TrainersName }).OfType<string>()],
+        Loras = [.. Loras.SelectMany(l => l.Names)],
         Embeddings = [.. learned.Embeddings.Select(e => e.Name)],
         Vae = vae,
         HasTaesd = IsTaesdDecoder,
@@ -124,7 +124,7 @@ internal sealed class LoadedModel : IDisposable
         var parsed = PromptLoras.Parse(prompt);
         foreach (var (name, scale) in parsed.Loras)
         {
-            if (!Loras.Any(l => (l.Reference.Name == name || l.TrainersName == name) && l.Reference.Scale == scale))
+            if (!Loras.Any(l => l.Names.Contains(name) && l.Reference.Scale == scale))
             {
                 throw new StableDiffusionException($"the prompt names the LoRA '{name}' at {scale}, which the model was not loaded with");
             }

@@ -28,8 +28,8 @@ internal sealed partial class RepeatedSettings(string source, PictureSettings se
     /// <summary>Longer than any sampler's name with its schedule's.</summary>
     private const int LongestName = 100;
 
-    /// <summary>Sides are multiples of them: of a latent's pixel in 1.x and 2.x, and in stable-diffusion.cpp of what its deepest level sees.</summary>
-    private const int Pixels = 8, CppPixels = 64;
+    /// <summary>Of a latent's in 1.x and 2.x: sides are multiples of them.</summary>
+    private const int Pixels = 8;
 
     private const string DenoisingKey = "Denoising strength", BlurKey = "Mask blur", ModeKey = "Mask mode", ResizeKey = "Resize mode",
         LatentKey = "Latent";
@@ -196,7 +196,7 @@ internal sealed partial class RepeatedSettings(string source, PictureSettings se
 
     /// <summary>
     /// The factor that gives the size of a second pass that the picture's tool made by its own: the web UI rounds sides down to multiples of 8 pixels,
-    /// stable-diffusion.cpp up to multiples of 64. Where no factor gives both sides, the tool's own.
+    /// stable-diffusion.cpp up (<see cref="CppSettings.Enlarge"/>). Where no factor gives both sides, the tool's own.
     /// </summary>
     private double ScaleHere(double scale)
     {
@@ -211,7 +211,7 @@ internal sealed partial class RepeatedSettings(string source, PictureSettings se
         return low >= high || (low < scale && scale < high) ? scale : (low + high) / 2;
 
         double Theirs(int side) =>
-            cpp is null ? Math.Floor(Math.Floor(side * scale) / Pixels) : Math.Ceiling(Math.Round(side * scale) / CppPixels) * (CppPixels / Pixels);
+            cpp is null ? Math.Floor(Math.Floor(side * scale) / Pixels) : CppSettings.Enlarge(side, scale) / Pixels;
     }
 
     private (int Width, int Height)? Size

@@ -8,9 +8,6 @@ namespace StableDiffusion.Ilgpu.Text;
 /// <param name="find">The id of a token's text; null where there is none.</param>
 internal sealed class BytePairTable(int count, MergeIndex merges, Func<string, int?> find)
 {
-    /// <summary>More letters than words have.</summary>
-    private const int LongPiece = 256;
-
     public const string StartOfTextToken = "<|startoftext|>", EndOfTextToken = "<|endoftext|>", EndOfWord = "</w>";
 
     public int Count => count;
@@ -24,6 +21,8 @@ internal sealed class BytePairTable(int count, MergeIndex merges, Func<string, i
 
     /// <summary>For every byte value the id of its letter at the end of a word.</summary>
     public required int[] LastLetters { get; init; }
+
+    public MergeIndex Merges => merges;
 
     public int? Find(string token) => find(token);
 
@@ -62,60 +61,15 @@ internal sealed class BytePairTable(int count, MergeIndex merges, Func<string, i
             }
 
             ids.Add(LastLetters[utf8[^1]]);
-            if (ids.Count - start <= LongPiece)
-            {
-                MergeAll(ids, start);
-            }
-            else
-            {
-                MergeLong(ids, start);
-            }
-        }
-    }
-
-    /// <summary>All occurrences of the pair of the lowest rank are merged, from the left, until no pair is left that merges.</summary>
-    internal void MergeAll(List<int> ids, int start)
-    {
-        while (true)
-        {
-            int best = MergeIndex.None, first = start;
-            for (int i = start; i + 1 < ids.Count; i++)
-            {
-                int rank = merges.RankOf(ids[i], ids[i + 1]);
-                if (rank < best)
-                {
-                    (best, first) = (rank, i);
-                }
-            }
-
-            if (best == MergeIndex.None)
-            {
-                return;
-            }
-
-            int left = ids[first], right = ids[first + 1], merged = merges.MergedBy(best), end = first;
-            for (int i = first; i < ids.Count; i++)
-            {
-                if (ids[i] == left && i + 1 < ids.Count && ids[i + 1] == right)
-                {
-                    ids[end++] = merged;
-                    i++;
-                }
-                else
-                {
-                    ids[end++] = ids[i];
-                }
-            }
-
-            ids.RemoveRange(end, ids.Count - end);
+            Merge(ids, start);
         }
     }
 
     /// <summary>
-    /// The same where looking at all pairs in each pass would take squared time: pairs wait in the order in which passes come to them, and those that a pass
-    /// makes join them after it.
+    /// All occurrences of the pair of the lowest rank are merged, from the left, until no pair is left that merges. To look at all pairs in each pass would take squared
+    /// time: they wait in the order in which passes come to them, and those that a pass makes join them after it.
     /// </summary>
-    internal void MergeLong(List<int> ids, int start)
+    internal void Merge(List<int> ids, int start)
     {
         // Tokens stay at the place of their first letter. The next one's place is the count behind the last one, and -1 for what has become part of another.
         var (tokens, count) = (ids[start..], ids.Count - start);

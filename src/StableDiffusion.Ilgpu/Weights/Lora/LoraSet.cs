@@ -9,6 +9,9 @@ internal sealed record LoraReport(LoraReference Reference, int Tensors, IReadOnl
 {
     /// <summary>What its trainer called it; null where the file does not tell.</summary>
     public string? TrainersName { get; init; }
+
+    /// <summary>What prompts may call it.</summary>
+    public IEnumerable<string> Names => TrainersName is null ? [Reference.Name] : [Reference.Name, TrainersName];
 }
 
 /// <summary>The LoRA files of a model, matched and checked; their values are read when the model's weights are.</summary>
